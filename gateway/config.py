@@ -1,0 +1,304 @@
+"""The configuration as values, and how one is loaded: every problem is found before the start, none is guessed away.
+
+`load` reads one TOML file against the table in settings.py, then checks what settings must agree on among themselves.
+It never writes and asks no DNS; failures are one ConfigError that lists all problems with file, line, key and remedy.
+"""
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from gateway.config_checks import check
+from gateway.setting_kinds import Address, is_address, is_loopback
+from gateway.settings_reader import Problem, Reader
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+MessageClass = Literal["marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation"]
+MARKETING = frozenset({"marketing", "mixed", "consent_request"})
+
+
+class ConfigError(Exception):
+    """A configuration that must not be started with; the text is one line per problem."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    submission: tuple[Address, ...]
+    submissions: tuple[Address, ...]
+    web: Address
+    return_path: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    message_bytes: int
+    recipients: int
+    connections: int
+    connections_per_ip: int
+    idle_seconds: float
+    data_seconds: float
+    concurrent_data: int
+    queue_copies: int
+    free_disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    format: Literal["text", "json"]
+    level: Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How copies leave. `hosts` are tried in order; `rate_per_second` None means no limit."""
+
+    name: str
+    kind: Literal["capture", "smarthost"]
+    hosts: tuple[Address, ...]
+    tls: Literal["none", "opportunistic", "require", "verify"]
+    username: str | None
+    password: str | None
+    connections: int
+    rate_per_second: float | None
+
+    def __repr__(self) -> str:
+        return f"Route(name={self.name!r}, kind={self.kind!r}, hosts={self.hosts!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """`title` is the wording per language; at least one language."""
+
+    name: str
+    title: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    name: str
+    parent: str | None
+    similar_to: tuple[str, ...]
+    motivation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DkimKey:
+    domain: str
+    selector: str
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One kind of mail of one controller. Facts that were not declared have the value that blocks (RULES.md 2.1.3)."""
+
+    controller: str
+    name: str
+    message_class: MessageClass
+    purpose: str | None
+    purposes: tuple[str, ...]
+    categories: tuple[str, ...]
+    from_domains: tuple[str, ...]
+    route: str
+    mode: Literal["enforce"]
+    on_block: Literal["record", "reject"]
+    footer: Literal["auto", "always", "never"]
+    transaction_ref: Literal["stream", "header"] | None
+    ad_identifiable: bool
+    directed_at_children: bool
+    b2b_relevant: bool
+    charitable_only: bool
+    motivation: Mapping[str, str]
+    language: str
+    retry_for: timedelta
+    list_id: str
+    write_back_hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """An SMTP login. `streams[0]` is used when the message names none; without a hash only `allowed_ips` get in."""
+
+    name: str
+    controller: str
+    password_hash: str | None
+    streams: tuple[str, ...]
+    allowed_ips: tuple[Network, ...]
+
+    def __repr__(self) -> str:
+        return f"Login(name={self.name!r}, controller={self.controller!r}, streams={self.streams!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controller:
+    """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty; their absence blocks (E1, E3, E4)."""
+
+    id: str
+    legal_name: str
+    display_name: str
+    postal_address: str
+    opt_out_contact: str
+    notice_url: str | None
+    notice_version: str
+    country: str
+    default_country: str | None
+    default_country_motivation: str
+    is_charity: bool
+    require_opt_in: bool
+    language: str
+    timezone: str
+    domains: tuple[str, ...]
+    return_domain: str | None
+    accent: str
+    purposes: Mapping[str, Purpose]
+    categories: Mapping[str, Category]
+    streams: Mapping[str, Stream]
+    dkim: tuple[DkimKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of one installation. `dir` is the folder of the file; every Path in here is already joined to it."""
+
+    path: Path
+    dir: Path
+    public_url: str
+    hostname: str
+    database_url: str
+    installation_key: Path
+    keys_database: Path
+    listen: Listen
+    tls: Tls | None
+    trusted_proxies: tuple[Network, ...]
+    limits: Limits
+    log: Log
+    routes: Mapping[str, Route]
+    controllers: Mapping[str, Controller]
+    logins: Mapping[str, Login]
+
+    @property
+    def database_path(self) -> Path:
+        """File of the SQLite database named by `database_url`."""
+        return Path(self.database_url.removeprefix("sqlite:"))
+
+
+def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read and check one configuration file.
+
+    Raises ConfigError with all problems: an unreadable file, bad TOML, unknown names, bad values, missing files or
+    motivations, references to what is not declared.
+    """
+    path = path.absolute()
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError([_problem(path, "the file does not exist", "Make one with: consentgate init")]) from None
+    except OSError as error:
+        raise ConfigError([_problem(path, f"cannot be read: {error.strerror}", "Check its path and mode")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([_problem(path, "is not UTF-8 text", "Save it as UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"line (\d+)", str(error))
+        line = int(at.group(1)) if at else None
+        raise ConfigError([_problem(path, f"is not TOML: {error}", "Correct the line", line)]) from None
+    reader = Reader(path, text, environ)
+    values = reader.read(document)
+    check(reader, values)
+    if reader.problems:
+        raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line or 0))
+    return _build(path, values)
+
+
+def _problem(path: Path, what: str, remedy: str, line: int | None = None) -> Problem:
+    return Problem(file=str(path), key="", line=line, what=what, remedy=remedy)
+
+
+def _build(path: Path, v: Mapping[str, Any]) -> Config:
+    """Make the values; everything has been checked, so nothing here can fail."""
+    host = urlsplit(v["public_url"]).hostname or ""
+    return Config(
+        path=path,
+        dir=path.parent,
+        public_url=v["public_url"],
+        hostname=v["hostname"] or ("localhost" if is_address(host) else host),
+        database_url=v["database"]["url"],
+        installation_key=v["keys"]["installation"],
+        keys_database=v["keys"]["database"],
+        listen=Listen(**v["listen"]),
+        tls=Tls(**v["tls"]) if v["tls"]["certificate"] else None,
+        trusted_proxies=v["trusted_proxies"],
+        limits=Limits(**v["limits"]),
+        log=Log(**v["log"]),
+        routes={name: Route(name=name, **r) for name, r in v["routes"].items()},
+        controllers={name: _controller(name, c) for name, c in v["controllers"].items()},
+        logins={
+            name: Login(name=name, controller=controller, **login)
+            for controller, c in v["controllers"].items()
+            for name, login in c["logins"].items()
+        },
+    )
+
+
+def _controller(name: str, c: Mapping[str, Any]) -> Controller:
+    parts = ("purposes", "categories", "streams", "dkim", "logins", "display_name")
+    return Controller(
+        id=name,
+        display_name=c["display_name"] or c["legal_name"],
+        purposes={n: Purpose(name=n, **p) for n, p in c["purposes"].items()},
+        categories={n: Category(name=n, **k) for n, k in c["categories"].items()},
+        streams={n: _stream(name, n, s, c["language"]) for n, s in c["streams"].items()},
+        dkim=tuple(DkimKey(**k) for k in c["dkim"]),
+        **{k: value for k, value in c.items() if k not in parts},
+    )
+
+
+def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> Stream:
+    marketing = s["class"] in MARKETING
+    computed = {
+        "message_class": s["class"],
+        "on_block": s["on_block"] or ("record" if marketing else "reject"),
+        "ad_identifiable": s["ad_identifiable"] is True,
+        "directed_at_children": s["directed_at_children"] is not False,
+        "b2b_relevant": s["b2b_relevant"] is True,
+        "charitable_only": s["charitable_only"] is True,
+        "language": s["language"] or language,
+        "retry_for": s["retry_for"] or timedelta(days=2 if marketing else 5),
+        "list_id": s["list_id"] or f"{name}.{controller}.{s['from_domains'][0]}",
+    }
+    return Stream(controller=controller, name=name, **({k: x for k, x in s.items() if k != "class"} | computed))
+
+
+def serve_problems(config: Config) -> tuple[Problem, ...]:
+    """What may be checked and tried, but not served: plain-http links must not reach people (RFC 8058 wants https)."""
+    if config.public_url.startswith("https:"):
+        return ()
+    return tuple(
+        Problem(
+            file=str(config.path),
+            key=f"routes.{route.name}.hosts",
+            line=None,
+            what=f"{host} is off this machine, but public_url is plain http, so links in the mail would be too",
+            remedy="Give public_url an https address, or use a smarthost on loopback",
+        )
+        for route in config.routes.values()
+        for host, _ in route.hosts
+        if not is_loopback(host)
+    )

@@ -1,0 +1,172 @@
+"""What settings must agree on among themselves; each rule adds its problems to the reader and goes on.
+
+Values that could not be read are in `reader.failed`; rules pass them by, so that one mistake is reported once.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.setting_kinds import Bad, is_loopback, read_installation_keys
+from gateway.settings import FACTS
+from gateway.settings_reader import Reader
+
+Values = Mapping[str, Any]
+
+
+def check(reader: Reader, v: Values) -> None:
+    """Run every rule over the values as read."""
+    _installation(reader, v)
+    _listeners(reader, v)
+    for name, route in v["routes"].items():
+        _route(reader, f"routes.{name}", route)
+    if not v["controllers"]:
+        reader.problem("controllers", "no controller is declared", "Add [controllers.NAME] for the sender of the mail")
+    for name, controller in v["controllers"].items():
+        _controller(reader, v, f"controllers.{name}", controller)
+    _unique(reader, v)
+
+
+def _installation(reader: Reader, v: Values) -> None:
+    url = urlsplit(v["public_url"] or "")
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
+        reader.problem("public_url", "is plain http", "Use https: links in mail must not be readable on the way")
+    if url.query or url.fragment or url.path or url.username:
+        reader.problem("public_url", "holds more than a scheme, host and port", "Leave out path, query and login")
+    try:
+        read_installation_keys(v["keys"]["installation"])
+    except Bad as bad:
+        reader.problem("keys.installation", bad.what, bad.remedy)
+
+
+def _listeners(reader: Reader, v: Values) -> None:
+    listen, tls = v["listen"], v["tls"]
+    present = [part for part in ("certificate", "key") if tls[part] or f"tls.{part}" in reader.failed]
+    if len(present) == 1:
+        missing = "key" if present == ["certificate"] else "certificate"
+        reader.problem(f"tls.{missing}", "is missing", "Give both the certificate and its key")
+    if listen["submissions"] and not present:
+        reader.problem("listen.submissions", "needs a certificate", "Set tls.certificate and tls.key")
+    for part in ("submission", "return_path"):
+        addresses = listen[part] if part == "submission" else (listen[part],)
+        for host, _ in filter(None, addresses):
+            if not is_loopback(host) and not present:
+                reader.problem(
+                    f"listen.{part}", f"{host} is off loopback without TLS", "Set tls.certificate and tls.key"
+                )
+    if listen["web"] and not is_loopback(listen["web"][0]) and not v["trusted_proxies"]:
+        remedy = "Name the reverse proxy that ends TLS in trusted_proxies, or listen on loopback"
+        reader.problem("listen.web", f"{listen['web'][0]} is off loopback without TLS", remedy)
+    seen: dict[tuple[str, int], str] = {}
+    for part in ("submission", "submissions", "web", "return_path"):
+        addresses = listen[part] if part.startswith("submission") else (listen[part],)
+        for address in filter(None, addresses):
+            if address[1] and address in seen:
+                reader.problem(
+                    f"listen.{part}", f"port {address[1]} is taken by {seen[address]}", "Give each its own port"
+                )
+            seen.setdefault(address, part)
+
+
+def _route(reader: Reader, key: str, route: Values) -> None:
+    if route["kind"] == "capture" and route["hosts"]:
+        reader.problem(f"{key}.hosts", "has no meaning on a capture route", 'Set kind = "smarthost" or remove it')
+    if route["kind"] == "smarthost" and not route["hosts"] and f"{key}.hosts" not in reader.failed:
+        reader.problem(f"{key}.hosts", "is missing", "Name at least one HOST:PORT")
+    if bool(route["username"]) != bool(route["password"]) and not any(f.startswith(f"{key}.") for f in reader.failed):
+        missing = "password" if route["username"] else "username"
+        reader.problem(f"{key}.{missing}", "is missing", "Give both username and password, or neither")
+    away = any(not is_loopback(host) for host, _ in route["hosts"])
+    if route["username"] and away and route["tls"] in ("none", "opportunistic"):
+        reader.problem(f"{key}.tls", "would let the password go in clear", 'Use "verify" (or "require")')
+
+
+def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
+    if c["default_country"] and not c["default_country_motivation"]:
+        _motivate(reader, f"{key}.default_country_motivation", "default_country")
+    for name, category in c["categories"].items():
+        _category(reader, f"{key}.categories.{name}", name, category, c["categories"])
+    for name, stream in c["streams"].items():
+        _stream(reader, v, f"{key}.streams.{name}", stream, key, c)
+    for name, login in c["logins"].items():
+        _known(reader, f"{key}.logins.{name}.streams", login["streams"], c["streams"], "stream", f"{key}.streams")
+        below = f"{key}.logins.{name}"
+        if not login["streams"] and f"{below}.streams" not in reader.failed:
+            reader.problem(f"{below}.streams", "is empty", "Name at least one stream")
+        if not login["password_hash"] and not login["allowed_ips"] and not _any_failed(reader, below):
+            reader.problem(
+                f"{below}.password_hash", "is missing", "Give a password_hash, or allowed_ips for an old tool"
+            )
+    for number, dkim in enumerate(c["dkim"], 1):
+        _within(reader, f"{key}.dkim.{number}.domain", (dkim["domain"],), c["domains"], key)
+
+
+def _category(reader: Reader, key: str, name: str, category: Values, all_of_them: Values) -> None:
+    _known(reader, f"{key}.similar_to", category["similar_to"], all_of_them, "category", key.rpartition(".")[0])
+    if category["similar_to"] and not category["motivation"]:
+        _motivate(reader, f"{key}.motivation", "similar_to")
+    if name in category["similar_to"]:
+        reader.problem(f"{key}.similar_to", "names the category itself", "Remove it")
+    if category["parent"]:
+        _known(reader, f"{key}.parent", (category["parent"],), all_of_them, "category", key.rpartition(".")[0])
+    above, seen = category["parent"], {name}
+    while above in all_of_them and above not in seen:
+        seen.add(above)
+        above = all_of_them[above]["parent"]
+    if above == name:
+        reader.problem(f"{key}.parent", "makes a circle of parents", "Let the topmost category have none")
+
+
+def _stream(reader: Reader, v: Values, key: str, s: Values, above: str, c: Values) -> None:
+    _known(reader, f"{key}.route", filter(None, (s["route"],)), v["routes"], "route", "routes")
+    _known(reader, f"{key}.purpose", filter(None, (s["purpose"],)), c["purposes"], "purpose", f"{above}.purposes")
+    _known(reader, f"{key}.purposes", s["purposes"], c["purposes"], "purpose", f"{above}.purposes")
+    _known(reader, f"{key}.categories", s["categories"], c["categories"], "category", f"{above}.categories")
+    _within(reader, f"{key}.from_domains", s["from_domains"], c["domains"], above)
+    if not s["from_domains"] and f"{key}.from_domains" not in reader.failed:
+        reader.problem(f"{key}.from_domains", "is empty", "Name at least one domain")
+    for fact in FACTS:
+        if s[fact] is not None and fact not in s["motivation"] and f"{key}.motivation" not in reader.failed:
+            _motivate(reader, f"{key}.motivation.{fact}", fact)
+
+
+def _unique(reader: Reader, v: Values) -> None:
+    """Login names and return domains lead to one controller only."""
+    logins: dict[str, str] = {}
+    domains: dict[str, str] = {}
+    for name, c in v["controllers"].items():
+        for login in c["logins"]:
+            if login in logins:
+                key = f"controllers.{name}.logins.{login}"
+                reader.problem(key, f"is also a login of {logins[login]}", "Give each login its own name")
+            logins[login] = name
+        if c["return_domain"] in domains:
+            key = f"controllers.{name}.return_domain"
+            reader.problem(key, f"is also that of {domains[c['return_domain']]}", "Give each controller its own")
+        if c["return_domain"]:
+            domains[c["return_domain"]] = name
+
+
+def _known(reader: Reader, key: str, names: Any, declared: Values, what: str, where: str) -> None:
+    for name in names:
+        if name not in declared:
+            have = ", ".join(declared) or "none"
+            reader.problem(key, f"there is no {what} {name!r}", f"Add [{where}.{name}] or use one of: {have}")
+
+
+def _within(reader: Reader, key: str, names: Any, domains: tuple[str, ...], above: str) -> None:
+    if f"{above}.domains" in reader.failed:
+        return
+    for name in filter(None, names):
+        if name not in domains:
+            reader.problem(
+                key, f"{name!r} is not a domain of the controller", f"Add it to {above}.domains or remove it"
+            )
+
+
+def _motivate(reader: Reader, key: str, fact: str) -> None:
+    reader.problem(key, f"{fact} is declared without a motivation", "Write why it is true; it is kept as evidence")
+
+
+def _any_failed(reader: Reader, prefix: str) -> bool:
+    return any(key.startswith(prefix + ".") for key in reader.failed)

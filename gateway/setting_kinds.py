@@ -1,0 +1,396 @@
+"""Kinds of setting values: what a value in the file must look like, and what it becomes.
+
+A kind's `parse` takes the TOML value and the folder of the file, and returns the value or raises Bad with a remedy.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+import stat
+import zoneinfo
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import idna
+
+
+class Bad(Exception):
+    """A value that cannot be used. `below` names the part of a small table that is at fault."""
+
+    def __init__(self, what: str, remedy: str, below: str = "") -> None:
+        super().__init__(what)
+        self.what, self.remedy, self.below = what, remedy, below
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`name` is for documents; `empty` stands for an absent value; a secret may also come from a file or variable."""
+
+    name: str
+    parse: Callable[[Any, Path], Any]
+    empty: Any = None
+    secret: bool = False
+
+
+Address = tuple[str, int]
+
+
+def _text(value: Any, _dir: Path) -> str:
+    if not isinstance(value, str):
+        raise Bad("must be text", "Put it in quotes")
+    return value.strip()
+
+
+def _flag(value: Any, _dir: Path) -> bool:
+    if not isinstance(value, bool):
+        raise Bad("must be true or false", "Write true or false, without quotes")
+    return value
+
+
+def _count(value: Any, _dir: Path) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise Bad("must be a whole number of 1 or more", "Write digits without quotes")
+    return value
+
+
+def _rate(value: Any, _dir: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise Bad("must be a number above 0", "Write digits without quotes")
+    return float(value)
+
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def _duration(value: Any, _dir: Path) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})\s*([smhdw])", value.strip()) if isinstance(value, str) else None
+    if not found or int(found.group(1)) == 0:
+        raise Bad("must be a length of time", 'Write a number and s, m, h, d or w, as "2d" or "12h"')
+    return timedelta(seconds=int(found.group(1)) * _UNITS[found.group(2)])
+
+
+def _seconds(value: Any, directory: Path) -> float:
+    if isinstance(value, str):
+        return _duration(value, directory).total_seconds()
+    return _rate(value, directory)
+
+
+_SIZES: Final = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+
+
+def _size(value: Any, _dir: Path) -> int:
+    found = re.fullmatch(r"(\d{1,15})\s*([a-z]*)", value.strip().lower()) if isinstance(value, str) else None
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if not found or found.group(2) not in _SIZES or int(found.group(1)) == 0:
+        raise Bad("must be a size", 'Write a number of bytes, or as "25 MiB", "500 MB"')
+    return int(found.group(1)) * _SIZES[found.group(2)]
+
+
+def domain(text: str) -> str:
+    """Return a domain name as lower-case A-labels (RFC 5890); Bad when it is none."""
+    name = text.strip().rstrip(".").lower()
+    try:
+        if not name.isascii():
+            name = idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise Bad(f"{text!r} is not a domain name", "Write it as in an address, after the @") from None
+    labels = name.split(".")
+    if len(name) > 253 or not all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", label) for label in labels):
+        raise Bad(f"{text!r} is not a domain name", "Write it as in an address, after the @")
+    return name
+
+
+def _domain(value: Any, directory: Path) -> str:
+    return domain(_text(value, directory))
+
+
+def _list(one: Callable[[Any, Path], Any], what: str) -> Callable[[Any, Path], tuple[Any, ...]]:
+    def parse(value: Any, directory: Path) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise Bad(f"must be a list of {what}", "Put it in square brackets")
+        items = tuple(one(item, directory) for item in value)
+        for item in items:
+            if items.count(item) > 1:
+                raise Bad(f"names {value[items.index(item)]!r} twice", "Remove one of them")
+        return items
+
+    return parse
+
+
+def _name(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
+        raise Bad(f"{text!r} cannot be a name", "Use lower-case letters, digits, underscore and hyphen, at most 64")
+    return text
+
+
+def _host_port(value: Any, directory: Path) -> Address:
+    text = _text(value, directory)
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"\d{1,5}", port) or not 0 <= int(port) <= 65535:
+        raise Bad(f"{text!r} is not HOST:PORT", 'Write it as "127.0.0.1:2525" or "[::1]:2525"')
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if ":" in host or re.fullmatch(r"[\d.]+", host):
+            raise Bad(f"{host!r} is not an address", 'Write it as "127.0.0.1:2525" or "[::1]:2525"') from None
+        host = domain(host)
+    return host, int(port)
+
+
+def _remote(value: Any, directory: Path) -> Address:
+    host, port = _host_port(value, directory)
+    if port == 0:
+        raise Bad("has port 0", "Write the port the smarthost listens on, usually 587 or 25")
+    return host, port
+
+
+def _network(value: Any, directory: Path) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    text = _text(value, directory)
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise Bad(f"{text!r} is not an address or network", 'Write it as "192.0.2.7" or "192.0.2.0/24"') from None
+
+
+def _url(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or re.search(r"[\s<>\"]", text):
+        raise Bad(f"{text!r} is not a web address", 'Write it as "https://mail.example.com"')
+    return text.rstrip("/")
+
+
+def _database(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    scheme, _, rest = text.partition(":")
+    if scheme != "sqlite" or not rest.lstrip("/"):
+        raise Bad(f"{scheme!r} is not a known kind of database", 'Write it as "sqlite:consentgate.db"')
+    return f"sqlite:{directory / rest}"
+
+
+def _contact(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    if not text:
+        return ""
+    if text.startswith(("https://", "http://")):
+        return _url(text, directory)
+    local, at, host = text.rpartition("@")
+    if not at or not local or re.search(r"[\s<>]", text):
+        raise Bad("is neither an e-mail address nor a web address", "Write one that reaches a person")
+    return f"{local}@{domain(host)}"
+
+
+def _country(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    if text == "UK":
+        raise Bad("'UK' is not an ISO 3166 code", 'Write "GB"')
+    if not re.fullmatch(r"[A-Z]{2}", text):
+        raise Bad(f"{text!r} is not a country code", 'Write two capitals, as "NL"')
+    return text
+
+
+def _timezone(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise Bad(f"{text!r} is not a time zone", 'Write it as "Europe/Amsterdam"') from None
+    return text
+
+
+def _colour(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise Bad(f"{text!r} is not a colour", 'Write it as "#1d4ed8"')
+    return text.lower()
+
+
+def _selector(value: Any, directory: Path) -> str:
+    text = _text(value, directory).lower()
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", text):
+        raise Bad(f"{text!r} is not a DKIM selector", "Use letters, digits, dot and hyphen")
+    return text
+
+
+def _password_hash(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    if not re.fullmatch(r"\$argon2(id|i|d)\$v=\d+\$[^$]+\$[^$]+\$[^$]+", text):
+        raise Bad("is not an argon2 hash", "Make one with: consentgate user hash")
+    return text
+
+
+def _path(value: Any, directory: Path) -> Path:
+    text = _text(value, directory)
+    if not text:
+        raise Bad("is empty", "Name a file; a relative path counts from this file")
+    return directory / text
+
+
+def _file(value: Any, directory: Path) -> Path:
+    path = _path(value, directory)
+    if not path.is_file():
+        raise Bad(f"there is no file {path}", "Correct the path; a relative one counts from this file")
+    return path
+
+
+def _private_file(value: Any, directory: Path) -> Path:
+    path = _file(value, directory)
+    check_private(path)
+    return path
+
+
+def check_private(path: Path) -> None:
+    """Refuse a secret's file that others than its owner may read or write, or that we cannot read."""
+    try:
+        mode = path.stat().st_mode
+        path.open("rb").close()
+    except OSError as error:
+        raise Bad(f"{path} cannot be read: {error.strerror}", "Give it to the user the gateway runs as") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise Bad(f"{path} is open to others (mode {stat.S_IMODE(mode):04o})", f"Run: chmod 600 {path}")
+
+
+def read_secret(path: Path) -> str:
+    """Return the first line of a secret's file; Bad when it is missing, empty, unreadable or open to others."""
+    if not path.is_file():
+        raise Bad(f"there is no file {path}", "Correct the path; a relative one counts from this file")
+    check_private(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise Bad(f"{path} cannot be read as text", "Put the secret on its first line") from None
+    if not lines or not lines[0].strip():
+        raise Bad(f"{path} is empty", "Put the secret on its first line")
+    return lines[0].strip()
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is written as an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL or listener is this machine itself. Asks no DNS: only addresses and `localhost` count."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
+
+
+def read_installation_keys(path: Path) -> Mapping[int, bytes]:
+    """Read the installation key file: lines `ID BASE64`, 32 bytes each; blank lines and `#` comments are passed over.
+
+    The highest id is current, the others still open what was made with them. Raises Bad.
+    """
+    remedy = "Restore the file from your copy; one line is: ID BASE64, with 32 bytes"
+    if not path.is_file():
+        raise Bad(
+            f"there is no file {path}", "Restore it from your copy, or make a new installation with: consentgate init"
+        )
+    check_private(path)
+    keys: dict[int, bytes] = {}
+    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            key = base64.b64decode(words[1], validate=True) if len(words) == 2 and words[0].isdecimal() else b""
+        except binascii.Error:
+            key = b""
+        if len(key) != 32 or not 0 < int(words[0]) < 2**31 or int(words[0]) in keys:
+            raise Bad(f"line {number} of {path} is not a key", remedy)
+        keys[int(words[0])] = key
+    if not keys:
+        raise Bad(f"{path} holds no key", remedy)
+    return keys
+
+
+def _titles(value: Any, directory: Path) -> dict[str, str]:
+    if not isinstance(value, dict) or not value:
+        raise Bad("must give a text per language", 'Write it as { nl = "de nieuwsbrief", en = "the newsletter" }')
+    for language in value:
+        if language not in ("nl", "en", "fr", "de"):
+            raise Bad(f"there is no language {language!r}", "Use nl, en, fr or de", language)
+    return {language: _required_text(text, directory, language) for language, text in value.items()}
+
+
+def _required_text(value: Any, directory: Path, below: str) -> str:
+    try:
+        text = _text(value, directory)
+    except Bad as bad:
+        raise Bad(bad.what, bad.remedy, below) from None
+    if not text:
+        raise Bad("is empty", "Write a sentence", below)
+    return text
+
+
+def choice(*values: str) -> Kind:
+    """One of some words."""
+
+    def parse(value: Any, directory: Path) -> str:
+        text = _text(value, directory)
+        if text not in values:
+            raise Bad(f"{text!r} is not possible here", "Use " + " or ".join(values))
+        return text
+
+    return Kind(" | ".join(values), parse)
+
+
+def motivations(*facts: str) -> Kind:
+    """A small table from the name of a declared fact to the reason why it is true."""
+
+    def parse(value: Any, directory: Path) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise Bad("must give a text per fact", f'Write motivation.{facts[0]} = "..."')
+        for fact in value:
+            if fact not in facts:
+                raise Bad(f"there is no fact {fact!r}", f"Known: {', '.join(facts)}", fact)
+        return {fact: _required_text(text, directory, fact) for fact, text in value.items()}
+
+    return Kind("text per fact", parse, {})
+
+
+TEXT: Final = Kind("text", _text)
+SECRET: Final = Kind("text", _text, None, True)
+FLAG: Final = Kind("true or false", _flag)
+COUNT: Final = Kind("whole number", _count)
+RATE: Final = Kind("number", _rate)
+SECONDS: Final = Kind("seconds", _seconds)
+DURATION: Final = Kind("length of time", _duration)
+SIZE: Final = Kind("size", _size)
+NAME: Final = Kind("name", _name)
+NAMES: Final = Kind("list of names", _list(_name, "names"), ())
+DOMAIN: Final = Kind("domain", _domain)
+DOMAINS: Final = Kind("list of domains", _list(_domain, "domains"), ())
+ADDRESS: Final = Kind("HOST:PORT", _host_port)
+ADDRESSES: Final = Kind("list of HOST:PORT", _list(_host_port, "HOST:PORT"), ())
+HOSTS: Final = Kind("list of HOST:PORT", _list(_remote, "HOST:PORT"), ())
+NETWORKS: Final = Kind("list of networks", _list(_network, "networks"), ())
+URL: Final = Kind("web address", _url)
+DATABASE: Final = Kind("database", _database, None, True)
+CONTACT: Final = Kind("e-mail or web address", _contact)
+COUNTRY: Final = Kind("country code", _country)
+TIMEZONE: Final = Kind("time zone", _timezone)
+COLOUR: Final = Kind("colour", _colour)
+SELECTOR: Final = Kind("DKIM selector", _selector)
+PASSWORD_HASH: Final = Kind("argon2 hash", _password_hash, None, True)
+PATH: Final = Kind("file", _path)
+FILE: Final = Kind("file", _file)
+PRIVATE_FILE: Final = Kind("file (0600)", _private_file)
+TITLES: Final = Kind("text per language", _titles, {})

@@ -1,0 +1,161 @@
+"""The one table of settings: name, kind, default, help.
+
+It drives loading (settings_reader.py), `check-config --example` and docs/settings.md. A setting that is not in it
+stops the start. In a name, `*` stands for a name the installation chooses and `[]` for each entry of a list of tables.
+"""
+
+import json
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from gateway import setting_kinds as kind
+from gateway.setting_kinds import Kind
+
+REQUIRED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table. `default` is in the form a file would have; None means absent is a value of its own."""
+
+    name: str
+    kind: Kind
+    default: Any
+    help: str
+
+
+FACTS: Final = ("transaction_ref", "ad_identifiable", "directed_at_children", "b2b_relevant", "charitable_only")
+LANGUAGES: Final = ("nl", "en", "fr", "de")
+CLASSES: Final = ("marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation")
+
+_MIB = 1024 * 1024
+
+# fmt: off
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("public_url", kind.URL, REQUIRED, "Where recipients reach the web pages. https, except on loopback. Links in sent mail begin with it: it must stay reachable."),
+    Setting("hostname", kind.DOMAIN, None, "Name given in SMTP greetings, EHLO and Received fields. Absent: the host of public_url."),
+    Setting("trusted_proxies", kind.NETWORKS, [], "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."),
+    Setting("database.url", kind.DATABASE, "sqlite:consentgate.db", "Where messages, people and decisions are kept; a relative path counts from this file."),
+    Setting("keys.installation", kind.PATH, "keys/installation.key", "Installation key: lines `ID BASE64` (32 bytes); the highest id is current. Keep a copy elsewhere: without it nothing at rest can be read."),
+    Setting("keys.database", kind.PATH, "keys.db", "Small database of the keys that personal data is encrypted under."),
+    Setting("listen.submission", kind.ADDRESSES, ["127.0.0.1:2525"], "SMTP submission with STARTTLS, HOST:PORT each."),
+    Setting("listen.submissions", kind.ADDRESSES, [], "SMTP submission with implicit TLS, HOST:PORT each."),
+    Setting("listen.web", kind.ADDRESS, "127.0.0.1:8080", "Web pages, one HOST:PORT."),
+    Setting("listen.return_path", kind.ADDRESS, "127.0.0.1:2526", "SMTP for bounces, complaints and mailto opt-outs, one HOST:PORT."),
+    Setting("tls.certificate", kind.FILE, None, "Certificate chain (PEM) of the SMTP listeners. Needed for any listener off loopback."),
+    Setting("tls.key", kind.PRIVATE_FILE, None, "Private key (PEM) of that certificate; no access for group or others."
+    ), Setting(
+        "limits.message_bytes", kind.SIZE, 25 * _MIB, "Largest message taken, in bytes or as `25 MiB`; announced as SIZE."),
+    Setting("limits.recipients", kind.COUNT, 1000, "Recipients per message; more are answered 452 4.5.3."),
+    Setting("limits.connections", kind.COUNT, 1000, "SMTP connections at one time."),
+    Setting("limits.connections_per_ip", kind.COUNT, 100, "SMTP connections at one time from one address."),
+    Setting("limits.idle_seconds", kind.SECONDS, 300, "How long an SMTP session may be silent between commands."),
+    Setting("limits.data_seconds", kind.SECONDS, 600, "How long one DATA may take."),
+    Setting("limits.concurrent_data", kind.COUNT, 50, "Messages received at one time; bounds the memory they take."),
+    Setting("limits.queue_copies", kind.COUNT, 2_000_000, "Copies in the queue above which new mail is answered 452 4.3.1."
+    ), Setting(
+        "limits.free_disk_bytes", kind.SIZE, 200 * _MIB, "Free disk space below which new mail is answered 452 4.3.1."
+    ), Setting(
+        "log.format", kind.choice("text", "json"), "text", "Form of the log on standard error: key=value text or JSON lines."),
+    Setting("log.level", kind.choice("debug", "info", "warning", "error"), "info", "Least level that is written."),
+    Setting("routes.*.kind", kind.choice("capture", "smarthost"), REQUIRED, "How copies leave. `capture` keeps them and shows them on the web page; nothing leaves."),
+    Setting("routes.*.hosts", kind.HOSTS, [], "Smarthosts, HOST:PORT each, in order of preference."),
+    Setting("routes.*.tls", kind.choice("none", "opportunistic", "require", "verify"), "verify", "TLS to the smarthost; `verify` also checks its certificate and name."),
+    Setting("routes.*.username", kind.TEXT, None, "Login at the smarthost."),
+    Setting("routes.*.password", kind.SECRET, None, "Password at the smarthost."),
+    Setting("routes.*.connections", kind.COUNT, 10, "Connections to the smarthosts at one time."),
+    Setting("routes.*.rate_per_second", kind.RATE, None, "Copies handed over per second at most. Absent: no limit."),
+    Setting("controllers.*.legal_name", kind.TEXT, "", "Legal name of the sender; marketing without it is blocked (SENDER_IDENTITY_MISSING)."),
+    Setting("controllers.*.display_name", kind.TEXT, None, "Name that people know. Absent: the legal name."),
+    Setting("controllers.*.postal_address", kind.TEXT, "", "Postal address, in the footer of marketing mail; where the law wants one, its absence blocks (POSTAL_ADDRESS_MISSING)."),
+    Setting("controllers.*.opt_out_contact", kind.CONTACT, "", "E-mail address or URL for stop requests; absence blocks marketing (OPT_OUT_CONTACT_MISSING)."),
+    Setting("controllers.*.notice_url", kind.URL, None, "Privacy notice, linked in footers and pages."),
+    Setting("controllers.*.notice_version", kind.TEXT, "", "Version of that notice."),
+    Setting("controllers.*.country", kind.COUNTRY, REQUIRED, "Country where the controller is established (ISO 3166)."),
+    Setting("controllers.*.default_country", kind.COUNTRY, None, "Country assumed for recipients whose country is not known; wants a motivation. Absent: the strictest rules."),
+    Setting("controllers.*.default_country_motivation", kind.TEXT, "", "Why that country may be assumed."),
+    Setting("controllers.*.is_charity", kind.FLAG, False, "A charity in the law of every country it mails."),
+    Setting("controllers.*.require_opt_in", kind.FLAG, False, "Mail on consent only; no soft opt-in and no other exception."),
+    Setting("controllers.*.language", kind.choice(*LANGUAGES), "en", "Language used when neither message nor person says."),
+    Setting("controllers.*.timezone", kind.TIMEZONE, "UTC", "Time zone of dates shown to staff and recipients (IANA name)."),
+    Setting("controllers.*.domains", kind.DOMAINS, REQUIRED, "Domains of the controller; the envelope sender must be in one of them or below."),
+    Setting("controllers.*.return_domain", kind.DOMAIN, None, "Domain of the return path and of mailto opt-outs; its MX must point at listen.return_path."),
+    Setting("controllers.*.accent", kind.COLOUR, "#1d4ed8", "Accent colour of the recipient pages, #rrggbb."),
+    Setting("controllers.*.purposes.*.title", kind.TITLES, REQUIRED, 'What recipients get, in their words and per language: { nl = "de nieuwsbrief" }.'),
+    Setting("controllers.*.categories.*.parent", kind.NAME, None, "The category above this one; parent and child count as similar."
+    ), Setting(
+        "controllers.*.categories.*.similar_to", kind.NAMES, [], "Categories whose products are similar to these; wants a motivation."),
+    Setting("controllers.*.categories.*.motivation", kind.TEXT, "", "Why those products are similar."),
+    Setting("controllers.*.streams.*.class", kind.choice(*CLASSES), REQUIRED, "What kind of mail this is."),
+    Setting("controllers.*.streams.*.purpose", kind.NAME, None, "Purpose of mail that names none."),
+    Setting("controllers.*.streams.*.purposes", kind.NAMES, [], "Further purposes a message may choose (login suffix or X-Consentgate-Purpose)."),
+    Setting("controllers.*.streams.*.categories", kind.NAMES, [], "Product categories of mail that names none; a message may choose among them."),
+    Setting("controllers.*.streams.*.from_domains", kind.DOMAINS, REQUIRED, "Domains that the From field may have, each one of the controller's."),
+    Setting("controllers.*.streams.*.route", kind.NAME, "main", "How copies leave: the name of a route."),
+    Setting("controllers.*.streams.*.mode", kind.choice("enforce"), "enforce", "What decisions do: `enforce` keeps out who may not be mailed."
+    ), Setting(
+        "controllers.*.streams.*.on_block", kind.choice("record", "reject"), None, "What the sender hears about a blocked recipient: `record` (taken, kept out, reported) or `reject` (550). Absent: record for marketing, reject otherwise."),
+    Setting("controllers.*.streams.*.footer", kind.choice("auto", "always", "never"), "auto", "`auto` adds the footer where a shown part has no opt-out link of ours; `never` demands that the message brings one."),
+    Setting("controllers.*.streams.*.transaction_ref", kind.choice("stream", "header"), None, "Where it shows that mail belongs to a transaction: all mail of this stream, or the field X-Consentgate-Transaction."),
+    Setting("controllers.*.streams.*.ad_identifiable", kind.FLAG, None, "Recognisable as advertising at first sight. Absent: no, which blocks where the law wants it."),
+    Setting("controllers.*.streams.*.directed_at_children", kind.FLAG, None, "Aimed at, or likely used by, children. Absent: yes."),
+    Setting("controllers.*.streams.*.b2b_relevant", kind.FLAG, None, "The offers relate to the recipient's business role. Absent: no."),
+    Setting("controllers.*.streams.*.charitable_only", kind.FLAG, None, "The sole aim is the sender's own charitable purpose. Absent: no."
+    ), Setting(
+        "controllers.*.streams.*.motivation", kind.motivations(*FACTS), {}, 'Why each declared fact of this stream is true: motivation.ad_identifiable = "..." and so on.'),
+    Setting("controllers.*.streams.*.language", kind.choice(*LANGUAGES), None, "Language of the footer when neither message nor person says. Absent: the controller's."),
+    Setting("controllers.*.streams.*.retry_for", kind.DURATION, None, "How long hand-over is tried, as `2d`, `12h`, `30m`. Absent: 2d for marketing, 5d otherwise."),
+    Setting("controllers.*.streams.*.list_id", kind.DOMAIN, None, "List-Id of marketing mail that brings none. Absent: STREAM.CONTROLLER.DOMAIN, the first of from_domains."),
+    Setting("controllers.*.streams.*.write_back_hosts", kind.DOMAINS, [], "Hosts that an opt-out may be reported back to over https."),
+    Setting("controllers.*.logins.*.password_hash", kind.PASSWORD_HASH, None, "argon2 hash of the SMTP password (`consentgate user hash` makes one)."),
+    Setting("controllers.*.logins.*.streams", kind.NAMES, REQUIRED, "Streams this login may use; the first is used when the message names none."),
+    Setting("controllers.*.logins.*.allowed_ips", kind.NETWORKS, [], "Addresses or networks that may use this login; without a password_hash they need no password."),
+    Setting("controllers.*.dkim[].domain", kind.DOMAIN, REQUIRED, "Domain that signs; one of the controller's."),
+    Setting("controllers.*.dkim[].selector", kind.SELECTOR, REQUIRED, "Selector: the record is at SELECTOR._domainkey.DOMAIN."),
+    Setting("controllers.*.dkim[].key", kind.PRIVATE_FILE, REQUIRED, "Private key (PEM), RSA or Ed25519; no access for group or others."),
+)
+# fmt: on
+
+
+def example() -> str:
+    """Every setting as a TOML comment with its default, under its table; taking away the `#` leaves valid TOML."""
+    lines = ["# Every setting of Consentgate with its default. NAME stands for a name of your choice.", ""]
+    for table, rows in groupby(SETTINGS, lambda setting: setting.name.rpartition(".")[0]):
+        if table:
+            shown = table.replace("*", "NAME")
+            lines += ["", f"#[[{shown[:-2]}]]" if table.endswith("[]") else f"#[{shown}]"]
+        for row in rows:
+            lines += [f"# {row.help}", f"#{row.name.rpartition('.')[2]} = {_toml(row)}  # {_nature(row)}"]
+    return "\n".join(lines) + "\n"
+
+
+def markdown() -> str:
+    """docs/settings.md: the table as people read it."""
+    lines = [
+        "# Settings",
+        "",
+        "One TOML file. `*` stands for a name of your choice, `[]` for each entry of a list of tables. Relative paths count",
+        "from the folder of the file. A secret may also come from a file (`NAME_file`) or an environment variable",
+        "(`NAME_env`). `consentgate check-config --example` prints all of this as a file to start from.",
+    ]
+    for table, rows in groupby(SETTINGS, lambda setting: setting.name.rpartition(".")[0]):
+        lines += ["", f"## {table or 'top level'}", "", "| setting | form | default | meaning |", "|---|---|---|---|"]
+        for row in rows:
+            form = row.kind.name.replace("|", "\\|") + (" (secret)" if row.kind.secret else "")
+            default = "required" if row.default is REQUIRED else "none" if row.default is None else f"`{_toml(row)}`"
+            lines.append(
+                f"| `{row.name.rpartition('.')[2]}` | {form} | {default} | {row.help.replace('|', chr(92) + '|')} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _toml(row: Setting) -> str:
+    """The default as TOML; an absent one as an empty value of its kind's shape, to be filled in."""
+    if row.default is REQUIRED or row.default is None:
+        return "{}" if row.kind.empty == {} else "[]" if row.kind.empty == () else '""'
+    return "{}" if row.default == {} else json.dumps(row.default)
+
+
+def _nature(row: Setting) -> str:
+    return f"{row.kind.name}; {'required' if row.default is REQUIRED else 'optional'}"

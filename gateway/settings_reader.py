@@ -1,0 +1,207 @@
+"""Reads a TOML document against the table of settings, and keeps every problem with the line it stands on.
+
+It knows single values; what values must agree on among themselves is in config_checks.py.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway import setting_kinds as kind
+from gateway.setting_kinds import Bad
+from gateway.settings import REQUIRED, SETTINGS, Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something in a configuration that stops the start, with what to do about it."""
+
+    file: str
+    key: str
+    line: int | None
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        name = f" {self.key}:" if self.key else ""
+        return f"{where}:{name} {self.what}. {self.remedy}{'' if self.remedy.endswith('?') else '.'}"
+
+
+@dataclass(slots=True)
+class _Table:
+    """What one TOML table may hold."""
+
+    settings: dict[str, Setting] = field(default_factory=dict)
+    tables: "dict[str, _Table]" = field(default_factory=dict)
+    lists: "dict[str, _Table]" = field(default_factory=dict)
+    named: "_Table | None" = None
+
+    def names(self) -> Iterator[str]:
+        yield from self.settings
+        yield from self.tables
+        yield from self.lists
+        for name, setting in self.settings.items():
+            if setting.kind.secret:
+                yield from (f"{name}_file", f"{name}_env")
+
+
+def _tree() -> _Table:
+    root = _Table()
+    for setting in SETTINGS:
+        *path, leaf = setting.name.split(".")
+        at = root
+        for step in path:
+            if step == "*":
+                at.named = at = at.named or _Table()
+            elif step.endswith("[]"):
+                at = at.lists.setdefault(step[:-2], _Table())
+            else:
+                at = at.tables.setdefault(step, _Table())
+        at.settings[leaf] = setting
+    return root
+
+
+class Reader:
+    """Turns a TOML document into checked values, and keeps every problem with the line it stands on.
+
+    After `read`, `failed` holds the dotted keys whose value could not be used, so that later checks can pass them by.
+    """
+
+    def __init__(self, path: Path, text: str, environ: Mapping[str, str] = os.environ) -> None:
+        self.path = path
+        self.problems: list[Problem] = []
+        self.failed: set[str] = set()
+        self._environ = environ
+        self._lines = lines_of(text)
+
+    def problem(self, key: str, what: str, remedy: str) -> None:
+        """Note one problem at a dotted key; the line is that of the key, else of the nearest table above it."""
+        at, line = key, None
+        while at and line is None:
+            line = self._lines.get(at)
+            at = at.rpartition(".")[0]
+        self.problems.append(Problem(file=str(self.path), key=key, line=line, what=what, remedy=remedy))
+        self.failed.add(key)
+
+    def read(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the document with every setting present, converted, and defaults filled in."""
+        return self._read(_tree(), document, "")
+
+    def _read(self, table: _Table, data: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        if table.named is not None:
+            return {
+                name: self._read(table.named, self._table(value, prefix + name), f"{prefix}{name}.")
+                for name, value in data.items()
+                if self._named(name, prefix)
+            }
+        known = tuple(table.names())
+        for name in data:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                meant = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(sorted(known))}"
+                self.problem(prefix + name, f"there is no setting {name}", meant)
+        out: dict[str, Any] = {}
+        for name, setting in table.settings.items():
+            out[name] = self._value(setting, name, data, prefix)
+        for name, below in table.tables.items():
+            out[name] = self._read(below, self._table(data.get(name, {}), prefix + name), f"{prefix}{name}.")
+        for name, below in table.lists.items():
+            entries = data.get(name, [])
+            if not isinstance(entries, list):
+                self.problem(prefix + name, "must be a list of tables", f"Write [[{prefix}{name}]] before each")
+                entries = []
+            out[name] = [
+                self._read(below, self._table(entry, f"{prefix}{name}.{i}"), f"{prefix}{name}.{i}.")
+                for i, entry in enumerate(entries, 1)
+            ]
+        return out
+
+    def _named(self, name: str, prefix: str) -> bool:
+        if prefix.endswith(".logins."):
+            good = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", name)
+            allowed = "letters, digits, dot, underscore, at sign and hyphen"
+        else:
+            good = re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name)
+            allowed = "lower-case letters, digits, underscore and hyphen"
+        if not good:
+            self.problem(prefix + name, f"{name!r} cannot be a name", f"Use {allowed}, at most 64")
+        return good is not None
+
+    def _table(self, value: object, key: str) -> Mapping[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self.problem(key, "must be a table", f"Write [{key}] with settings below it")
+        return {}
+
+    def _value(self, setting: Setting, name: str, data: Mapping[str, Any], prefix: str) -> Any:
+        key, raw, given = prefix + name, data.get(name), name in data
+        if setting.kind.secret:
+            key, raw, given = self._secret(name, data, prefix)
+        if key in self.failed:
+            return None
+        if not given:
+            if setting.default is REQUIRED:
+                self.problem(key, "is missing", f"Add it: {setting.help.rstrip('.')}")
+                return setting.kind.empty
+            if setting.default is None:
+                return setting.kind.empty
+            raw = setting.default
+        try:
+            return setting.kind.parse(raw, self.path.parent)
+        except Bad as bad:
+            self.problem(f"{key}.{bad.below}" if bad.below else key, bad.what, bad.remedy)
+            self.failed.add(key)
+            return setting.kind.empty
+
+    def _secret(self, name: str, data: Mapping[str, Any], prefix: str) -> tuple[str, Any, bool]:
+        """Take a secret from its value, from `NAME_file` or from the environment variable named by `NAME_env`."""
+        given = [n for n in (name, f"{name}_file", f"{name}_env") if n in data]
+        if not given:
+            return prefix + name, None, False
+        key, raw = prefix + given[0], data[given[0]]
+        if len(given) > 1:
+            self.problem(prefix + given[1], f"stands beside {given[0]}", "Keep one of them")
+        elif given[0] != name and not isinstance(raw, str):
+            self.problem(key, "must be text", "Put it in quotes")
+        elif given[0] == f"{name}_file":
+            try:
+                raw = kind.read_secret(self.path.parent / raw)
+            except Bad as bad:
+                self.problem(key, bad.what, bad.remedy)
+        elif given[0] == f"{name}_env":
+            if raw not in self._environ:
+                self.problem(key, f"the environment has no variable {raw}", "Set it before the start")
+            raw = self._environ.get(raw)
+        return key, raw, True
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """Say on which line each table and key of a TOML text begins, by dotted path; list entries are numbered from 1.
+
+    A reading by line, good for messages: keys inside inline tables are not found (their table is).
+    """
+    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[(\[?)\s*([^\[\]]+?)\s*\]", line):
+            table = _path(header.group(2))
+            if header.group(1):
+                counts[table] = counts.get(table, 0) + 1
+                table = f"{table}.{counts[table]}"
+            found.setdefault(table, number)
+        elif key := re.match(
+            r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""", line
+        ):
+            path = _path(key.group(1))
+            found.setdefault(f"{table}.{path}" if table else path, number)
+    return found
+
+
+def _path(dotted: str) -> str:
+    return ".".join(part.strip().strip("\"'") for part in re.findall(r"""\s*(?:"[^"]*"|'[^']*'|[^.]+)""", dotted))
