@@ -39,9 +39,7 @@ class Reply:
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:
             raise ValueError(f"reply code {self.code} is outside 200-599")
-        if self.enhanced is not None and not (
-            _ENHANCED.match(self.enhanced) and self.enhanced[0] == str(self.code)[0]
-        ):
+        if self.enhanced is not None and not (_ENHANCED.match(self.enhanced) and self.enhanced[0] == str(self.code)[0]):
             raise ValueError(f"enhanced code {self.enhanced!r} does not go with {self.code}")
         if not _TEXT.match(self.text) or len(self.text) > 480:  # RFC 5321 4.5.3.1.5: a reply line has 512 octets
             raise ValueError("reply text is not one line of printable ASCII")
@@ -74,7 +72,9 @@ OK_SENDER = _r(250, "2.1.0", "Sender OK", "MAIL accepted")
 OK_RECIPIENT = _r(250, "2.1.5", "Recipient OK", "RCPT accepted; the decision follows after DATA")
 OK_QUEUED = _r(250, "2.0.0", "Message queued as", "committed to disk, at least one copy will leave; message id last")
 OK_RECORDED = _r(
-    250, "2.0.0", "Message recorded, nobody in it may be mailed, see the report under",
+    250,
+    "2.0.0",
+    "Message recorded, nobody in it may be mailed, see the report under",
     "committed to disk, every recipient is kept out and the stream records or bounces; message id last",
 )
 OK_RETURNED = _r(250, "2.0.0", "Report taken as", "the return-path listener stored a bounce, complaint or opt-out")
@@ -88,7 +88,7 @@ IDLE_TOO_LONG = _r(421, "4.4.2", "Idle too long, closing", "no command within th
 DATA_TOO_SLOW = _r(421, "4.4.2", "Message took too long, closing", "DATA did not end within its limit")
 TOO_MANY_CONNECTIONS = _r(421, "4.7.0", "Too many connections", "the limit over all peers or of this peer is reached")
 TOO_MANY_ERRORS = _r(421, "4.7.0", "Too many errors, closing", "a peer that keeps sending commands that fail")
-STORE_DOWN = _r(451, "4.3.0", "Store not available, try again", "the database cannot be read or written; nothing was kept")
+STORE_DOWN = _r(451, "4.3.0", "Store not available, try again", "the database cannot be used; nothing was kept")
 INTERNAL = _r(451, "4.3.0", "Internal error, try again", "a bug on our side; the message was not kept")
 SIGNING_DOWN = _r(451, "4.7.0", "Signing key not available, try again", "marketing whose DKIM key cannot be used")
 QUEUE_FULL = _r(452, "4.3.1", "Queue or disk nearly full, try again", "the limit on queued copies or free disk is near")
@@ -104,7 +104,7 @@ BAD_LINE = _r(500, "5.5.2", "Bare CR, bare LF or NUL in a command", "a command l
 LINE_TOO_LONG = _r(500, "5.5.2", "Command line too long", "a command over the limit")
 BAD_ARGUMENTS = _r(501, "5.5.4", "Syntax error in arguments", "a known command with arguments that cannot be read")
 BAD_SENDER = _r(501, "5.1.7", "Sender address is not valid", "MAIL FROM with an address that is none")
-BAD_RECIPIENT = _r(501, "5.1.3", "RECIPIENT_INVALID Recipient address is not valid", "RCPT TO with an address that is none")
+BAD_RECIPIENT = _r(501, "5.1.3", "RECIPIENT_INVALID Recipient address is not valid", "RCPT TO with what is no address")
 BAD_BASE64 = _r(501, "5.5.2", "Cannot decode the response", "AUTH with broken base64")
 AUTH_CANCELLED = _r(501, "5.7.0", "Authentication cancelled", "the client sent * during AUTH")
 NOT_IMPLEMENTED = _r(502, "5.5.1", "Command not implemented", "EXPN, HELP topics, TURN and their like")
@@ -122,9 +122,13 @@ BARE_LINE_END = _r(550, "5.6.0", "Bare CR, bare LF or NUL in the message", "DATA
 HEADER_TOO_LONG = _r(550, "5.6.0", "Header line over 998 octets", "RFC 5322 2.1.1")
 NO_UTF8_HERE = _r(550, "5.6.7", "Non-ASCII address without SMTPUTF8", "RFC 6531 3.5")
 POLICY = _r(550, "5.7.1", "Blocked by policy", "blocked by a rule; the text becomes the reason code and a reference")
-SENDER_NOT_OWN = _r(550, "5.7.1", "SENDER_NOT_AUTHORISED MAIL FROM is not in a domain of this login", "MAIL FROM elsewhere")
-FROM_NOT_OWN = _r(550, "5.7.1", "SENDER_NOT_AUTHORISED From domain is not listed for this stream", "From field elsewhere")
-UNDECLARED = _r(550, "5.7.1", "Not declared for this login:", "a stream, purpose or category by login name or field; what it was follows")
+SENDER_NOT_OWN = _r(
+    550, "5.7.1", "SENDER_NOT_AUTHORISED MAIL FROM is not in a domain of this login", "MAIL FROM in a foreign domain"
+)
+FROM_NOT_OWN = _r(
+    550, "5.7.1", "SENDER_NOT_AUTHORISED From domain is not listed for this stream", "From field of a foreign domain"
+)
+UNDECLARED = _r(550, "5.7.1", "Not declared for this login:", "an unknown stream, purpose or category; it follows")
 HIDDEN_RECIPIENTS = _r(550, "5.6.0", "X-SMTPAPI with recipients is refused", "recipients come from the envelope only")
 RELAY_DENIED = _r(550, "5.7.1", "Relaying denied", "the return-path listener relays nothing")
 TOO_LARGE = _r(552, "5.3.4", "Message over the size limit", "SIZE in MAIL or the content itself (RFC 1870)")
@@ -168,8 +172,9 @@ DEFERRALS: Mapping[str, Reply] = {"EVIDENCE_STORE_UNAVAILABLE": STORE_DOWN, "DKI
 """The reply to each technical cause that can pass (RULES 2.1.4); any other is answered as the store's."""
 
 
-def for_recipient(decision: Decided, on_block: OnBlock, reference: str = "", *,
-                  message_level: Collection[str]) -> Reply | None:
+def for_recipient(
+    decision: Decided, on_block: OnBlock, reference: str = "", *, message_level: Collection[str]
+) -> Reply | None:
     """The reply at RCPT when the decision is known by then; None: take the recipient, DATA answers.
 
     Only what concerns this recipient alone is refused here: a message-level code is answered once, after DATA.
@@ -185,8 +190,9 @@ def for_recipient(decision: Decided, on_block: OnBlock, reference: str = "", *,
     return DEAD_ADDRESS if decision.reason_code == "ADDRESS_UNDELIVERABLE" else policy(decision.reason_code, reference)
 
 
-def for_decisions(decisions: Sequence[Decided], on_block: OnBlock, message_id: str, *,
-                  message_level: Collection[str]) -> Reply:
+def for_decisions(
+    decisions: Sequence[Decided], on_block: OnBlock, message_id: str, *, message_level: Collection[str]
+) -> Reply:
     """The reply after DATA, given one decision per recipient.
 
     In order (RULES 2.4):
