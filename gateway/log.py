@@ -1,0 +1,283 @@
+"""What the gateway says of itself: one function per event, and the counters that go with it.
+
+Lines go to standard error as key=value text or JSON. They name messages, copies, streams, logins and reason codes,
+never an address, a subject or a body (P9). `_redact` is the last net under that rule: it masks what looks like an
+address. Counters are read at /metrics; docs/operator.md lists events and counters, held against this module by a test.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+Level = Literal["debug", "info", "warning", "error"]
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\],;:=]+@[^\s<>\"'()\[\],;:]+")
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_log: Any = structlog.get_logger()
+
+MESSAGES: Final = Counter("consentgate_messages", "Messages answered after DATA.", ["result"])
+DECISIONS: Final = Counter("consentgate_decisions", "Decisions made, per outcome.", ["decision", "reason_code"])
+COPIES: Final = Counter("consentgate_copies", "Copies that reached an end or were tried again.", ["route", "state"])
+OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
+REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
+LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
+REFUSED_CONNECTIONS: Final = Counter("consentgate_refused_connections", "SMTP connections refused.", ["cause"])
+UPSTREAM_FAILURES: Final = Counter(
+    "consentgate_upstream_failures", "Connections to a smarthost that failed.", ["route"]
+)
+STORE_FAILURES: Final = Counter("consentgate_store_failures", "Times the store could not be used.", ["where"])
+BUGS: Final = Counter("consentgate_bugs", "Exceptions nobody expected.", ["where"])
+SESSIONS: Final = Gauge("consentgate_sessions", "SMTP sessions now.")
+QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
+ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
+HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
+METRICS: Final = (
+    MESSAGES, DECISIONS, COPIES, OPT_OUTS, REPORTS, LOGIN_FAILURES, REFUSED_CONNECTIONS, UPSTREAM_FAILURES,
+    STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
+)  # fmt: skip
+
+
+def configure(form: Literal["text", "json"] = "text", level: Level = "info", stream: TextIO | None = None) -> None:
+    """Set form and least level of the log, once at start; libraries' warnings take the same way."""
+    last: Any = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redact,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    global _log
+    _log = structlog.get_logger().bind()
+    logging.root.handlers[:] = [_Foreign(level=logging.WARNING)]
+
+
+class _Foreign(logging.Handler):
+    """Warnings of libraries, as our event `library`; their texts may hold anything, so only the template is kept."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        library(name=record.name, said=str(record.msg), error=record.exc_info[1] if record.exc_info else None)
+
+
+def _redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            if "@" in value:
+                event[key] = _ADDRESS.sub("(address)", value)
+        elif not isinstance(value, int | float | bool | None):
+            event[key] = _ADDRESS.sub("(address)", str(value))
+    return event
+
+
+def trace_of(error: BaseException | None) -> str:
+    """Type and places of an exception, innermost last, without its text: that may quote what a person wrote."""
+    if error is None:
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = [f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}" for frame in frames]
+    return " ".join([type(error).__name__, *places])
+
+
+# The life of the process
+
+
+def started(*, version: str, controllers: int, streams: int) -> None:
+    """The configuration is loaded and the store is open."""
+    _log.info("started", version=version, controllers=controllers, streams=streams)
+
+
+def ready(*, listeners: Iterable[str]) -> None:
+    """Every listener accepts connections."""
+    _log.info("ready", listeners=" ".join(listeners))
+
+
+def reloaded(*, controllers: int, streams: int) -> None:
+    """A new configuration is in force (SIGHUP)."""
+    _log.info("reloaded", controllers=controllers, streams=streams)
+
+
+def reload_refused(*, problems: int) -> None:
+    """The new configuration has problems; the old one stays in force."""
+    _log.error("reload_refused", problems=problems)
+
+
+def stopping(*, cause: str) -> None:
+    """No new mail is taken; hand-overs under way are finished."""
+    _log.info("stopping", cause=cause)
+
+
+def stopped(*, waiting: int) -> None:
+    """The last task has ended; `waiting` copies stay in the queue."""
+    _log.info("stopped", waiting=waiting)
+
+
+def bug(*, where: str, error: BaseException) -> None:
+    """An exception nobody expected was caught at the edge named by `where`."""
+    BUGS.labels(where).inc()
+    _log.error("bug", where=where, trace=trace_of(error))
+
+
+def library(*, name: str, said: str, error: BaseException | None) -> None:
+    """A library warned."""
+    _log.warning("library", name=name, said=said, trace=trace_of(error))
+
+
+def store_unavailable(*, where: str, error: BaseException) -> None:
+    """The database could not be read or written; the peer was told to come back (P5)."""
+    STORE_FAILURES.labels(where).inc()
+    _log.error("store_unavailable", where=where, trace=trace_of(error))
+
+
+# Mail coming in
+
+
+def connection_refused(*, listener: str, cause: Literal["full", "too many from one address", "stopping"]) -> None:
+    """An SMTP connection was turned away with 421."""
+    REFUSED_CONNECTIONS.labels(cause).inc()
+    _log.warning("connection_refused", listener=listener, cause=cause)
+
+
+def login_failed(*, door: Literal["smtp", "web"], cause: str, login: str | None = None) -> None:
+    """A login was refused. `login` is given only when it is one of the configuration."""
+    LOGIN_FAILURES.labels(door).inc()
+    _log.warning("login_failed", door=door, cause=cause, login=login)
+
+
+def session_cut(*, listener: str, cause: str) -> None:
+    """An SMTP session was ended by us: silent too long, or not speaking the protocol."""
+    _log.info("session_cut", listener=listener, cause=cause)
+
+
+def accepted(
+    *,
+    message_id: str,
+    controller: str,
+    stream: str,
+    size: int,
+    allowed: int,
+    blocked: int,
+    deferred: int,
+    seconds: float,
+) -> None:
+    """A message was committed and answered 250."""
+    MESSAGES.labels("accepted").inc()
+    ACCEPT_SECONDS.observe(seconds)
+    _log.info(
+        "accepted", message_id=message_id, controller=controller, stream=stream, size=size, allowed=allowed,
+        blocked=blocked, deferred=deferred,
+    )  # fmt: skip
+
+
+def refused(*, controller: str, stream: str | None, code: int, reason: str, message_id: str | None = None) -> None:
+    """A message was answered 4yz or 5yz after DATA; `reason` is a reason code or the name of a reply."""
+    MESSAGES.labels("refused").inc()
+    _log.warning(
+        "refused", controller=controller, stream=stream, code=code, reason=reason, message_id=message_id
+    )  # fmt: skip
+
+
+def decided(*, decision: str, reason_code: str, count: int = 1) -> None:
+    """Decisions were made; a counter, and a line only at level debug."""
+    DECISIONS.labels(decision, reason_code).inc(count)
+    _log.debug("decided", decision=decision, reason_code=reason_code, count=count)
+
+
+def queue_refuses(*, cause: Literal["copies", "disk"]) -> None:
+    """The queue or the disk is nearly full: new mail is answered 452."""
+    _log.error("queue_refuses", cause=cause)
+
+
+# Mail going out
+
+
+def delivered(*, copy: str, route: str, attempts: int, seconds: float) -> None:
+    """The next hop took a copy."""
+    COPIES.labels(route, "delivered").inc()
+    HAND_OVER_SECONDS.observe(seconds)
+    _log.info("delivered", copy=copy, route=route, attempts=attempts)
+
+
+def captured(*, copy: str, route: str) -> None:
+    """A copy was kept on a capture route; nothing left."""
+    COPIES.labels(route, "captured").inc()
+    _log.info("captured", copy=copy, route=route)
+
+
+def tried(*, copy: str, route: str, stage: str, code: int | None, enhanced: str | None, attempts: int) -> None:
+    """A copy could not be handed over now and will be tried again."""
+    COPIES.labels(route, "retry").inc()
+    _log.info("tried", copy=copy, route=route, stage=stage, code=code, enhanced=enhanced, attempts=attempts)
+
+
+def failed(*, copy: str, route: str, stage: str, code: int | None, enhanced: str | None, attempts: int) -> None:
+    """A copy is given up."""
+    COPIES.labels(route, "failed").inc()
+    _log.warning("failed", copy=copy, route=route, stage=stage, code=code, enhanced=enhanced, attempts=attempts)
+
+
+def kept_out(*, copy: str, route: str, reason_code: str) -> None:
+    """The check at hand-over stopped a copy that had been allowed when it came in (P2)."""
+    COPIES.labels(route, "kept_out").inc()
+    _log.info("kept_out", copy=copy, route=route, reason_code=reason_code)
+
+
+def upstream_failed(*, route: str, host: str, stage: str, kind: str) -> None:
+    """A connection to a smarthost could not be made or broke."""
+    UPSTREAM_FAILURES.labels(route).inc()
+    _log.warning("upstream_failed", route=route, host=host, stage=stage, kind=kind)
+
+
+def held(*, message_id: str, stage: str, error: BaseException) -> None:
+    """A message could not be handled by us; it is kept and set aside for a person."""
+    BUGS.labels(stage).inc()
+    _log.error("held", message_id=message_id, stage=stage, trace=trace_of(error))
+
+
+def taken_back(*, copies: int) -> None:
+    """Copies claimed before a crash are in the queue again."""
+    _log.info("taken_back", copies=copies)
+
+
+# What people say
+
+
+def opted_out(*, controller: str, channel: str, scope: str, already: bool) -> None:
+    """An opt-out is committed. `already`: it stood before."""
+    OPT_OUTS.labels(channel, scope).inc()
+    _log.info("opted_out", controller=controller, channel=channel, scope=scope, already=already)
+
+
+def opt_out_undone(*, controller: str, scope: str) -> None:
+    """A person took an opt-out back from the confirmation page (RULES.md 2.1.10 c)."""
+    _log.info("opt_out_undone", controller=controller, scope=scope)
+
+
+def link_unreadable(*, kind: str) -> None:
+    """A link could not be opened; the person got the form instead."""
+    _log.info("link_unreadable", kind=kind)
+
+
+def report_received(*, kind: str, undeliverable: int) -> None:
+    """A bounce, complaint or reply came in at the return path."""
+    REPORTS.labels(kind).inc()
+    _log.info("report_received", kind=kind, undeliverable=undeliverable)
+
+
+def imported(*, controller: str, kind: str, kept: int, rejected: int, skipped: int) -> None:
+    """A file of people, consents, sales or suppressions was read."""
+    _log.info("imported", controller=controller, kind=kind, kept=kept, rejected=rejected, skipped=skipped)
