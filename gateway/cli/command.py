@@ -1,0 +1,132 @@
+"""What every command does alike: options, configuration, store, output, refusals."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.config import Config, Controller
+    from gateway.store.contract import Store
+
+T = TypeVar("T")
+
+ConfigPath = Annotated[
+    Path, typer.Option("--config", metavar="FILE", envvar="CONSENTGATE_CONFIG", help="The settings file.")
+]
+ControllerName = Annotated[
+    str | None, typer.Option("--controller", metavar="NAME", help="Whose data; needed when there are several.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+DEFAULT_CONFIG = Path("consentgate.toml")
+
+
+class Refused(Exception):
+    """The command cannot do this; the text says what is wrong and what to do. Exit code 1."""
+
+
+def make_app() -> typer.Typer:
+    """A group of commands with plain text errors."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(lambda: None)  # keeps the command's name in the arguments even where it is the only one
+    return app
+
+
+def configuration(path: Path) -> "Config":
+    """Load the settings; Refused with every problem."""
+    from gateway.config import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+
+
+def controller_of(config: "Config", name: str | None) -> "Controller":
+    """The controller named, or the only one there is."""
+    known = ", ".join(config.controllers)
+    if name is None:
+        if len(config.controllers) > 1:
+            raise Refused(f"Several controllers: say which with --controller. Known: {known}.")
+        return next(iter(config.controllers.values()))
+    if name not in config.controllers:
+        raise Refused(f"There is no controller {name!r} in {config.path}. Known: {known}.")
+    return config.controllers[name]
+
+
+@contextlib.asynccontextmanager
+async def opened(config: "Config") -> "AsyncIterator[Store]":
+    """The store of this installation, closed again at the end; Refused when it cannot be used."""
+    from gateway import app
+    from gateway.store.contract import StoreUnavailable
+
+    try:
+        async with app.opened_store(config) as store:
+            yield store
+    except StoreUnavailable as error:
+        raise Refused(f"The database of {config.path} cannot be used: {error}") from None
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's asynchronous part."""
+    return asyncio.run(work)
+
+
+def now() -> datetime:
+    """The clock of the commands: aware UTC."""
+    return datetime.now(UTC)
+
+
+def say(text: str) -> None:
+    """Say something to a person without disturbing what a machine reads from standard output."""
+    print(text, file=sys.stderr)
+
+
+def out(row: Mapping[str, Any]) -> None:
+    """One JSON line; instants in ISO 8601 with zone."""
+    print(json.dumps(row, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def columns(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...]) -> None:
+    """A table for people; where standard output is no terminal, tab-separated."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(row))
+        return
+    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def password_from_input(prompt: str) -> str:
+    """A password from the terminal, without echo; else the first line of standard input. Refused when empty."""
+    if sys.stdin.isatty():
+        import getpass
+
+        password = getpass.getpass(prompt)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise Refused("No password given: type one, or send it as the first line of standard input.")
+    return password
+
+
+def private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner may read; an existing one is an error."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)

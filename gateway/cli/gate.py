@@ -1,0 +1,188 @@
+"""Commands of the gateway itself: init, serve, check-config, doctor, queue."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli import command
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json, Refused
+
+app = command.make_app()
+queue = typer.Typer(help="What waits to leave.", no_args_is_help=True)
+app.add_typer(queue, name="queue")
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder; made when it is not there.")],
+    example: Annotated[bool, typer.Option("--example", help="Add the example controller acme.")] = False,
+    smtp_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for newsletter tools.")] = 2525,
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the web pages.")] = 8080,
+    return_port: Annotated[int, typer.Option(min=1, max=65535, help="Port for bounces and opt-outs by mail.")] = 2526,
+    smarthost: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where copies go. Absent: they are captured.")
+    ] = None,
+    database: Annotated[
+        str, typer.Option(metavar="URL", help="sqlite:FILE, relative to DIR.")
+    ] = "sqlite:consentgate.db",
+) -> None:
+    """Make an installation in DIR. An existing consentgate.toml is left alone (exit code 1)."""
+    from gateway import app as composition
+    from gateway.cli import installation
+
+    wanted = installation.Wanted(
+        directory=directory.absolute(),
+        example=example,
+        smtp_port=smtp_port,
+        http_port=http_port,
+        return_port=return_port,
+        smarthost=installation.smarthost_from(smarthost),
+        database=installation.database_from(database),
+    )
+    with installation.staged(wanted.directory) as stage:
+        made = installation.write(wanted, stage, command.now())
+        config = installation.loaded(stage)
+        composition.create_store(config)
+
+        async def add_staff() -> None:
+            async with command.opened(config) as store:
+                for staff in made.staff:
+                    await store.put_staff(staff, command.now())
+
+        command.run(add_staff())
+    where = wanted.directory
+    command.say(
+        f"Made {where / installation.SETTINGS_FILE}, keys, database, and passwords in {where / 'passwords.txt'}."
+    )
+    command.say(f"Next: consentgate serve --config {where / installation.SETTINGS_FILE}")
+
+
+@app.command()
+def serve(
+    config: ConfigPath = DEFAULT_CONFIG,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; one per core at most.")] = 1,
+) -> None:
+    """Run the gateway. Prints `ready` when all listeners accept; SIGTERM stops it, SIGHUP reloads the settings."""
+    from gateway.config import ConfigError, serve_problems
+
+    loaded = command.configuration(config)
+    if problems := serve_problems(loaded):
+        raise Refused(str(ConfigError(problems)))
+    from gateway import app as composition
+
+    raise typer.Exit(composition.serve(loaded, workers=workers))
+
+
+@app.command("check-config")
+def check_config(
+    config: ConfigPath = DEFAULT_CONFIG,
+    example: Annotated[bool, typer.Option("--example", help="Print every setting with its default, and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check the settings: exit code 1 and one line per problem, else a summary."""
+    from gateway import settings
+    from gateway.config import ConfigError, load, serve_problems
+
+    if example:
+        print(settings.example(), end="")
+        return
+    try:
+        loaded = load(config)
+        problems = serve_problems(loaded)
+    except ConfigError as error:
+        problems = error.problems
+    for problem in problems:
+        if as_json:
+            command.out({name: getattr(problem, name) for name in ("file", "line", "key", "what", "remedy")})
+        else:
+            command.say(str(problem))
+    if problems:
+        raise typer.Exit(1)
+    if not as_json:
+        streams = sum(len(controller.streams) for controller in loaded.controllers.values())
+        print(f"{loaded.path} is good: {len(loaded.controllers)} controller(s), {streams} stream(s).")
+
+
+@app.command()
+def doctor(
+    config: ConfigPath = DEFAULT_CONFIG,
+    dns: Annotated[bool, typer.Option("--dns", help="Also ask DNS for the signing keys and the return path.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check what the settings rest on. Exit code 1 when something needs attention."""
+    from gateway import doctor as checks
+
+    loaded = command.configuration(config)
+
+    async def findings() -> list[checks.Finding]:
+        found = checks.local(loaded, now=command.now(), free_bytes=shutil.disk_usage(loaded.dir).free)
+        try:
+            async with command.opened(loaded) as store:
+                await store.check()
+            found.append(checks.Finding(check="database", good=True, text="opens and has this version's tables"))
+        except Refused as refused:
+            found.append(checks.Finding(check="database", good=False, text=str(refused)))
+        return found + (await checks.published(loaded) if dns else [])
+
+    found = command.run(findings())
+    for finding in found:
+        if as_json:
+            command.out({"check": finding.check, "good": finding.good, "text": finding.text})
+        else:
+            print(f"{'ok  ' if finding.good else 'LOOK'}  {finding.check}: {finding.text}")
+    if not all(finding.good for finding in found):
+        raise typer.Exit(1)
+
+
+@queue.command("list")
+def queue_list(
+    config: ConfigPath = DEFAULT_CONFIG,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Copies that wait, the next one due first."""
+    rows = _waiting(config, limit)
+    if as_json:
+        for row in rows:
+            command.out(row)
+    elif rows:
+        command.columns([tuple(_cell(value) for value in row.values()) for row in rows], tuple(rows[0]))
+
+
+@queue.command("show")
+def queue_show(
+    copy: Annotated[str, typer.Argument(metavar="MESSAGE-ID[/COPY]", help="As `queue list` shows it.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Waiting copies of one message."""
+    wanted, _, number = copy.partition("/")
+    wanted = wanted.replace("-", "").lower()
+    rows = [
+        row
+        for row in _waiting(config, 100_000)
+        if _cell(row["message_id"]).replace("-", "") == wanted and number in ("", str(row["copy_no"]))
+    ]
+    if not rows:
+        raise Refused(f"Nothing of {copy} waits. See: consentgate queue list")
+    for row in rows:
+        if as_json:
+            command.out(row)
+        else:
+            print("\n".join(f"{name}: {_cell(value)}" for name, value in row.items()) + "\n")
+
+
+def _waiting(config: Path, limit: int) -> list[dict[str, Any]]:
+    loaded = command.configuration(config)
+
+    async def read() -> list[dict[str, Any]]:
+        async with command.opened(loaded) as store:
+            return [dict(row) for row in await store.queue_list(limit)]
+
+    return command.run(read())
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,123 @@
+"""Commands for the machine's operator: staff users, migrations."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from gateway.cli import command
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json, Refused
+from gateway.store.contract import Staff
+
+ROLES = ("submitter", "marketer", "privacy", "operator", "auditor", "administrator")
+
+app = command.make_app()
+user = typer.Typer(help="Staff who may sign in to the web pages.", no_args_is_help=True)
+app.add_typer(user, name="user")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name to sign in with.")]
+
+
+@user.command("add")
+def add(
+    name: Name,
+    role: Annotated[list[str], typer.Option(metavar="ROLE", help=f"May be repeated: {', '.join(ROLES)}.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="May be repeated; absent: all controllers.")
+    ] = None,
+) -> None:
+    """Add a person. The password is typed, or read from standard input's first line."""
+    from gateway.cli import password
+
+    loaded = command.configuration(config)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise Refused(f"{name!r} cannot be a name. Use letters, digits, dot, underscore and hyphen, at most 64.")
+    if wrong := [one for one in role if one not in ROLES]:
+        raise Refused(f"There is no role {wrong[0]!r}. Known: {', '.join(ROLES)}.")
+    controllers = tuple(command.controller_of(loaded, one).id for one in controller or ())
+    hashed = password.hashed(command.password_from_input(f"Password for {name}: "))
+    staff = Staff(name=name, password_hash=hashed, roles=tuple(dict.fromkeys(role)), controllers=controllers)
+
+    async def put() -> None:
+        async with command.opened(loaded) as store:
+            if await store.staff(name) is not None:
+                raise Refused(f"{name} is there already. Change the password with: consentgate user password {name}")
+            await store.put_staff(staff, command.now())
+
+    command.run(put())
+    command.say(f"Added {name}.")
+
+
+@user.command("list")
+def list_(config: ConfigPath = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Who may sign in, as what, for which controllers."""
+    loaded = command.configuration(config)
+
+    async def read() -> list[Staff]:
+        async with command.opened(loaded) as store:
+            return await store.all_staff()
+
+    found = command.run(read())
+    if as_json:
+        for one in found:
+            command.out({"name": one.name, "roles": one.roles, "controllers": one.controllers})
+    else:
+        rows = [(one.name, " ".join(one.roles), " ".join(one.controllers) or "all") for one in found]
+        command.columns(rows, ("name", "roles", "controllers"))
+
+
+@user.command("password")
+def change_password(name: Name, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Give a person another password: typed, or read from standard input's first line."""
+    from dataclasses import replace
+
+    from gateway.cli import password
+
+    loaded = command.configuration(config)
+    hashed = password.hashed(command.password_from_input(f"New password for {name}: "))
+
+    async def put() -> None:
+        async with command.opened(loaded) as store:
+            staff = await store.staff(name)
+            if staff is None:
+                raise Refused(f"There is no user {name}. See: consentgate user list")
+            await store.put_staff(replace(staff, password_hash=hashed), command.now())
+
+    command.run(put())
+    command.say(f"Changed the password of {name}.")
+
+
+@user.command("remove")
+def remove(name: Name, config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Remove a person; what they did stays in the ledger."""
+    loaded = command.configuration(config)
+
+    async def take() -> bool:
+        async with command.opened(loaded) as store:
+            return await store.remove_staff(name)
+
+    if not command.run(take()):
+        raise Refused(f"There is no user {name}. See: consentgate user list")
+    command.say(f"Removed {name}.")
+
+
+@user.command("hash")
+def hash_(name: Annotated[str, typer.Argument(metavar="[NAME]", help="Only for the prompt.")] = "login") -> None:
+    """Print the argon2 hash of a password, for the password_hash of an SMTP login."""
+    from gateway.cli import password
+
+    print(password.hashed(command.password_from_input(f"Password for {name}: ")))
+
+
+@app.command()
+def migrate(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Bring the database to this version. There is one version so far: it checks that this is it."""
+    loaded = command.configuration(config)
+
+    async def check() -> None:
+        async with command.opened(loaded) as store:
+            await store.check()
+
+    command.run(check())
+    command.say("The database has this version's tables; nothing to do.")
