@@ -1,0 +1,25 @@
+"""The law as values: may this person be sent this message, and on what legal ground? No socket, disk or clock in here.
+
+The way of a question through the room:
+
+    facts.py            what is known about one sender, message and recipient at one instant
+      consent.py          a consent record        restriction.py        a restriction, an erasure request
+      sale.py             a customer relation     suppression_list.py   an opt-out and whom it covers
+      fields.py           how all of these are read from JSON, and what is said about a field that is wrong
+    jurisdiction.py     packs/*.toml as values; country -> packs; where a controller is stricter
+    similarity.py       category tree and rulings -> pairs of similar categories
+    rules.py            stages A to C, row by row
+    basis.py            stage D, the numbered checks of a consent, a sale, an address
+    ground.py           stage D, run: D1 to D8 under one pack
+    duties.py           stages E to G
+    decision.py         facts + packs -> Decision
+    next_change.py      when time alone could change it
+    months.py           calendar months and completed years
+    explain.py          reason code -> family, who can act
+
+LAW.md has each rule beside its law article and the worked examples that show it. To add a rule: a row in its table, a
+line in LAW.md, a vector, a change line.
+
+Beside the decision: address.py (when two addresses are the same person), standing.py (what the ledger amounts to),
+ledger.py (the tamper-evident chain), vault.py (what is encrypted under which key), link_token.py (the tokens in links).
+"""

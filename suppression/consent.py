@@ -71,7 +71,7 @@ class Evidence:
                 return cls(method=method, wording_version=wording, privacy_notice_version=notice, origin=origin)
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _EVIDENCE, path)
+        raise fault(data, _EVIDENCE, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""
@@ -94,7 +94,7 @@ _DOUBLE_OPT_IN_FIELDS = itemgetter(*_DOUBLE_OPT_IN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoubleOptIn:
-    """The confirmation from the mailbox itself: whether it is needed, asked for (UTC), given (UTC), and mails sent for it."""
+    """The confirmation from the mailbox itself: whether needed, when asked for and given (UTC), mails sent for it."""
 
     required: bool
     requested_at: datetime | None
@@ -121,7 +121,7 @@ class DoubleOptIn:
                 )
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _DOUBLE_OPT_IN, path)
+        raise fault(data, _DOUBLE_OPT_IN, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""
@@ -164,7 +164,7 @@ _INSTANTS = itemgetter("given_at", "withdrawn_at", "expires_at", "last_interacti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """One consent as recorded; fields as in decisions.schema.json. Instants are aware UTC, None: not known or not happened.
+    """One consent as recorded; fields as in decisions.schema.json. Instants are aware UTC; None: not known.
 
     `controller_id` is who collected it; `product_categories` None means every category within the purposes;
     `last_interaction_at` is the last deliberate act (an open is not one).
@@ -249,7 +249,7 @@ class Consent:
             raise
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _CONSENT, path)
+        raise fault(data, _CONSENT, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""

@@ -1,7 +1,8 @@
 """What is known about one sender, one message and one recipient at one instant: the input of `decide`.
 
-Field names are those of decisions.schema.json; `class` is `message_class`, `from` is `since`, `infrastructure.dkim_ready` is
-`dkim_ready`. "Not known" is None, False or "unknown" as the schema says, and never leads to allow for marketing (RULES 2.1.3).
+Field names are those of decisions.schema.json; `class` is `message_class`, `from` is `since`,
+`infrastructure.dkim_ready` is `dkim_ready`. "Not known" is None, False or "unknown" as the schema says, and never leads
+to allow for marketing (RULES 2.1.3).
 
 Source: RULES 2.2.
 """
@@ -107,7 +108,8 @@ class Sender:
     def from_dict(cls, data: Any, path: str = "sender") -> Sender:
         """Read the schema's object. Raises FactsError with the field's path."""
         try:
-            controller_id, authorised, name, postal, contact, verified, charity, children = values = _SENDER_FIELDS(data)
+            values = _SENDER_FIELDS(data)
+            controller_id, authorised, name, postal, contact, verified, charity, children = values
             if len(data) == 8 and type(controller_id) is str and controller_id and {*map(type, values[1:])} == _BOOL:
                 return cls(
                     controller_id=controller_id,
@@ -121,7 +123,7 @@ class Sender:
                 )
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _SENDER, path)
+        raise fault(data, _SENDER, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""
@@ -147,7 +149,7 @@ _MESSAGE_FIELDS = itemgetter(*_MESSAGE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What the message is about and whose offer it is. `message_class` is the declared class (`class` in the schema)."""
+    """What the message is about and whose offer it is. `message_class` is the declared class."""
 
     message_class: MessageClass
     promotional_content: bool
@@ -196,7 +198,7 @@ class Message:
                 )
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _MESSAGE, path)
+        raise fault(data, _MESSAGE, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""
@@ -266,7 +268,7 @@ class Recipient:
                 )
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _RECIPIENT, path)
+        raise fault(data, _RECIPIENT, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""
@@ -303,8 +305,8 @@ _INFRASTRUCTURE: Shape = {"dkim_ready": FLAG}
 class Facts:
     """All that a decision rests on. `as_of` is the instant of hand-over to the next hop (aware UTC).
 
-    `jurisdictions` are pack codes that must all allow; empty means pack UNKNOWN. `suppressions`, `consents` and `sales` are
-    those of this address, of any controller. `similar_categories` are unordered pairs, symmetric and not transitive.
+    `jurisdictions` are pack codes that must all allow; empty means pack UNKNOWN. `suppressions`, `consents` and `sales`
+    are those of this address, of any controller. `similar_categories` are unordered pairs, symmetric, not transitive.
     """
 
     as_of: datetime
@@ -359,7 +361,7 @@ class Facts:
             raise
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _FACTS, path)
+        raise fault(data, _FACTS, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object; `from_dict` reads it back to an equal value."""
@@ -384,7 +386,7 @@ class Facts:
 def _dkim_ready(data: Any, path: str) -> bool:
     if type(data) is dict and len(data) == 1 and type(ready := data.get("dkim_ready")) is bool:
         return ready
-    fault(data, _INFRASTRUCTURE, f"{path}.infrastructure")
+    raise fault(data, _INFRASTRUCTURE, f"{path}.infrastructure")
 
 
 def _each(read: Callable[[Any, str], T], items: list[Any], path: str, name: str) -> tuple[T, ...]:

@@ -4,20 +4,21 @@ Each record module reads its object in one hand-written fast pass; only when tha
 object by its `Shape` to say exactly which field is wrong. Messages name the field and the expectation, never the value
 that was found: values are personal data.
 
-Instants are ISO 8601 in UTC with a final Z (`2026-03-02T10:00:00Z`, a fraction of a second is allowed), days `YYYY-MM-DD`.
+Instants are ISO 8601 in UTC with a final Z (`2026-03-02T10:00:00Z`, a fraction of a second is allowed), days are
+`YYYY-MM-DD`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 _ZERO = timedelta(0)
 
 
 class FactsError(ValueError):
-    """The facts cannot be read. `path` is the field (`consents[0].given_at`), `what` says what is wrong and what to do."""
+    """The facts cannot be read. `path` is the field (`consents[0].given_at`), `what` says what is wrong."""
 
     def __init__(self, path: str, what: str) -> None:
         super().__init__(f"{path}: {what}")
@@ -109,7 +110,9 @@ INSTANTS = Kind("a list of instants in UTC", lambda v: type(v) is list and all(I
 DAY_OR_NULL = Kind("a day such as 1990-05-17, or null", lambda v: v is None or (type(v) is str and _reads(day)(v)))
 OBJECT = Kind("an object", lambda v: type(v) is dict)
 OBJECTS = Kind("a list of objects", lambda v: type(v) is list and all(type(x) is dict for x in v))
-PAIRS = Kind("a list of pairs of non-empty texts", lambda v: type(v) is list and all(TEXTS.good(x) and len(x) == 2 for x in v))
+PAIRS = Kind(
+    "a list of pairs of non-empty texts", lambda v: type(v) is list and all(TEXTS.good(x) and len(x) == 2 for x in v)
+)
 
 
 def one_of(values: frozenset[str]) -> Kind:
@@ -125,17 +128,17 @@ def one_of_or_null(values: frozenset[str]) -> Kind:
 Shape = Mapping[str, Kind]
 
 
-def fault(data: object, shape: Shape, path: str) -> NoReturn:
-    """Raise the FactsError that names the first thing wrong with `data`: no object, a field missing, unknown or of a wrong kind."""
+def fault(data: object, shape: Shape, path: str) -> FactsError:
+    """The FactsError that names the first thing wrong with `data`: no object, a field missing, unknown or of no use."""
     if type(data) is not dict:
-        raise FactsError(path, "must be an object")
-    for name in shape:
+        return FactsError(path, "must be an object")
+    for name, kind in shape.items():
         if name not in data:
-            raise FactsError(f"{path}.{name}", f"is missing; give {shape[name].wanted}")
+            return FactsError(f"{path}.{name}", f"is missing; give {kind.wanted}")
     for name in data:
         if name not in shape:
-            raise FactsError(f"{path}.{name}", "is not a field of the facts; remove it or correct its name")
+            return FactsError(f"{path}.{name}", "is not a field of the facts; remove it or correct its name")
     for name, kind in shape.items():
         if not kind.good(data[name]):
-            raise FactsError(f"{path}.{name}", f"must be {kind.wanted}")
-    raise FactsError(path, "cannot be read; compare it with decisions.schema.json")
+            return FactsError(f"{path}.{name}", f"must be {kind.wanted}")
+    return FactsError(path, "cannot be read; compare it with decisions.schema.json")

@@ -75,7 +75,7 @@ class Restriction:
                 )
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _RESTRICTION, path)
+        raise fault(data, _RESTRICTION, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""
@@ -112,7 +112,7 @@ class ErasureRequest:
                 return cls(controller_id=controller_id, received_at=instant(received_at), status=status)
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _ERASURE_REQUEST, path)
+        raise fault(data, _ERASURE_REQUEST, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""

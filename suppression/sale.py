@@ -1,4 +1,4 @@
-"""A record of a customer relation: a sale, a contract, a quote, a donation ..., and what was offered when the address was given.
+"""A record of a customer relation: a sale, a contract, a donation ..., and what was offered when the address was given.
 
 The record states; `basis.py` judges (D4, D6). Nothing here decides whether a relation carries marketing.
 
@@ -131,7 +131,7 @@ class Sale:
                 )
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _SHAPE, path)
+        raise fault(data, _SHAPE, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""

@@ -1,4 +1,4 @@
-"""An entry of the suppression list: its scope and reason, from when to when it works, whom it covers, which one speaks first.
+"""An entry of the suppression list: scope and reason, from when to when it works, whom it covers, which speaks first.
 
 The entry itself knows no address: the store hands over only entries that already matched the recipient.
 
@@ -100,7 +100,7 @@ class Suppression:
                 )
         except (ValueError, TypeError, LookupError):
             pass
-        fault(data, _SHAPE, path)
+        raise fault(data, _SHAPE, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the schema's object."""
