@@ -1,0 +1,235 @@
+"""One message into the queue: bytes in, envelope, class, decision, plan, commit, reply.
+
+250 is said only after the commit (RFC 5321 6.1, P1). A message refused after DATA still gets its decision rows, without
+body, so that the report shows what a wrong setting cost. Nothing here raises to the peer: a store that is down is 451.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from time import monotonic
+from uuid import UUID
+
+import uuid_utils
+
+from gateway import log
+from gateway.config import Config, Controller, Login, Stream
+from gateway.deliver import Deliver, Parcel, pack_rcpt, tally, whose
+from gateway.mail import reply
+from gateway.mail.classify import Kind, Refused, classify
+from gateway.mail.envelope import Envelope, Rcpt
+from gateway.mail.headers import decode_words
+from gateway.mail.mime import Message, Unparsable, parse
+from gateway.mail.plan import Plan, make_plan
+from gateway.mail.reply import Reply
+from gateway.render import Original, received, wants
+from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who
+from gateway.weigh import Case, Scales
+from suppression.address import canonical
+from suppression.decision import MESSAGE_LEVEL
+from suppression.vault import KeyRing
+
+LARGE = 256 * 1024
+"""From this size on a message is taken apart in a thread, not on the loop (bytes)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A message taken apart. `kind` None: it could not be, or it was refused with `refusal`."""
+
+    case: Case
+    stream: Stream
+    campaign: str
+    subject: str
+    plan: Plan | None
+    refusal: Reply | None
+
+
+class Accept:
+    """Takes messages in. One per process; `configure` swaps the configuration between messages."""
+
+    def __init__(self, store: Store, deliver: Deliver, *, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+        self._store, self._deliver, self._ring, self._clock = store, deliver, ring, clock
+        self.full: str = ""
+
+    def configure(self, config: Config, scales: Scales) -> None:
+        self._config, self._scales = config, scales
+
+    async def __call__(self, envelope: Envelope) -> Reply:
+        """Decide, store, answer. The last word of a 250 is the message id."""
+        began = monotonic()
+        if self.full:
+            log.queue_refuses(cause="disk" if self.full == "disk" else "copies")
+            return reply.QUEUE_FULL
+        login = self._config.logins[envelope.login]
+        controller = self._config.controllers[login.controller]
+        read = await self._read(envelope, login, controller)
+        message_id, now = uuid_utils.uuid7().bytes, self._clock()
+        try:
+            whos = [self._who(controller.id, rcpt) for rcpt in envelope.rcpts]
+            people = await self._people(whos)
+            weigh = self._scales.lay(read.case, controller, read.stream)
+            rulings = [weigh(person, now) for person in people]
+            answer = read.refusal or reply.for_decisions(
+                [ruling.decision for ruling in rulings], read.stream.on_block, str(UUID(bytes=message_id)),
+                message_level=MESSAGE_LEVEL,
+            )  # fmt: skip
+            if answer.code in (451, 452):
+                log.refused(controller=controller.id, stream=read.stream.name, code=answer.code, reason="deferred")
+                return answer  # not taken: the client comes again, and then it is decided anew
+            await self._keep(envelope, controller, read, whos, people, rulings, message_id, now, answer, weigh)
+        except StoreUnavailable as down:
+            log.store_unavailable(where="accept", error=down)
+            return reply.STORE_DOWN
+        self._tell(controller, read, rulings, message_id, envelope, answer, monotonic() - began)
+        return answer
+
+    async def _read(self, envelope: Envelope, login: Login, controller: Controller) -> Read:
+        if len(envelope.content) < LARGE:
+            return read_message(envelope, login, controller)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._deliver.threads, read_message, envelope, login, controller
+        )
+
+    def _who(self, controller_id: str, rcpt: Rcpt) -> Who | None:
+        address = canonical(rcpt.address)
+        return whose(self._ring, controller_id, address) if address is not None else None
+
+    async def _people(self, whos: Sequence[Who | None]) -> list[Person | None]:
+        found = iter(await self._store.people([who for who in whos if who is not None]))
+        return [next(found) if who is not None else None for who in whos]
+
+    async def _keep(
+        self, envelope: Envelope, controller: Controller, read: Read, whos: Sequence[Who | None],
+        people: Sequence[Person | None], rulings: Sequence[Ruling], message_id: bytes, now: datetime, answer: Reply,
+        weigh: Callable[[Person | None, datetime], Ruling],
+    ) -> None:  # fmt: skip
+        """Commit the message with its decisions; then hand what is allowed to its lane."""
+        taken, route = answer.accepts, read.stream.route
+        leaving = sum(1 for r in rulings if r.decision.verdict == "allow") if taken else 0
+        direct = leaving > 0 and self._deliver.room(route, leaving, len(envelope.content))
+        copies = []
+        for n, (rcpt, who, person, ruling) in enumerate(zip(envelope.rcpts, whos, people, rulings, strict=True)):
+            state = self._state(ruling.decision.verdict, taken, direct)
+            copies.append(NewCopy(
+                copy_no=n, recipient_key=self._key(who, person, controller.id, rcpt), address=rcpt.address,
+                rcpt=pack_rcpt(rcpt), state=state, ruling=ruling, route=route,
+                due_at=now if state == "queued" else None,
+            ))  # fmt: skip
+        await self._store.enqueue(Arrival(
+            controller_id=controller.id, message_id=message_id, at=now, stream=read.stream.name,
+            campaign=read.campaign, mode=read.stream.mode, kind=read.case.to_json(), envelope=outer(envelope),
+            subject=read.subject, body=envelope.content if taken else None, size=len(envelope.content), copies=copies,
+            worker=self._deliver.worker,
+        ))  # fmt: skip
+        if direct and read.plan is not None:
+            original = Original(
+                controller=controller, stream=read.stream, case=read.case, message_id=message_id, at=now,
+                plan=read.plan, size=len(envelope.content),
+                received=received(
+                    helo=envelope.helo, peer_ip=envelope.peer_ip, tls=envelope.tls, login=True,
+                    hostname=self._config.hostname, message_id=message_id, at=now,
+                ),
+            )  # fmt: skip
+            self._deliver.offer(route, [
+                Parcel(
+                    original=original, weigh=weigh, mail_from=envelope.mail_from, ret=envelope.ret,
+                    envid=envelope.envid, body_8bit=envelope.body_8bit, smtputf8=envelope.smtputf8,
+                    campaign=read.campaign, copy_no=copy.copy_no, rcpt=envelope.rcpts[copy.copy_no], who=who,
+                    recipient_key=copy.recipient_key, attempts=0, ruling=copy.ruling,
+                    was=tally(copy.ruling.decision.verdict, copy.ruling.decision.reason_code),
+                )
+                for copy, who in zip(copies, whos, strict=True)
+                if copy.state == "claimed" and who is not None
+            ])  # fmt: skip
+        elif taken:
+            self._deliver.wake(route)
+
+    @staticmethod
+    def _state(verdict: str, taken: bool, direct: bool) -> str:
+        if not taken or verdict == "block":
+            return "blocked"
+        return "claimed" if direct and verdict == "allow" else "queued"
+
+    def _key(self, who: Who | None, person: Person | None, controller_id: str, rcpt: Rcpt) -> bytes:
+        """The key a copy is stored under; what is no address gets one of its own, so that its row can be told apart."""
+        if person is not None:
+            return person.recipient_key
+        return self._ring.recipient_keys(controller_id, "\0" + rcpt.address)[0]
+
+    def _tell(
+        self, controller: Controller, read: Read, rulings: Sequence[Ruling], message_id: bytes, envelope: Envelope,
+        answer: Reply, seconds: float,
+    ) -> None:  # fmt: skip
+        counts = {"allow": 0, "block": 0, "defer": 0}
+        for ruling in rulings:
+            counts[ruling.decision.verdict] += 1
+            log.decided(decision=ruling.decision.verdict, reason_code=ruling.decision.reason_code)
+        if not answer.accepts:
+            log.refused(
+                controller=controller.id, stream=read.stream.name, code=answer.code,
+                reason=rulings[0].decision.reason_code if rulings else "", message_id=message_id.hex(),
+            )  # fmt: skip
+            return
+        log.accepted(
+            message_id=message_id.hex(), controller=controller.id, stream=read.stream.name,
+            size=len(envelope.content), allowed=counts["allow"], blocked=counts["block"], deferred=counts["defer"],
+            seconds=seconds,
+        )  # fmt: skip
+
+    async def watch_room(self) -> None:
+        """Look whether queue and disk have room left; called every few seconds, not per message."""
+        limits = self._config.limits
+        free = shutil.disk_usage(self._config.database_path.parent).free
+        if free < limits.free_disk_bytes:
+            self.full = "disk"
+        elif await self._store.waiting(limits.queue_copies) >= limits.queue_copies:
+            self.full = "queue"
+        else:
+            self.full = ""
+
+
+def read_message(envelope: Envelope, login: Login, controller: Controller) -> Read:
+    """Take a message apart and say what it is. Total: what cannot be read becomes a refusal with its reason."""
+    stream = controller.streams[login.streams[0]]
+    try:
+        message = parse(envelope.content)
+    except Unparsable:
+        return Read(case=_unknown(), stream=stream, campaign="", subject="", plan=None, refusal=reply.MESSAGE_FAULT)
+    subject = decode_words(message.get(b"subject") or b"")[:500]
+    kind = classify(message, login, controller.streams, envelope.suffix)
+    if isinstance(kind, Refused):
+        return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=kind.reply)
+    return _classified(message, kind, controller, subject)
+
+
+def _classified(message: Message, kind: Kind, controller: Controller, subject: str) -> Read:
+    stream = controller.streams[kind.stream]
+    case = Case(
+        message_class=kind.message_class, promotional=kind.promotional, purpose=kind.purpose,
+        categories=kind.categories, transaction_ref=kind.transaction_ref,
+        restriction_exemption=kind.restriction_exemption, unsubscribe="not_injectable", from_domain=kind.from_domain,
+        matched=kind.matched,
+    )  # fmt: skip
+    plan = make_plan(message, wants(case, stream))
+    case = replace(case, unsubscribe=plan.unsubscribe, language=plan.language)
+    return Read(case=case, stream=stream, campaign=kind.campaign, subject=subject, plan=plan, refusal=None)
+
+
+def _unknown() -> Case:
+    """What a message is that could not be read: of unknown class, so that nothing in it is allowed (RULES.md A4)."""
+    return Case(
+        message_class="unknown", promotional=False, purpose=None, categories=(), transaction_ref=False,
+        restriction_exemption=None, unsubscribe="not_injectable", from_domain="",
+    )  # fmt: skip
+
+
+def outer(envelope: Envelope) -> dict[str, object]:
+    """What hand-over needs of an envelope besides its recipients."""
+    return {
+        "mail_from": envelope.mail_from, "ret": envelope.ret, "envid": envelope.envid, "helo": envelope.helo,
+        "peer_ip": envelope.peer_ip, "tls": envelope.tls, "login": True, "body_8bit": envelope.body_8bit,
+        "smtputf8": envelope.smtputf8,
+    }  # fmt: skip

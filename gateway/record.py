@@ -1,0 +1,153 @@
+"""A choice or a signal into memory: click, mail, form, staff. Committed before anyone is told (P3).
+
+An opt-out is a suppression on the list and a withdrawal in the ledger, in one transaction. Nothing here lifts one but
+the person's own undo within ten minutes (RULES.md 2.1.10 c).
+"""
+
+import base64
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import uuid_utils
+
+from gateway.config import Config
+from gateway.store.contract import Act, Store, SuppressionRow
+from suppression.address import canonical
+from suppression.link_token import LinkToken
+from suppression.vault import KeyRing
+
+Channel = Literal["one-click", "page", "mail", "api", "form", "staff"]
+UNDO_WITHIN = timedelta(minutes=10)
+"""How long a person may take back a click (RULES.md 2.1.10 c)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """A recorded opt-out. `reference` is what the page shows; `already`: the same opt-out stood before."""
+
+    reference: str
+    suppression_id: bytes
+    controller_id: str
+    scope: str
+    purpose: str | None
+    at: datetime
+    already: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What the numbers of a token stand for. `stream`, `purpose`: None where the token names none."""
+
+    controller_id: str
+    stream: str | None
+    purpose: str | None
+
+
+async def named(store: Store, token: LinkToken) -> Named | None:
+    """The names behind a token's numbers; None where the controller is not one of this installation."""
+    controller = await store.name(token.controller_no)
+    if controller is None or controller[1] != "controller":
+        return None
+    stream = await store.name(token.stream_no) if token.stream_no else None
+    purpose = await store.name(token.purpose_no) if token.purpose_no else None
+    mine = [x[2] if x is not None and x[0] == controller[0] else None for x in (stream, purpose)]
+    return Named(controller_id=controller[0], stream=mine[0], purpose=mine[1])
+
+
+async def opt_out(
+    store: Store, token: LinkToken, *, channel: Channel, whole_sender: bool = False, now: datetime
+) -> OptOut | None:
+    """Stop what the token names. None where its controller is unknown here.
+
+    Scope (RULES.md 5.2.6): mail sent on opt-in stops its purpose, on any other ground all marketing of the sender;
+    `whole_sender` is the person's general objection (GDPR art. 21(2)). Raises StoreUnavailable; then nothing is kept.
+    """
+    who = await named(store, token)
+    if who is None:
+        return None
+    purpose = who.purpose if token.basis == "opt_in" and not whole_sender else None
+    return await _stop(
+        store, who.controller_id, token.recipient_key, purpose=purpose,
+        reason="objection" if whole_sender else "unsubscribe", source=channel, message_id=token.message_id, now=now,
+    )  # fmt: skip
+
+
+async def opt_out_by_address(
+    store: Store, config: Config, ring: KeyRing, address: str, *, channel: Channel, now: datetime
+) -> None:
+    """Stop all marketing to an address, at every controller of the installation: the person's link named none.
+
+    The same for every address, known or not, so that nobody learns who is on file.
+    """
+    plain = canonical(address)
+    if plain is None:
+        return
+    for controller_id in config.controllers:
+        key = ring.recipient_keys(controller_id, plain)[0]
+        await _stop(
+            store, controller_id, key, purpose=None, reason="objection", source=channel, message_id=None, now=now
+        )
+
+
+async def suppress(
+    store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: str, source: str,
+    now: datetime,
+) -> OptOut:  # fmt: skip
+    """Put a person on the list by hand, or by import; scope purpose where one is named, else sender."""
+    return await _stop(
+        store, controller_id, recipient_key, purpose=purpose, reason=reason, source=source, message_id=None, now=now
+    )
+
+
+async def _stop(
+    store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: str, source: str,
+    message_id: bytes | None, now: datetime,
+) -> OptOut:  # fmt: skip
+    # The second as a whole: a consent given in the same second does not outlive the opt-out (D1-6).
+    at = now.astimezone(UTC).replace(microsecond=0)
+    row = SuppressionRow(
+        controller_id=controller_id, recipient_key=recipient_key, suppression_id=uuid_utils.uuid7().bytes,
+        scope="purpose" if purpose is not None else "sender", purpose=purpose, reason=reason, source=source, at=at,
+        lifted_at=None,
+    )  # fmt: skip
+    ref = row.suppression_id.hex()
+    acts = [
+        _act(row, "suppression", {
+            "scope": row.scope, "purpose": purpose, "reason": reason, "source": source, "ref": ref,
+        }, at),
+        _act(row, "withdrawal", {"purpose": purpose, "at": _stamp(at), "ref": ref}, at),
+    ]  # fmt: skip
+    placed = await store.opt_out(acts, row, message_id)
+    return OptOut(
+        reference=reference(placed.suppression_id), suppression_id=placed.suppression_id, controller_id=controller_id,
+        scope=placed.scope, purpose=placed.purpose, at=placed.at, already=placed.suppression_id != row.suppression_id,
+    )  # fmt: skip
+
+
+async def undo(store: Store, token: LinkToken, suppression_id: bytes, *, now: datetime) -> bool:
+    """The person's own undo from the confirmation page: what stood before stands again. False: too late, or not theirs."""
+    who = await named(store, token)
+    if who is None:
+        return False
+    for row in await store.suppressions_of(who.controller_id, token.recipient_key):
+        if row.suppression_id == suppression_id and row.lifted_at is None and now - row.at <= UNDO_WITHIN:
+            fields = {"ref": suppression_id.hex(), "ground": "undo"}
+            acts = [_act(row, kind, fields, now) for kind in ("suppression_lifted", "withdrawal_undone")]
+            return await store.lift(acts, replace(row, lifted_at=now))
+    return False
+
+
+def reference(suppression_id: bytes) -> str:
+    """Five characters to read over the phone; names the opt-out together with the person, reveals nothing."""
+    return base64.b32encode(suppression_id[-5:]).decode("ascii")[:5]
+
+
+def _act(row: SuppressionRow, kind: str, public: dict[str, str | None], at: datetime) -> Act:
+    return Act(
+        controller_id=row.controller_id, recipient_key=row.recipient_key, kind=kind, public=public, private=None, at=at
+    )
+
+
+def _stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,143 @@
+"""One copy as it leaves: the original, the recipient's own links and footer, our signature, one Received field.
+
+What depends on the message only (parse, plan, footer) is made once per message; per copy the links, the join and the
+signature remain. Runs in worker threads: it holds no state but caches that are safe to fill twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.config import Config, Controller, Stream
+from gateway.mail.dkim import Signer, sign
+from gateway.mail.footer import Footer, Links
+from gateway.mail.mime import parse
+from gateway.mail.plan import Plan, Wants, make_plan
+from gateway.mail.rewrite import Fill, Rewritten, rewrite
+from gateway.store.contract import StoredMessage
+from gateway.weigh import Case
+from gateway.words import Words
+from suppression.link_token import Kind, LinkToken, TokenKeys
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """A message ready to be copied. `received`: the trace field, unsigned; `number`: the token numbers of its stream."""
+
+    controller: Controller
+    stream: Stream
+    case: Case
+    message_id: bytes
+    at: datetime
+    plan: Plan
+    received: bytes
+    size: int
+
+
+class Renderer:
+    """Makes copies. Made anew when the configuration changes."""
+
+    def __init__(
+        self, config: Config, words: Words, token_keys: TokenKeys, numbers: Mapping[tuple[str, str, str], int],
+        signers: Mapping[str, Sequence[Signer]],
+    ) -> None:  # fmt: skip
+        self._public_url = config.public_url.rstrip("/")
+        self._hostname = config.hostname
+        self._words = words
+        self._tokens = token_keys
+        self._numbers = numbers
+        self._signers = signers
+
+    def copy(self, original: Original, address: str, recipient_key: bytes, basis: str | None) -> bytes:
+        """The bytes of one copy, CRLF, not dot-stuffed."""
+        rewritten = self.unsigned(original, address, recipient_key, basis)
+        signers = self._signers.get(original.case.from_domain, ())
+        signature = sign(rewritten.head, rewritten.body, signers, at=int(original.at.timestamp())) if signers else b""
+        return b"".join((original.received, signature, rewritten.head, b"\r\n", rewritten.body))
+
+    def unsigned(self, original: Original, address: str, recipient_key: bytes, basis: str | None) -> Rewritten:
+        """The copy before it is signed, without its trace field."""
+        marketing = original.case.marketing
+        return rewrite(original.plan, Fill(
+            links=self.links(original, recipient_key, basis) if marketing else None,
+            footer=self._footer(original, basis) if marketing else None,
+            recipient=address,
+            list_id=original.stream.list_id if marketing else None,
+            feedback_id=self._feedback_id(original) if marketing else None,
+            date=rfc5322_date(original.at),
+            message_id=f"<{original.message_id.hex()}@{self._hostname}>",
+        ))  # fmt: skip
+
+    def links(self, original: Original, recipient_key: bytes, basis: str | None) -> Links:
+        """The links of one copy. The page and the one-click address take the same token."""
+        stop = self.token("unsubscribe", original, recipient_key, basis)
+        why = self.token("why", original, recipient_key, basis)
+        domain = original.controller.return_domain
+        return Links(
+            page=f"{self._public_url}/u/{stop}", one_click=f"{self._public_url}/o/{stop}",
+            mailto=f"mailto:unsub@{domain}?subject={stop}" if domain else None,
+            why=f"{self._public_url}/w/{why}",
+            preferences=f"{self._public_url}/p/{self.token('preferences', original, recipient_key, basis)}",
+        )  # fmt: skip
+
+    def token(self, kind: Kind, original: Original, recipient_key: bytes, basis: str | None) -> str:
+        """A link token for one copy."""
+        controller, purpose = original.controller.id, original.case.purpose
+        return self._tokens.make(LinkToken(
+            kind=kind, controller_no=self._numbers[controller, "controller", controller],
+            recipient_key=recipient_key, stream_no=self._numbers[controller, "stream", original.stream.name],
+            purpose_no=self._numbers[controller, "purpose", purpose] if purpose is not None else 0, basis=basis,
+            message_id=original.message_id,
+        ))  # fmt: skip
+
+    def _footer(self, original: Original, basis: str | None) -> Footer:
+        language = original.case.language or original.stream.language
+        return self._words.footer(original.controller, original.stream, basis, language)
+
+    def _feedback_id(self, original: Original) -> str:
+        """campaign:stream:controller:sender, most specific first, the sender last (RULES.md 5.3)."""
+        campaign = original.message_id[:6].hex()
+        return f"{campaign}:{original.stream.name}:{original.controller.id}:cgate"
+
+
+def rfc5322_date(at: datetime) -> str:
+    """An instant as a Date field's value (RFC 5322 3.3), in UTC; never in the locale's language."""
+    return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
+
+
+def received(*, helo: str, peer_ip: str, tls: bool, login: bool, hostname: str, message_id: bytes, at: datetime) -> bytes:
+    """The trace field of a copy (RFC 5321 4.4; the protocol names are those of RFC 3848)."""
+    literal = f"IPv6:{peer_ip}" if ":" in peer_ip else peer_ip
+    protocol = "ESMTP" + ("S" if tls else "") + ("A" if login else "")
+    name = "".join(c for c in helo if c.isascii() and (c.isalnum() or c in ".-:[]_"))[:200] or "unknown"
+    return (
+        f"Received: from {name} ([{literal}])\r\n"
+        f" by {hostname} (Consentgate) with {protocol} id {message_id.hex()};\r\n"
+        f" {rfc5322_date(at)}\r\n"
+    ).encode("ascii", "replace")
+
+
+def open_original(config: Config, stored: StoredMessage) -> Original | None:
+    """A stored message as an original again. None where its controller or stream is configured no more."""
+    controller = config.controllers.get(stored.controller_id)
+    stream = controller.streams.get(stored.stream) if controller is not None else None
+    if controller is None or stream is None:
+        return None
+    case = Case.from_json(stored.kind)
+    meta = stored.envelope
+    return Original(
+        controller=controller, stream=stream, case=case, message_id=stored.message_id, at=stored.at,
+        plan=make_plan(parse(stored.body), wants(case, stream)), size=len(stored.body),
+        received=received(
+            helo=meta["helo"], peer_ip=meta["peer_ip"], tls=meta["tls"], login=meta["login"], hostname=config.hostname,
+            message_id=stored.message_id, at=stored.at,
+        ),
+    )  # fmt: skip
+
+
+def wants(case: Case, stream: Stream) -> Wants:
+    """What is asked of the rewriter for a message of this stream."""
+    return Wants(marketing=case.marketing, footer=stream.footer, relay=True)

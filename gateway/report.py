@@ -1,0 +1,154 @@
+"""What a marketer may see: campaigns, what was kept out and why, captured mail. Reads only."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from gateway.store.contract import HeldOut, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedRow:
+    """One copy that was blocked or put off. `recipient`: the recipient key in hex; `address` only where asked for."""
+
+    at: datetime
+    controller: str
+    stream: str
+    campaign: str
+    subject: str
+    message_id: str
+    copy_no: int
+    recipient: str
+    address: str | None
+    decision: str
+    reason_code: str
+    cite: str
+    mode: str
+
+
+Cursor = tuple[datetime, bytes, int]
+"""Where the next page of blocked rows goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignRow:
+    """One campaign of one stream. Counts are copies."""
+
+    controller: str
+    stream: str
+    campaign: str
+    subject: str
+    first_at: datetime
+    last_at: datetime
+    accepted: int
+    allowed: int
+    blocked: int
+    deferred: int
+    delivered: int
+    bounced: int
+    opted_out: int
+    blocked_by_reason: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedRow:
+    """One copy that was kept instead of handed over."""
+
+    controller: str
+    message_id: str
+    copy_no: int
+    at: datetime
+    stream: str
+    campaign: str
+    subject: str
+    recipient: str
+    address: str | None
+    size: int
+
+
+PAGE = 500
+
+
+async def blocked(
+    store: Store, *, controllers: Iterable[str], since: datetime | None = None, stream: str | None = None,
+    campaign: str | None = None, reason: str | None = None, addresses: bool = False, before: Cursor | None = None,
+    limit: int = 100,
+) -> list[BlockedRow]:  # fmt: skip
+    """The newest `limit` copies kept out, of all the named controllers, that meet every filter."""
+    found: list[BlockedRow] = []
+    for controller in controllers:
+        n = 0
+        async for row in each_blocked(
+            store, controller, since=since, stream=stream, campaign=campaign, reason=reason, addresses=addresses,
+            before=before,
+        ):  # fmt: skip
+            found.append(row)
+            n += 1
+            if n >= limit:
+                break
+    found.sort(key=lambda row: (row.at, row.message_id, row.copy_no), reverse=True)
+    return found[:limit]
+
+
+async def each_blocked(
+    store: Store, controller: str, *, since: datetime | None = None, stream: str | None = None,
+    campaign: str | None = None, reason: str | None = None, addresses: bool = False, before: Cursor | None = None,
+) -> AsyncIterator[BlockedRow]:  # fmt: skip
+    """All copies of one controller that were kept out and meet the filters, newest first, page by page."""
+    while True:
+        page = await store.held_out(controller, since=since, before=before, n=PAGE, addresses=addresses)
+        for row in page:
+            if stream in (None, row.stream) and campaign in (None, row.campaign) and reason in (None, row.reason_code):
+                yield _blocked(controller, row)
+        if len(page) < PAGE:
+            return
+        before = (page[-1].at, page[-1].message_id, page[-1].copy_no)
+
+
+def cursor(row: BlockedRow) -> Cursor:
+    """The place behind a row, for the next page."""
+    return row.at, UUID(row.message_id).bytes, row.copy_no
+
+
+def _blocked(controller: str, row: HeldOut) -> BlockedRow:
+    return BlockedRow(
+        at=row.at, controller=controller, stream=row.stream, campaign=row.campaign, subject=row.subject,
+        message_id=str(UUID(bytes=row.message_id)), copy_no=row.copy_no, recipient=row.recipient_key.hex(),
+        address=row.address, decision=row.verdict, reason_code=row.reason_code, cite=row.cite, mode=row.mode,
+    )  # fmt: skip
+
+
+async def campaigns(store: Store, *, controllers: Iterable[str], limit: int = 100) -> list[CampaignRow]:
+    """The newest `limit` campaigns of the named controllers. Costs the same for any number of recipients."""
+    found = []
+    for controller in controllers:
+        for (stream, campaign), counts in (await store.tallies(controller)).items():
+            span = await store.campaign(controller, stream, campaign)
+            if span is None:
+                continue
+            reasons = {k.removeprefix("blocked/"): n for k, n in counts.items() if k.startswith("blocked/") and n > 0}
+            found.append(CampaignRow(
+                controller=controller, stream=stream, campaign=campaign, first_at=span[0], last_at=span[1],
+                subject=span[2], blocked=sum(reasons.values()), blocked_by_reason=reasons,
+                **{k: counts.get(k, 0) for k in ("accepted", "allowed", "deferred", "delivered", "bounced", "opted_out")},
+            ))  # fmt: skip
+    found.sort(key=lambda row: row.last_at, reverse=True)
+    return found[:limit]
+
+
+async def captured(
+    store: Store, *, controllers: Iterable[str], addresses: bool = False, limit: int = 100
+) -> list[CapturedRow]:
+    """The newest captured copies of the named controllers."""
+    found = [
+        CapturedRow(
+            controller=controller, message_id=str(UUID(bytes=row.message_id)), copy_no=row.copy_no, at=row.at,
+            stream=row.stream, campaign=row.campaign, subject=row.subject, recipient=row.recipient_key.hex(),
+            address=row.address, size=row.size,
+        )
+        for controller in controllers
+        for row in await store.captured(controller, before=None, n=limit, addresses=addresses)
+    ]  # fmt: skip
+    found.sort(key=lambda row: row.at, reverse=True)
+    return found[:limit]

@@ -1,0 +1,198 @@
+"""SQLite connections: one writer that commits groups, and readers that answer many questions per hop.
+
+A unit of work is a function of the database thread's handles; all units that wait when a transaction begins share it,
+each in a savepoint of its own: one that fails takes only itself back. A call returns after COMMIT (WAL,
+synchronous=FULL: the commit is on disk).
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import aiosqlite
+
+from gateway.store.contract import StoreUnavailable
+from gateway.store.keys import Keys
+from suppression.vault import KeyRing
+
+T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+GROUP = 512
+"""Units in one transaction at most: a bound on how long the others wait."""
+
+
+@dataclass(slots=True)
+class Handles:
+    """What a unit of work gets: the data, and the keys."""
+
+    db: sqlite3.Connection
+    keys: Keys
+
+
+class Thread:
+    """One SQLite connection with a thread of its own (aiosqlite)."""
+
+    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool) -> None:
+        self._paths = (path, keys_path)
+        self._ring = ring
+        self._read_only = read_only
+        self._connection: aiosqlite.Connection | None = None
+        self._handles: Handles | None = None
+
+    async def open(self) -> None:
+        path, keys_path = self._paths
+        mode = "ro" if self._read_only else "rw"
+        try:
+            self._connection = await aiosqlite.connect(
+                f"file:{path}?mode={mode}", uri=True, timeout=5, isolation_level=None, cached_statements=256
+            )
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "mmap_size=268435456"):
+                if not (self._read_only and pragma.startswith("journal_mode")):
+                    await self._connection.execute(f"PRAGMA {pragma}")
+            self._handles = Handles(self._connection._conn, Keys(keys_path, self._ring))
+        except sqlite3.Error as failed:
+            await self.close()
+            raise StoreUnavailable(f"the database does not open: {failed}") from failed
+
+    async def run(self, work: Callable[[Handles], T]) -> T:
+        """Do the work in the database's thread. One hop, whatever the number of statements in it."""
+        if self._connection is None or self._handles is None:
+            raise StoreUnavailable("the database is closed")
+        # aiosqlite's public calls hop once per statement; its own way to run a function hops once per function.
+        # tests/store pins this name to the locked version.
+        result: T = await self._connection._execute(work, self._handles)  # type: ignore[no-untyped-call]
+        return result
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            if self._handles is not None:
+                self._handles.keys.close()
+            await connection.close()
+
+
+class Writer:
+    """Groups what waits into one transaction."""
+
+    def __init__(self, thread: Thread) -> None:
+        self._thread = thread
+        self._waiting: deque[tuple[Callable[[Handles], Any], asyncio.Future[Any]]] = deque()
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name="store-writer")
+
+    async def write(self, unit: Callable[[Handles], T]) -> T:
+        """Run the unit in the next transaction; returns its result once that is committed."""
+        if self._task.done():
+            raise StoreUnavailable("the database is closed")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((unit, done))
+        self._wake.set()
+        return await done
+
+    async def close(self) -> None:
+        """Commit what waits, then stop."""
+        while self._waiting and not self._task.done():
+            await asyncio.gather(*(asyncio.shield(done) for _, done in self._waiting), return_exceptions=True)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+            units = [unit for unit, _ in group]
+            try:
+                results = await self._thread.run(partial(commit, units=units))
+            except (sqlite3.Error, StoreUnavailable) as failed:
+                results = [_Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
+            for (_, done), result in zip(group, results, strict=True):
+                if done.done():
+                    continue
+                if isinstance(result, _Failed):
+                    done.set_exception(result.why)
+                else:
+                    done.set_result(result)
+
+
+@dataclass(slots=True)
+class _Failed:
+    why: Exception
+
+
+def commit(handles: Handles, units: Sequence[Callable[[Handles], Any]]) -> list[Any]:
+    """All units in one transaction; the result or the failure of each. A failed COMMIT raises: nothing was written."""
+    db, results = handles.db, []
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for unit in units:
+            db.execute("SAVEPOINT unit")
+            try:
+                results.append(unit(handles))
+            except sqlite3.OperationalError:
+                raise  # disk full, locked, gone: the whole transaction is in doubt
+            except Exception as failed:  # the unit's own fault is the caller's to see; its neighbours go on
+                db.execute("ROLLBACK TO unit")
+                results.append(_Failed(failed))
+            db.execute("RELEASE unit")
+        handles.keys.commit()  # first: a row whose key is missing could not be read
+        db.execute("COMMIT")
+    except BaseException:
+        handles.keys.rollback()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return results
+
+
+class Gatherer(Generic[Q, A]):
+    """Answers questions in batches: while one batch is under way the next one gathers, without a timer."""
+
+    def __init__(self, answer: Callable[[Sequence[Q]], Any], *, limit: int = 1024) -> None:
+        self._answer = answer
+        self._limit = limit
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name="store-reader")
+
+    def ask(self, question: Q) -> "asyncio.Future[A]":
+        """The answer, from state committed after this call."""
+        done: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        if self._task.done():
+            done.set_exception(StoreUnavailable("the database is closed"))
+            return done
+        self._waiting.append((question, done))
+        self._wake.set()
+        return done
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        for _, done in self._waiting:
+            if not done.done():
+                done.set_exception(StoreUnavailable("the database is closed"))
+
+    async def _run(self) -> None:
+        while True:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+            try:
+                answers = await self._answer([question for question, _ in batch])
+            except Exception as failed:  # every asker learns of it; the next batch tries again
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(failed)
+                continue
+            for (_, done), answer in zip(batch, answers, strict=True):
+                if not done.done():
+                    done.set_result(answer)

@@ -1,0 +1,263 @@
+"""What every store promises the stories: values and calls, whatever the database.
+
+Instants are aware UTC here; a store keeps them as it likes. A call that returns has committed (P1). A store that
+cannot be reached raises StoreUnavailable: the caller answers 451 or 503 and changes nothing (P5).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from suppression.decision import Decision
+from suppression.facts import Suppression
+from suppression.standing import Standing
+
+
+class StoreUnavailable(Exception):
+    """The database cannot be read or written now. Carries no personal data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """One person at one controller as the look-up needs it: keys of all live key ids, newest first."""
+
+    controller_id: str
+    recipient_keys: tuple[bytes, ...]
+    global_keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """What the store knows of one person. `recipient_key` is the key its rows stand under.
+
+    `version` grows with each change of the standing, 0 where there is none. `seen` is False for whoever has no row.
+    `readable` is False where the stored standing makes no sense: nothing may be decided on it.
+    """
+
+    controller_id: str
+    recipient_key: bytes
+    seen: bool
+    readable: bool
+    version: int
+    standing: Standing
+    suppressions: tuple[Suppression, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """A decision as it is stored with its copy. `packs`: the packs applied and where the country came from."""
+
+    decision: Decision
+    as_of: datetime
+    packs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCopy:
+    """One recipient of a new message. `rcpt`: RCPT address and DSN parameters as JSON, None when nothing is to leave."""
+
+    copy_no: int
+    recipient_key: bytes
+    address: str
+    rcpt: bytes | None
+    state: str
+    ruling: Ruling
+    route: str
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A message with its decisions: stored whole in one transaction, or not at all.
+
+    `body` None: refused, so only the decisions are kept. `worker` holds the copies in state "claimed" at once.
+    `kind`: what the classifier found, without personal data. `envelope`: what hand-over needs besides, sealed.
+    """
+
+    controller_id: str
+    message_id: bytes
+    at: datetime
+    stream: str
+    campaign: str
+    mode: str
+    kind: Mapping[str, Any]
+    envelope: Mapping[str, Any]
+    subject: str
+    body: bytes | None
+    size: int
+    copies: Sequence[NewCopy]
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedCopy:
+    """A copy this worker holds until its lease runs out. `who` is looked up again before it leaves."""
+
+    controller_id: str
+    message_id: bytes
+    copy_no: int
+    recipient_key: bytes
+    rcpt: bytes
+    attempts: int
+    verdict: str
+    reason_code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message as it waits, opened."""
+
+    controller_id: str
+    message_id: bytes
+    at: datetime
+    stream: str
+    campaign: str
+    mode: str
+    kind: Mapping[str, Any]
+    envelope: Mapping[str, Any]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What became of one claimed copy: final in `state`, or again "queued" until `due_at`."""
+
+    controller_id: str
+    message_id: bytes
+    copy_no: int
+    stream: str
+    campaign: str
+    state: str
+    ruling: Ruling
+    was: str
+    reply: str
+    at: datetime
+    due_at: datetime | None = None
+    recipient_key: bytes | None = None
+    dead_address: bool = False
+    mailed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One entry for the ledger about one person, and its effect on the standing.
+
+    `address` makes or completes the person's row; None leaves it alone (an opt-out by token knows no address).
+    """
+
+    controller_id: str
+    recipient_key: bytes
+    kind: str
+    public: Mapping[str, Any]
+    private: Mapping[str, Any] | None
+    at: datetime
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionRow:
+    """One suppression as it stands in the list."""
+
+    controller_id: str
+    recipient_key: bytes
+    suppression_id: bytes
+    scope: str
+    purpose: str | None
+    reason: str
+    source: str
+    at: datetime
+    lifted_at: datetime | None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    """A member of staff who may sign in. `controllers` empty: all."""
+
+    name: str
+    password_hash: str
+    roles: tuple[str, ...]
+    controllers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """A copy that was blocked or put off, as the report needs it."""
+
+    at: datetime
+    stream: str
+    campaign: str
+    subject: str
+    message_id: bytes
+    copy_no: int
+    recipient_key: bytes
+    address: str | None
+    verdict: str
+    reason_code: str
+    cite: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """A copy that was kept instead of handed over."""
+
+    message_id: bytes
+    copy_no: int
+    at: datetime
+    stream: str
+    campaign: str
+    subject: str
+    recipient_key: bytes
+    address: str | None
+    size: int
+
+
+class Store(Protocol):
+    """One installation's memory. Every call is one transaction."""
+
+    async def close(self) -> None: ...
+    async def check(self) -> None: ...
+
+    # people and what they said
+    async def people(self, wanted: Sequence[Who]) -> list[Person]: ...
+    async def record(self, acts: Sequence[Act]) -> list[bool]: ...
+    async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow: ...
+    async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool: ...
+    async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]: ...
+    async def suppression_page(
+        self, controller_id: str, *, after: tuple[bytes, bytes], n: int, addresses: bool
+    ) -> list[SuppressionRow]: ...
+    async def address(self, controller_id: str, recipient_key: bytes) -> str | None: ...
+
+    # the queue
+    async def enqueue(self, arrival: Arrival) -> None: ...
+    async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]: ...
+    async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None: ...
+    async def finish(self, worker: str, endings: Sequence[Ending]) -> None: ...
+    async def renew(self, worker: str, until: datetime) -> None: ...
+    async def take_back(self, worker: str, now: datetime) -> int: ...
+    async def next_due(self, route: str) -> datetime | None: ...
+    async def waiting(self, n: int) -> int: ...
+    async def sweep(self, *, now: datetime, captures_before: datetime) -> int: ...
+
+    # reports
+    async def held_out(
+        self, controller_id: str, *, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int, addresses: bool
+    ) -> list[HeldOut]: ...
+    async def tallies(self, controller_id: str) -> dict[tuple[str, str], dict[str, int]]: ...
+    async def campaign(self, controller_id: str, stream: str, campaign: str) -> tuple[datetime, datetime, str] | None: ...
+    async def captured(
+        self, controller_id: str, *, before: tuple[bytes, int] | None, n: int, addresses: bool
+    ) -> list[Captured]: ...
+    async def copy(self, controller_id: str, message_id: bytes, copy_no: int) -> Mapping[str, Any] | None: ...
+    async def queue_list(self, n: int) -> list[Mapping[str, Any]]: ...
+
+    # names, staff
+    async def number(self, controller_id: str, kind: str, name: str) -> int: ...
+    async def name(self, number: int) -> tuple[str, str, str] | None: ...
+    async def staff(self, name: str) -> Staff | None: ...
+    async def all_staff(self) -> list[Staff]: ...
+    async def put_staff(self, staff: Staff, now: datetime) -> None: ...
+    async def remove_staff(self, name: str) -> bool: ...

@@ -1,0 +1,125 @@
+"""The keys database: secrets of persons and of hours, wrapped under the installation key.
+
+It stands apart from the data, with secure deletion, so that destroying a row destroys what it sealed, in the
+write-ahead log, in free pages and in old copies of the data too. Used inside a database thread, beside that thread's
+connection; a new secret is committed before the row that needs it.
+"""
+
+import os
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+
+import aiosql
+
+from suppression.vault import NONCE_BYTES, SECRET_BYTES, KeyRing, PersonSecret, Unreadable, seal, unseal
+
+SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "keys.sql"), "sqlite3")
+
+
+class Keys:
+    """Secrets by person and hour. One connection, used by one thread."""
+
+    def __init__(self, path: Path, ring: KeyRing) -> None:
+        self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON")
+        self._ring = ring
+        self._hours: dict[int, bytes] = {}
+
+    def close(self) -> None:
+        self._db.close()
+
+    def begin(self) -> None:
+        """Open a writing transaction, unless one is open. Taken after the data's own, always in this order."""
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
+
+    def rollback(self) -> None:
+        self._hours.clear()
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def person(self, controller_id: str, recipient_key: bytes) -> PersonSecret | None:
+        """The secret of a person; None where there is none, or where it was destroyed."""
+        row = SQL.person_key(self._db, controller_id=controller_id, recipient_key=recipient_key)
+        if row is None:
+            return None
+        return PersonSecret(self._ring.unwrap(row[0], _person_row(controller_id, recipient_key)))
+
+    def make_person(self, controller_id: str, recipient_key: bytes) -> tuple[PersonSecret, bool]:
+        """The secret of a person, made where there is none; and whether it was made now."""
+        self.begin()
+        known = self.person(controller_id, recipient_key)
+        if known is not None:
+            return known, False
+        secret = os.urandom(SECRET_BYTES)
+        bound = _person_row(controller_id, recipient_key)
+        wrapped = self._ring.wrap(secret, bound, os.urandom(NONCE_BYTES))
+        SQL.add_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key, wrapped=wrapped)
+        return PersonSecret(secret), True
+
+    def make_controller(self, controller_id: str) -> PersonSecret:
+        """A controller's own secret, for what is about no single person; it goes when the controller goes."""
+        return self.make_person(controller_id, b"")[0]
+
+    def controller(self, controller_id: str) -> PersonSecret | None:
+        """A controller's own secret; None where it has none yet."""
+        return self.person(controller_id, b"")
+
+    def hour(self, hour: int, *, make: bool = False) -> bytes:
+        """The spool key of an hour (hours since 1970). Unreadable where it was destroyed."""
+        known = self._hours.get(hour)
+        if known is not None:
+            return known
+        if make:
+            self.begin()
+        row = SQL.spool_key(self._db, hour=hour)
+        if row is not None:
+            secret = self._ring.unwrap(row[0], b"hour/%d" % hour)
+        elif make:
+            secret = os.urandom(SECRET_BYTES)
+            wrapped = self._ring.wrap(secret, b"hour/%d" % hour, os.urandom(NONCE_BYTES))
+            SQL.add_spool_key(self._db, hour=hour, wrapped=wrapped)
+        else:
+            raise Unreadable("the spool key of that hour is gone")
+        if len(self._hours) > 256:
+            self._hours.clear()
+        self._hours[hour] = secret
+        return secret
+
+    def hours(self) -> list[int]:
+        """The hours that still have a key."""
+        return [row[0] for row in SQL.spool_hours(self._db)]
+
+    def drop_hour(self, hour: int) -> None:
+        """Destroy the key of an hour: whatever was sealed under it is unreadable from the commit on."""
+        self.begin()
+        SQL.drop_spool_key(self._db, hour=hour)
+        self._hours.pop(hour, None)
+
+    def truncate(self) -> None:
+        """Empty the write-ahead log, so that no destroyed key lingers there."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def sealed(key: bytes, plain: bytes, bound_to: bytes) -> bytes:
+    """Sealed with a fresh nonce."""
+    return seal(key, plain, bound_to, os.urandom(NONCE_BYTES))
+
+
+def opened(key: bytes | None, stored: bytes | None, bound_to: bytes) -> bytes | None:
+    """The plain bytes; None where nothing is stored, or the key is gone."""
+    if key is None or stored is None:
+        return None
+    try:
+        return unseal(key, stored, bound_to)
+    except Unreadable:
+        return None
+
+
+def _person_row(controller_id: str, recipient_key: bytes) -> bytes:
+    return b"person/" + controller_id.encode() + b"/" + recipient_key

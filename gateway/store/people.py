@@ -1,0 +1,224 @@
+"""People, their standing, the ledger and the suppression list in SQLite. Functions of a database thread's handles."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import aiosql
+import uuid_utils
+
+from gateway.store.connection import Handles
+from gateway.store.contract import Act, Person, SuppressionRow, Who
+from gateway.store.keys import opened, sealed
+from suppression import ledger, standing
+from suppression.facts import FactsError, Suppression
+from suppression.vault import PersonSecret
+
+SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "people.sql"), "sqlite3")
+EVERYWHERE = ""
+"""The controller_id of suppressions with global scope; their recipient keys come from a derivation of their own."""
+
+_NOBODY = standing.read({})
+
+
+def milliseconds(at: datetime) -> int:
+    """Milliseconds since 1970 UTC, as every column keeps time."""
+    return int(at.timestamp() * 1000)
+
+
+def instant(ms: int) -> datetime:
+    """The instant of a column."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def new_id() -> bytes:
+    """A UUIDv7: 16 bytes that sort by time."""
+    return uuid_utils.uuid7().bytes
+
+
+def people(handles: Handles, wanted: Sequence[Who]) -> list[Person]:
+    """What is known of each, read in one transaction."""
+    handles.db.execute("BEGIN")
+    try:
+        return [_person(handles, who) for who in wanted]
+    finally:
+        handles.db.execute("COMMIT")
+
+
+def _person(handles: Handles, who: Who) -> Person:
+    """One person. More than one live key id: rows may stand under an older key; suppressions of all of them count."""
+    db, controller_id = handles.db, who.controller_id
+    suppressions: list[Suppression] = []
+    found: tuple[bytes, PersonSecret] | None = None
+    for key in who.recipient_keys:
+        suppressions += _suppressions(handles, controller_id, key)
+        secret = handles.keys.person(controller_id, key) if found is None else None
+        if secret is not None:
+            found = (key, secret)
+    for key in who.global_keys:
+        suppressions += _suppressions(handles, EVERYWHERE, key)
+    version, stands, readable = 0, _NOBODY, True
+    recipient_key = found[0] if found else who.recipient_keys[0]
+    if found is not None:
+        row = db.execute(SQL.standing.sql, {"controller_id": controller_id, "recipient_key": recipient_key}).fetchone()
+        if row is not None:
+            version = row[0]
+            try:
+                stands = _standing(found[1].key, row[1], standing_row(controller_id, recipient_key))
+            except (FactsError, ValueError, KeyError, TypeError):
+                readable = False
+    return Person(
+        controller_id=controller_id, recipient_key=recipient_key, seen=found is not None, version=version,
+        readable=readable, standing=stands, suppressions=tuple(suppressions),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=2048)
+def _standing(key: bytes, facts: bytes, bound_to: bytes) -> standing.Standing:
+    """A stored standing as values. The sealed bytes are their own version: the same bytes, the same standing."""
+    plain = opened(key, facts, bound_to)
+    return _NOBODY if plain is None else standing.read(standing.load(plain))
+
+
+def _suppressions(handles: Handles, controller_id: str, key: bytes) -> list[Suppression]:
+    rows = handles.db.execute(SQL.suppressions.sql, {"controller_id": controller_id, "recipient_key": key}).fetchall()
+    return [
+        Suppression(
+            scope=scope, controller_id=controller_id or None, purpose=purpose, reason=reason, at=instant(at),
+            lifted_at=None if lifted_at is None else instant(lifted_at),
+        )
+        for _, scope, purpose, reason, _, at, lifted_at in rows
+    ]  # fmt: skip
+
+
+def standing_row(controller_id: str, recipient_key: bytes) -> bytes:
+    """What a sealed standing is bound to."""
+    return b"standing/" + controller_id.encode() + b"/" + recipient_key
+
+
+def profile_row(controller_id: str, recipient_key: bytes) -> bytes:
+    """What a sealed profile is bound to."""
+    return b"profile/" + controller_id.encode() + b"/" + recipient_key
+
+
+def document(handles: Handles, secret: PersonSecret, controller_id: str, recipient_key: bytes) -> standing.Document:
+    """A person's standing as it may be changed; empty where there is none."""
+    row = SQL.standing(handles.db, controller_id=controller_id, recipient_key=recipient_key)
+    plain = opened(secret.key, row[1], standing_row(controller_id, recipient_key)) if row else None
+    return standing.load(plain) if plain else {}
+
+
+def see(handles: Handles, controller_id: str, recipient_key: bytes, address: str, at: int) -> PersonSecret:
+    """The secret of a person who is mailed or blocked: a row and a key are made for whoever is seen first."""
+    secret, new = handles.keys.make_person(controller_id, recipient_key)
+    if new or SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key) is None:
+        profile = sealed(secret.key, ledger.encode({"address": address}), profile_row(controller_id, recipient_key))
+        SQL.add_person(
+            handles.db, controller_id=controller_id, recipient_key=recipient_key, profile=profile, first_seen=at
+        )
+    return secret
+
+
+def record(handles: Handles, acts: Sequence[Act]) -> list[bool]:
+    """Write acts to the ledger and apply them. False for one that changes nothing: it is not written again."""
+    return [_act(handles, act) for act in acts]
+
+
+def _act(handles: Handles, act: Act) -> bool:
+    at = milliseconds(act.at)
+    if act.address is not None:
+        secret = see(handles, act.controller_id, act.recipient_key, act.address, at)
+    else:
+        secret, _ = handles.keys.make_person(act.controller_id, act.recipient_key)
+    before = document(handles, secret, act.controller_id, act.recipient_key)
+    after = standing.apply(before, act.kind, {**act.public, **(act.private or {})})
+    if after == before and act.kind not in ("suppression", "suppression_lifted"):
+        return False
+    entry = ledger.write(
+        controller_id=act.controller_id, entry_id=new_id(), at=at, kind=act.kind, person=secret,
+        recipient_key=act.recipient_key, public=act.public, private=act.private,
+        random=os.urandom(ledger.RANDOM_BYTES),
+    )  # fmt: skip
+    SQL.add_entry(
+        handles.db, controller_id=entry.controller_id, entry_id=entry.entry_id, at=entry.at, kind=entry.kind,
+        subject=entry.subject, public=entry.public.decode(), private=entry.private, commitment=entry.commitment,
+    )  # fmt: skip
+    if after != before:
+        put_standing(handles, secret, act.controller_id, act.recipient_key, after)
+    return True
+
+
+def put_standing(
+    handles: Handles, secret: PersonSecret, controller_id: str, recipient_key: bytes, after: Mapping[str, Any]
+) -> None:
+    """Store the next version of a standing."""
+    facts = sealed(secret.key, standing.dump(dict(after)), standing_row(controller_id, recipient_key))
+    SQL.put_standing(handles.db, controller_id=controller_id, recipient_key=recipient_key, facts=facts)
+
+
+def suppressions_of(handles: Handles, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
+    """All suppressions of one person at one controller, lifted ones included."""
+    rows = SQL.suppressions(handles.db, controller_id=controller_id, recipient_key=recipient_key)
+    return [_row(controller_id, recipient_key, row) for row in rows]
+
+
+def suppress(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> SuppressionRow:
+    """Put a suppression on the list with its ledger entries. One that stands already is returned and left alone."""
+    for old in suppressions_of(handles, row.controller_id, row.recipient_key):
+        same = (old.scope, old.purpose, old.reason) == (row.scope, row.purpose, row.reason)
+        if same and old.lifted_at is None and milliseconds(old.at) <= milliseconds(row.at):
+            return old
+    SQL.add_suppression(
+        handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,
+        suppression_id=row.suppression_id, scope=row.scope, purpose=row.purpose, reason=row.reason, source=row.source,
+        at=milliseconds(row.at), lifted_at=None if row.lifted_at is None else milliseconds(row.lifted_at),
+    )  # fmt: skip
+    record(handles, acts)
+    return row
+
+
+def lift(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> bool:
+    """End a suppression at `row.lifted_at`, with its ledger entries. False where it had ended before."""
+    assert row.lifted_at is not None
+    changed = SQL.lift_suppression(
+        handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,
+        suppression_id=row.suppression_id, lifted_at=milliseconds(row.lifted_at),
+    )  # fmt: skip
+    if changed:
+        record(handles, acts)
+    return bool(changed)
+
+
+def suppression_page(
+    handles: Handles, controller_id: str, after: tuple[bytes, bytes], n: int, addresses: bool
+) -> list[SuppressionRow]:
+    """The next n suppressions of a controller, by recipient key."""
+    rows = SQL.list_suppressions(
+        handles.db, controller_id=controller_id, after_key=after[0], after_id=after[1], n=n
+    )  # fmt: skip
+    return [
+        _row(controller_id, row[0], row[1:], address(handles, controller_id, row[0]) if addresses else None)
+        for row in rows
+    ]
+
+
+def address(handles: Handles, controller_id: str, recipient_key: bytes) -> str | None:
+    """A person's address; None for whoever was erased or never seen."""
+    secret = handles.keys.person(controller_id, recipient_key)
+    if secret is None:
+        return None
+    row = SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key)
+    plain = opened(secret.key, row[0] if row else None, profile_row(controller_id, recipient_key))
+    return None if plain is None else str(standing.load(plain).get("address"))
+
+
+def _row(controller_id: str, recipient_key: bytes, row: Sequence[Any], address: str | None = None) -> SuppressionRow:
+    suppression_id, scope, purpose, reason, source, at, lifted_at = row
+    return SuppressionRow(
+        controller_id=controller_id, recipient_key=recipient_key, suppression_id=suppression_id, scope=scope,
+        purpose=purpose, reason=reason, source=source, at=instant(at),
+        lifted_at=None if lifted_at is None else instant(lifted_at), address=address,
+    )  # fmt: skip

@@ -1,0 +1,208 @@
+"""The queue in SQLite: messages, copies and their endings. Functions of a database thread's handles.
+
+States of a copy are those of mail/outcome.py; `captured` and `held` still need the original.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import aiosql
+
+from gateway.store import people
+from gateway.store.connection import Handles
+from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage
+from gateway.store.keys import opened, sealed
+from gateway.store.people import instant, milliseconds
+
+
+SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "queue.sql"), "sqlite3")
+OPEN = ("queued", "claimed", "captured", "held")
+"""States in which a copy still needs the original."""
+
+HOUR_MS = 3_600_000
+
+
+def enqueue(handles: Handles, arrival: Arrival) -> None:
+    """Store a message, its decisions and its copies."""
+    db, controller_id, message_id = handles.db, arrival.controller_id, arrival.message_id
+    at = milliseconds(arrival.at)
+    hour = at // HOUR_MS
+    open_copies = sum(1 for copy in arrival.copies if copy.state in OPEN)
+    secrets = [people.see(handles, controller_id, c.recipient_key, c.address, at) for c in arrival.copies]
+    alone = len(arrival.copies) == 1
+    subject_key = secrets[0].key if alone else handles.keys.make_controller(controller_id).key
+    spool = handles.keys.hour(hour, make=True) if open_copies else b""
+    db.execute(SQL.add_message.sql, {
+        "controller_id": controller_id, "message_id": message_id, "accepted_at": at, "stream": arrival.stream,
+        "campaign": arrival.campaign, "mode": arrival.mode, "kind": json.dumps(arrival.kind, separators=(",", ":")),
+        "size": arrival.size, "open": open_copies,
+        "envelope": sealed(spool, json.dumps(arrival.envelope).encode(), b"envelope/" + message_id) if spool else None,
+        "subject": sealed(subject_key, arrival.subject.encode(errors="replace"), b"subject/" + message_id),
+        "subject_key": arrival.copies[0].recipient_key if alone else None,
+    })  # fmt: skip
+    if arrival.body is not None and open_copies:
+        body = sealed(spool, arrival.body, b"body/" + message_id)
+        db.execute(
+            SQL.add_body.sql, {"controller_id": controller_id, "message_id": message_id, "hour": hour, "body": body}
+        )
+    db.executemany(SQL.add_copies.sql, [_copy_row(arrival, copy, spool) for copy in arrival.copies])
+    counts = Counter({"accepted": len(arrival.copies)})
+    counts.update(_tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
+    _count(handles, controller_id, arrival.stream, arrival.campaign, counts)
+
+
+def _copy_row(arrival: Arrival, copy: NewCopy, spool: bytes) -> dict[str, Any]:
+    decision = copy.ruling.decision
+    open_ = copy.state in OPEN
+    return {
+        "controller_id": arrival.controller_id, "message_id": arrival.message_id, "copy_no": copy.copy_no,
+        "recipient_key": copy.recipient_key, "state": copy.state, "verdict": decision.verdict,
+        "reason_code": decision.reason_code, "cite": decision.cite, "as_of": milliseconds(copy.ruling.as_of),
+        "basis": decision.basis, "packs": copy.ruling.packs, "trace": " ".join(decision.trace),
+        "rcpt": sealed(spool, copy.rcpt, rcpt_row(arrival.message_id, copy.copy_no)) if open_ and copy.rcpt else None,
+        "route": copy.route, "due_at": None if copy.due_at is None else milliseconds(copy.due_at),
+        "worker": arrival.worker if copy.state == "claimed" else None,
+    }  # fmt: skip
+
+
+def rcpt_row(message_id: bytes, copy_no: int) -> bytes:
+    """What a sealed RCPT is bound to."""
+    return b"rcpt/%d/" % copy_no + message_id
+
+
+def claim(handles: Handles, worker: str, route: str, now: datetime, n: int) -> list[ClaimedCopy]:
+    """Take the n copies of a route that are due longest, in one transaction."""
+    claimed = []
+    for controller_id, message_id, copy_no in list(SQL.due(handles.db, route=route, now=milliseconds(now), n=n)):
+        row = SQL.claim(
+            handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no, worker=worker
+        )  # fmt: skip
+        recipient_key, rcpt, attempts, verdict, reason_code, _ = row
+        message = SQL.message(handles.db, controller_id=controller_id, message_id=message_id)
+        key = handles.keys.hour(message[0] // HOUR_MS)
+        plain = opened(key, rcpt, rcpt_row(message_id, copy_no))
+        if plain is None:
+            raise ValueError("a waiting copy whose recipient does not open")
+        claimed.append(ClaimedCopy(
+            controller_id=controller_id, message_id=message_id, copy_no=copy_no, recipient_key=recipient_key,
+            rcpt=plain, attempts=attempts, verdict=verdict, reason_code=reason_code,
+        ))  # fmt: skip
+    return claimed
+
+
+def message(handles: Handles, controller_id: str, message_id: bytes) -> StoredMessage | None:
+    """A message that still waits; None once it is gone."""
+    row = SQL.message(handles.db, controller_id=controller_id, message_id=message_id)
+    body = SQL.body(handles.db, controller_id=controller_id, message_id=message_id)
+    if row is None or body is None:
+        return None
+    accepted_at, stream, campaign, mode, kind, _, envelope = row
+    key = handles.keys.hour(body[0])
+    plain, outer = opened(key, body[1], b"body/" + message_id), opened(key, envelope, b"envelope/" + message_id)
+    if plain is None or outer is None:
+        return None
+    return StoredMessage(
+        controller_id=controller_id, message_id=message_id, at=instant(accepted_at), stream=stream, campaign=campaign,
+        mode=mode, kind=json.loads(kind), envelope=json.loads(outer), body=plain,
+    )  # fmt: skip
+
+
+def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
+    """Write what became of claimed copies, and let go of originals whose last copy is final."""
+    closed: Counter[tuple[str, bytes]] = Counter()
+    counts: dict[tuple[str, str, str], Counter[str]] = {}
+    for ending in endings:
+        if not _end(handles, worker, ending):
+            continue
+        if ending.state not in OPEN:
+            closed[ending.controller_id, ending.message_id] += 1
+        tally = counts.setdefault((ending.controller_id, ending.stream, ending.campaign), Counter())
+        decision = ending.ruling.decision
+        now_counts = _tally(decision.verdict, decision.reason_code)
+        if now_counts != ending.was:
+            tally[ending.was] -= 1
+            tally[now_counts] += 1
+        if ending.state in ("delivered", "failed"):
+            tally["delivered" if ending.state == "delivered" else "bounced"] += 1
+        _learn(handles, ending)
+    for (controller_id, message_id), n in closed.items():
+        _close(handles, controller_id, message_id, n)
+    for (controller_id, stream, campaign), tally in counts.items():
+        _count(handles, controller_id, stream, campaign, tally)
+
+
+def _end(handles: Handles, worker: str, ending: Ending) -> bool:
+    decision = ending.ruling.decision
+    common = {
+        "controller_id": ending.controller_id, "message_id": ending.message_id, "copy_no": ending.copy_no,
+        "verdict": decision.verdict, "reason_code": decision.reason_code, "cite": decision.cite,
+        "as_of": milliseconds(ending.ruling.as_of), "reply": ending.reply, "worker": worker,
+    }  # fmt: skip
+    if ending.state == "queued":
+        assert ending.due_at is not None
+        done = handles.db.execute(SQL.retry_copy.sql, {**common, "due_at": milliseconds(ending.due_at)})
+    else:
+        done = handles.db.execute(SQL.end_copy.sql, {
+            **common, "state": ending.state, "basis": decision.basis, "packs": ending.ruling.packs,
+            "trace": " ".join(decision.trace), "ended_at": milliseconds(ending.at),
+        })  # fmt: skip
+    return done.rowcount == 1
+
+
+def _learn(handles: Handles, ending: Ending) -> None:
+    """What a hand-over teaches about the person: a dead address; a mailing that keeps a rolling window open."""
+    if ending.recipient_key is None:
+        return
+    common = {"controller_id": ending.controller_id, "recipient_key": ending.recipient_key, "at": ending.at}
+    stamp = ending.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if ending.dead_address:
+        fields = {"undeliverable": True, "at": stamp}
+        people.record(handles, [Act(kind="undeliverable", public=fields, private=None, **common)])  # type: ignore[arg-type]
+    if ending.mailed:
+        people.record(handles, [Act(kind="mailed", public={}, private={"at": stamp}, **common)])  # type: ignore[arg-type]
+
+
+def _close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> None:
+    row = SQL.close_copies(handles.db, controller_id=controller_id, message_id=message_id, n=n)
+    if row is not None and row[0] <= 0:
+        SQL.drop_body(handles.db, controller_id=controller_id, message_id=message_id)
+        SQL.drop_envelope(handles.db, controller_id=controller_id, message_id=message_id)
+
+
+def _tally(verdict: str, reason_code: str) -> str:
+    return {"allow": "allowed", "defer": "deferred"}.get(verdict, "blocked/" + reason_code)
+
+
+def _count(handles: Handles, controller_id: str, stream: str, campaign: str, counts: Mapping[str, int]) -> None:
+    handles.db.executemany(SQL.count.sql, [
+        {"controller_id": controller_id, "stream": stream, "campaign": campaign, "name": name, "n": n}
+        for name, n in counts.items() if n
+    ])  # fmt: skip
+
+
+def count_opt_out(handles: Handles, controller_id: str, message_id: bytes) -> None:
+    """Count an opt-out for the campaign whose link was used; a message that is not on record counts nowhere."""
+    row = SQL.message(handles.db, controller_id=controller_id, message_id=message_id)
+    if row is not None:
+        _count(handles, controller_id, row[1], row[2], {"opted_out": 1})
+
+
+def sweep(handles: Handles, now: datetime, captures_before: datetime, n: int = 500) -> int:
+    """End captured copies whose time is over, and destroy the keys of hours nothing waits from. Copies ended."""
+    before = milliseconds(captures_before).to_bytes(6, "big") + bytes(10)  # a UUIDv7 begins with its milliseconds
+    old = list(SQL.old_captures(handles.db, before=before, n=n))
+    for controller_id, message_id, copy_no in old:
+        SQL.drop_capture(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
+        _close(handles, controller_id, message_id, 1)
+    used = {row[0] for row in SQL.hours_of_bodies(handles.db)}
+    last = milliseconds(now) // HOUR_MS - 1
+    for hour in handles.keys.hours():
+        if hour < last and hour not in used:
+            handles.keys.drop_hour(hour)
+    return len(old)
+
+

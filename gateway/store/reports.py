@@ -1,0 +1,119 @@
+"""What reports and pages read, in SQLite. Functions of a database thread's handles."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import aiosql
+
+from gateway.store import people
+from gateway.store.connection import Handles
+from gateway.store.contract import Captured, HeldOut
+from gateway.store.keys import opened
+from gateway.store.people import instant, milliseconds
+from gateway.store.queue import rcpt_row
+
+SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "report.sql"), "sqlite3")
+
+_END_OF_TIME = 1 << 62
+_LAST_ID = b"\xff" * 16
+
+
+def held_out(
+    handles: Handles, controller_id: str, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
+    addresses: bool,
+) -> list[HeldOut]:  # fmt: skip
+    """The next n copies that were kept out, newest first."""
+    at, message_id, copy_no = (milliseconds(before[0]), *before[1:]) if before else (_END_OF_TIME, _LAST_ID, 0)
+    rows = SQL.held_out(
+        handles.db, controller_id=controller_id, since=milliseconds(since) if since else 0, before_at=at,
+        before_id=message_id, before_no=copy_no, n=n,
+    )  # fmt: skip
+    subjects = Subjects(handles, controller_id)
+    return [
+        HeldOut(
+            at=instant(as_of), stream=stream, campaign=campaign, subject=subjects.read(message_id, subject, key),
+            message_id=message_id, copy_no=copy_no, recipient_key=recipient_key,
+            address=people.address(handles, controller_id, recipient_key) if addresses else None,
+            verdict=verdict, reason_code=code, cite=cite, mode=mode,
+        )
+        for as_of, stream, campaign, subject, key, message_id, copy_no, recipient_key, verdict, code, cite, mode, _
+        in rows
+    ]  # fmt: skip
+
+
+class Subjects:
+    """Opens subjects of one controller: sealed under the only recipient's key, or under the controller's."""
+
+    def __init__(self, handles: Handles, controller_id: str) -> None:
+        self._handles, self._controller_id = handles, controller_id
+        self._own = handles.keys.controller(controller_id)
+
+    def read(self, message_id: bytes, subject: bytes | None, key: bytes | None) -> str:
+        """The subject; empty where it cannot be read any more (the person was erased)."""
+        secret = self._own if key is None else self._handles.keys.person(self._controller_id, key)
+        plain = opened(secret.key if secret else None, subject, b"subject/" + message_id)
+        return plain.decode(errors="replace") if plain else ""
+
+
+def tallies(handles: Handles, controller_id: str) -> dict[tuple[str, str], dict[str, int]]:
+    """All counters of a controller, by stream and campaign."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for stream, campaign, name, n in SQL.tallies(handles.db, controller_id=controller_id):
+        found.setdefault((stream, campaign), {})[name] = n
+    return found
+
+
+def campaign(
+    handles: Handles, controller_id: str, stream: str, campaign: str
+) -> tuple[datetime, datetime, str] | None:
+    """First and last message of a campaign, and the subject of the last."""
+    span = SQL.campaign_span(handles.db, controller_id=controller_id, stream=stream, campaign=campaign)
+    if span is None or span[0] is None:
+        return None
+    first, last = (instant(int.from_bytes(message_id[:6], "big")) for message_id in span)
+    subject = SQL.subject(handles.db, controller_id=controller_id, message_id=span[1])
+    return first, last, Subjects(handles, controller_id).read(span[1], *subject)
+
+
+def captured(
+    handles: Handles, controller_id: str, before: tuple[bytes, int] | None, n: int, addresses: bool
+) -> list[Captured]:
+    """The next n captured copies, newest first."""
+    before_id, before_no = before or (_LAST_ID, 0)
+    subjects = Subjects(handles, controller_id)
+    return [
+        Captured(
+            message_id=message_id, copy_no=copy_no, at=instant(ended_at), stream=stream, campaign=campaign_id,
+            subject=subjects.read(message_id, subject, key), recipient_key=recipient_key,
+            address=people.address(handles, controller_id, recipient_key) if addresses else None, size=size,
+        )
+        for message_id, copy_no, ended_at, stream, campaign_id, subject, key, recipient_key, size in SQL.captured(
+            handles.db, controller_id=controller_id, before_id=before_id, before_no=before_no, n=n
+        )
+    ]  # fmt: skip
+
+
+def copy(handles: Handles, controller_id: str, message_id: bytes, copy_no: int) -> Mapping[str, Any] | None:
+    """One copy as it stands, its RCPT opened where the copy still waits or was captured."""
+    row = SQL.copy(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
+    if row is None:
+        return None
+    recipient_key, state, verdict, reason_code, basis, rcpt, as_of = row
+    hour = int.from_bytes(message_id[:6], "big") // 3_600_000
+    plain = opened(handles.keys.hour(hour), rcpt, rcpt_row(message_id, copy_no)) if rcpt is not None else None
+    return {
+        "recipient_key": recipient_key, "state": state, "verdict": verdict, "reason_code": reason_code,
+        "basis": basis, "rcpt": plain, "as_of": instant(as_of),
+    }  # fmt: skip
+
+
+def queue_list(handles: Handles, n: int) -> list[Mapping[str, Any]]:
+    """What waits, oldest first, without addresses."""
+    names = ("controller", "message_id", "copy_no", "state", "route", "due_at", "attempts", "reason_code", "reply")
+    found: list[Mapping[str, Any]] = []
+    for row in SQL.queue_list(handles.db, n=n):
+        values = dict(zip(names, row, strict=True))
+        found.append({**values, "due_at": instant(row[5]) if row[5] is not None else None})
+    return found

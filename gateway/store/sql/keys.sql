@@ -1,0 +1,17 @@
+-- name: person_key(controller_id, recipient_key)^
+SELECT wrapped FROM person_keys WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: add_person_key(controller_id, recipient_key, wrapped)!
+INSERT INTO person_keys (controller_id, recipient_key, wrapped) VALUES (:controller_id, :recipient_key, :wrapped);
+
+-- name: spool_key(hour)^
+SELECT wrapped FROM spool_keys WHERE hour = :hour;
+
+-- name: add_spool_key(hour, wrapped)!
+INSERT INTO spool_keys (hour, wrapped) VALUES (:hour, :wrapped);
+
+-- name: spool_hours()
+SELECT hour FROM spool_keys ORDER BY hour;
+
+-- name: drop_spool_key(hour)!
+DELETE FROM spool_keys WHERE hour = :hour;

@@ -1,0 +1,48 @@
+-- name: standing(controller_id, recipient_key)^
+-- The projection of one person.
+SELECT version, facts FROM standing WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: put_standing(controller_id, recipient_key, facts)!
+-- A new or next version of the projection.
+INSERT INTO standing (controller_id, recipient_key, version, facts) VALUES (:controller_id, :recipient_key, 1, :facts)
+ON CONFLICT (controller_id, recipient_key) DO UPDATE SET version = standing.version + 1, facts = excluded.facts;
+
+-- name: suppressions(controller_id, recipient_key)
+-- All suppressions of one person in one scope of keys, lifted ones included.
+SELECT suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: add_suppression(controller_id, recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at)!
+INSERT INTO suppressions (controller_id, recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at)
+VALUES (:controller_id, :recipient_key, :suppression_id, :scope, :purpose, :reason, :source, :at, :lifted_at);
+
+-- name: lift_suppression(controller_id, recipient_key, suppression_id, lifted_at)!
+UPDATE suppressions SET lifted_at = :lifted_at
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND suppression_id = :suppression_id
+  AND (lifted_at IS NULL OR lifted_at > :lifted_at);
+
+-- name: list_suppressions(controller_id, after_key, after_id, n)
+-- A page of one controller's suppressions, in key order.
+SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+WHERE controller_id = :controller_id AND (recipient_key, suppression_id) > (:after_key, :after_id)
+ORDER BY recipient_key, suppression_id LIMIT :n;
+
+-- name: profile(controller_id, recipient_key)^
+SELECT profile FROM people WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: add_person(controller_id, recipient_key, profile, first_seen)!
+INSERT INTO people (controller_id, recipient_key, profile, first_seen)
+VALUES (:controller_id, :recipient_key, :profile, :first_seen)
+ON CONFLICT (controller_id, recipient_key) DO NOTHING;
+
+-- name: set_profile(controller_id, recipient_key, profile)!
+UPDATE people SET profile = :profile WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: add_entry(controller_id, entry_id, at, kind, subject, public, private, commitment)!
+INSERT INTO ledger (controller_id, entry_id, at, kind, subject, public, private, commitment)
+VALUES (:controller_id, :entry_id, :at, :kind, :subject, :public, :private, :commitment);
+
+-- name: entries_of(controller_id, subject)
+-- One person's entries in order of writing.
+SELECT entry_id, at, kind, public, private, commitment FROM ledger
+WHERE controller_id = :controller_id AND subject = :subject ORDER BY entry_id;

@@ -1,0 +1,33 @@
+-- name: held_out(controller_id, since, before_at, before_id, before_no, n)
+-- Copies that were blocked or put off, newest first.
+SELECT c.as_of, m.stream, m.campaign, m.subject, m.subject_key, c.message_id, c.copy_no, c.recipient_key, c.verdict,
+  c.reason_code, c.cite, m.mode, c.accept_code
+FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.controller_id = :controller_id AND c.verdict <> 'allow' AND c.as_of >= :since
+  AND (c.as_of, c.message_id, c.copy_no) < (:before_at, :before_id, :before_no)
+ORDER BY c.as_of DESC, c.message_id DESC, c.copy_no DESC LIMIT :n;
+
+-- name: tallies(controller_id)
+SELECT stream, campaign, name, n FROM tallies WHERE controller_id = :controller_id;
+
+-- name: campaign_span(controller_id, stream, campaign)^
+SELECT min(message_id), max(message_id) FROM messages
+WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign;
+
+-- name: subject(controller_id, message_id)^
+SELECT subject, subject_key FROM messages WHERE controller_id = :controller_id AND message_id = :message_id;
+
+-- name: captured(controller_id, before_id, before_no, n)
+SELECT c.message_id, c.copy_no, c.ended_at, m.stream, m.campaign, m.subject, m.subject_key, c.recipient_key, m.size
+FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.controller_id = :controller_id AND c.state = 'captured'
+  AND (c.message_id, c.copy_no) < (:before_id, :before_no)
+ORDER BY c.message_id DESC, c.copy_no DESC LIMIT :n;
+
+-- name: copy(controller_id, message_id, copy_no)^
+SELECT recipient_key, state, verdict, reason_code, basis, rcpt, as_of FROM copies
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
+
+-- name: queue_list(n)
+SELECT controller_id, message_id, copy_no, state, route, due_at, attempts, reason_code, reply FROM copies
+WHERE state IN ('queued', 'claimed') ORDER BY message_id, copy_no LIMIT :n;

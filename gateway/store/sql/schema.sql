@@ -1,0 +1,159 @@
+-- The whole schema, both databases of an installation. Times are milliseconds since 1970 UTC. Ids are UUIDv7 (16 bytes).
+-- Every primary key begins with the controller: controllers are strangers to each other, and the tables can be
+-- distributed by it. What is personal is sealed: `profile`, `facts`, `private`, `subject` under the key of a person,
+-- `body`, `rcpt`, `envelope` under the spool key of an hour. The keys stand in the keys database.
+
+CREATE TABLE meta (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Names as 32-bit numbers, given once and never reused: they stand in every link ever sent.
+CREATE TABLE numbers (
+  controller_id TEXT NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('controller', 'stream', 'purpose')),
+  name TEXT NOT NULL,
+  number INTEGER NOT NULL UNIQUE CHECK (number BETWEEN 1 AND 4294967295),
+  PRIMARY KEY (controller_id, kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- A row for whoever was seen, also when only blocked. profile: address, and name or external id where given.
+CREATE TABLE people (
+  controller_id TEXT NOT NULL,
+  recipient_key BLOB NOT NULL,
+  profile BLOB NOT NULL,
+  first_seen INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, recipient_key)
+) STRICT, WITHOUT ROWID;
+
+-- The projection of the ledger that decisions read; version grows with each change.
+CREATE TABLE standing (
+  controller_id TEXT NOT NULL,
+  recipient_key BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  facts BLOB NOT NULL,
+  PRIMARY KEY (controller_id, recipient_key)
+) STRICT, WITHOUT ROWID;
+
+-- Who may not be mailed. controller_id '' with a key of global scope: everywhere. Rows are never deleted by the product.
+CREATE TABLE suppressions (
+  controller_id TEXT NOT NULL,
+  recipient_key BLOB NOT NULL,
+  suppression_id BLOB NOT NULL,
+  scope TEXT NOT NULL CHECK (scope IN ('global', 'sender', 'purpose')),
+  purpose TEXT,
+  reason TEXT NOT NULL CHECK (reason IN ('unsubscribe', 'objection', 'complaint', 'erasure', 'admin')),
+  source TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  lifted_at INTEGER,
+  PRIMARY KEY (controller_id, recipient_key, suppression_id)
+) STRICT, WITHOUT ROWID;
+
+-- What people and staff did, in order. seq, previous and hash are given when the entry is sealed.
+CREATE TABLE ledger (
+  controller_id TEXT NOT NULL,
+  entry_id BLOB NOT NULL,
+  seq INTEGER,
+  at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  subject BLOB NOT NULL,
+  public TEXT NOT NULL,
+  private BLOB,
+  commitment BLOB,
+  previous BLOB,
+  hash BLOB,
+  PRIMARY KEY (controller_id, entry_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ledger_subject ON ledger (controller_id, subject, entry_id);
+CREATE TRIGGER ledger_kept BEFORE DELETE ON ledger
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER ledger_fixed BEFORE UPDATE ON ledger
+WHEN OLD.hash IS NOT NULL OR NEW.controller_id <> OLD.controller_id OR NEW.entry_id <> OLD.entry_id
+  OR NEW.at <> OLD.at OR NEW.kind <> OLD.kind OR NEW.subject <> OLD.subject OR NEW.public <> OLD.public
+  OR NEW.private IS NOT OLD.private OR NEW.commitment IS NOT OLD.commitment
+BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+-- What was handed in. subject: sealed under the person of subject_key where there is one recipient, else under the
+-- controller's own key. open: copies that are not final yet; at 0 body and envelope go. kind: what the classifier found, as JSON without personal data.
+CREATE TABLE messages (
+  controller_id TEXT NOT NULL,
+  message_id BLOB NOT NULL,
+  accepted_at INTEGER NOT NULL,
+  stream TEXT NOT NULL,
+  campaign TEXT NOT NULL,
+  mode TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  open INTEGER NOT NULL,
+  envelope BLOB,
+  subject BLOB,
+  subject_key BLOB,
+  PRIMARY KEY (controller_id, message_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX messages_campaign ON messages (controller_id, stream, campaign, message_id);
+
+-- The original, once, until its last copy is final.
+CREATE TABLE bodies (
+  controller_id TEXT NOT NULL,
+  message_id BLOB NOT NULL,
+  hour INTEGER NOT NULL,
+  body BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX bodies_key ON bodies (controller_id, message_id);
+CREATE INDEX bodies_hour ON bodies (hour);
+
+-- One message for one recipient: its decision and its way out. accept_code is the code at acceptance; verdict,
+-- reason_code and as_of are those of the last decision.
+CREATE TABLE copies (
+  controller_id TEXT NOT NULL,
+  message_id BLOB NOT NULL,
+  copy_no INTEGER NOT NULL,
+  recipient_key BLOB NOT NULL,
+  state TEXT NOT NULL,
+  verdict TEXT NOT NULL,
+  reason_code TEXT NOT NULL,
+  accept_code TEXT NOT NULL,
+  cite TEXT NOT NULL,
+  as_of INTEGER NOT NULL,
+  basis TEXT,
+  packs TEXT NOT NULL,
+  trace TEXT NOT NULL,
+  rcpt BLOB,
+  route TEXT NOT NULL,
+  due_at INTEGER,
+  worker TEXT,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  reply TEXT,
+  ended_at INTEGER,
+  PRIMARY KEY (controller_id, message_id, copy_no)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX copies_due ON copies (route, due_at) WHERE state = 'queued';
+CREATE INDEX copies_claimed ON copies (worker) WHERE state = 'claimed';
+CREATE INDEX copies_held_out ON copies (controller_id, as_of, message_id, copy_no) WHERE verdict <> 'allow';
+CREATE INDEX copies_captured ON copies (controller_id, message_id) WHERE state = 'captured';
+CREATE INDEX copies_person ON copies (controller_id, recipient_key, message_id);
+
+-- Counters per campaign, so that a report costs the same for a thousand and for a million recipients.
+-- name: accepted, allowed, deferred, delivered, bounced, opted_out, or blocked/CODE.
+CREATE TABLE tallies (
+  controller_id TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  campaign TEXT NOT NULL,
+  name TEXT NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, stream, campaign, name)
+) STRICT, WITHOUT ROWID;
+
+-- Who holds claimed copies. One lease per worker: renewing it costs one row, however many copies it holds.
+CREATE TABLE workers (
+  worker TEXT PRIMARY KEY,
+  lease_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE staff (
+  name TEXT PRIMARY KEY,
+  password_hash TEXT NOT NULL,
+  roles TEXT NOT NULL,
+  controllers TEXT NOT NULL,
+  changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,258 @@
+"""The SQLite store: one database file, one file of keys; one writer per process, readers beside it.
+
+What it never does: answer before the commit, write outside a group, or read a person without their key. Any error of
+the driver becomes StoreUnavailable.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosql
+
+from gateway.store import people, queue, reports
+from gateway.store.connection import Gatherer, Handles, Thread, Writer
+from gateway.store.contract import (
+    Act, Arrival, Captured, ClaimedCopy, Ending, HeldOut, Person, Staff, StoredMessage, StoreUnavailable,
+    SuppressionRow, Who,
+)  # fmt: skip
+from suppression.vault import KeyRing
+
+T = TypeVar("T")
+SCHEMA_VERSION = "1"
+SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "settings.sql"), "sqlite3")
+
+
+def create(path: Path, keys_path: Path) -> None:
+    """Make a new database and its keys database, readable by the owner only. Existing ones are left alone."""
+    for file, name in ((keys_path, "keys_schema.sql"), (path, "schema.sql")):
+        file.touch(mode=0o600, exist_ok=True)
+        db = sqlite3.connect(file, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            if not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                script = (files("gateway.store") / "sql" / name).read_text()
+                if name == "schema.sql":
+                    script += f"INSERT INTO meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}');"
+                db.executescript("BEGIN;" + script + "COMMIT;")
+        finally:
+            db.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["SqliteStore"]:
+    """The store, closed again at the end."""
+    store = SqliteStore(path, keys_path, ring)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+class SqliteStore:
+    """See contract.Store, call by call."""
+
+    def __init__(self, path: Path, keys_path: Path, ring: KeyRing) -> None:
+        self._write_thread = Thread(path, keys_path, ring, read_only=False)
+        self._fast_thread = Thread(path, keys_path, ring, read_only=True)  # decisions: never behind a long report
+        self._slow_thread = Thread(path, keys_path, ring, read_only=True)
+        self._numbers: dict[tuple[str, str, str], int] = {}
+        self._names: dict[int, tuple[str, str, str]] = {}
+
+    async def open(self) -> None:
+        """Connect. StoreUnavailable where the files are not there, or of another version."""
+        await self._write_thread.open()
+        await self._fast_thread.open()
+        await self._slow_thread.open()
+        self._writer = Writer(self._write_thread)
+        self._people: Gatherer[Who, Person] = Gatherer(self._read_people)
+        await self.check()
+
+    async def close(self) -> None:
+        if hasattr(self, "_writer"):
+            await self._writer.close()
+            await self._people.close()
+        for thread in (self._write_thread, self._fast_thread, self._slow_thread):
+            await thread.close()
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the database answers and has our schema."""
+        found = await self._read(lambda h: h.db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone())
+        if found is None or found[0] != SCHEMA_VERSION:
+            raise StoreUnavailable("the database has another schema version: run `consentgate migrate`")
+
+    async def _read(self, work: Callable[[Handles], T]) -> T:
+        return await _translated(self._slow_thread, work)
+
+    async def _write(self, unit: Callable[[Handles], T]) -> T:
+        return await self._writer.write(unit)
+
+    # people and what they said
+
+    async def _read_people(self, wanted: Sequence[Who]) -> list[Person]:
+        return await _translated(self._fast_thread, partial(people.people, wanted=wanted))
+
+    async def people(self, wanted: Sequence[Who]) -> list[Person]:
+        return list(await asyncio.gather(*(self._people.ask(who) for who in wanted)))
+
+    async def record(self, acts: Sequence[Act]) -> list[bool]:
+        return await self._write(partial(people.record, acts=acts))
+
+    async def opt_out(
+        self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None
+    ) -> SuppressionRow:
+        def unit(handles: Handles) -> SuppressionRow:
+            placed = people.suppress(handles, acts, row)
+            if message_id is not None and placed is row:
+                queue.count_opt_out(handles, row.controller_id, message_id)
+            return placed
+
+        return await self._write(unit)
+
+    async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool:
+        return await self._write(partial(people.lift, acts=acts, row=row))
+
+    async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
+        return await self._read(
+            partial(people.suppressions_of, controller_id=controller_id, recipient_key=recipient_key)
+        )
+
+    async def suppression_page(
+        self, controller_id: str, *, after: tuple[bytes, bytes], n: int, addresses: bool
+    ) -> list[SuppressionRow]:
+        return await self._read(
+            partial(people.suppression_page, controller_id=controller_id, after=after, n=n, addresses=addresses)
+        )
+
+    async def address(self, controller_id: str, recipient_key: bytes) -> str | None:
+        return await self._read(partial(people.address, controller_id=controller_id, recipient_key=recipient_key))
+
+    # the queue
+
+    async def enqueue(self, arrival: Arrival) -> None:
+        await self._write(partial(queue.enqueue, arrival=arrival))
+
+    async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]:
+        return await self._write(partial(queue.claim, worker=worker, route=route, now=now, n=n))
+
+    async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None:
+        return await self._read(partial(queue.message, controller_id=controller_id, message_id=message_id))
+
+    async def finish(self, worker: str, endings: Sequence[Ending]) -> None:
+        await self._write(partial(queue.finish, worker=worker, endings=endings))
+
+    async def renew(self, worker: str, until: datetime) -> None:
+        lease = people.milliseconds(until)
+        await self._write(lambda h: queue.SQL.renew(h.db, worker=worker, lease_until=lease))
+
+    async def take_back(self, worker: str, now: datetime) -> int:
+        at = people.milliseconds(now)
+        return await self._write(lambda h: int(queue.SQL.take_back(h.db, worker=worker, now=at)))
+
+    async def next_due(self, route: str) -> datetime | None:
+        row = await self._read(lambda h: queue.SQL.next_due(h.db, route=route))
+        return None if row is None or row[0] is None else people.instant(row[0])
+
+    async def waiting(self, n: int) -> int:
+        row = await self._read(lambda h: queue.SQL.waiting(h.db, n=n))
+        return int(row[0])
+
+    async def sweep(self, *, now: datetime, captures_before: datetime) -> int:
+        return await self._write(partial(queue.sweep, now=now, captures_before=captures_before))
+
+    # reports
+
+    async def held_out(
+        self, controller_id: str, *, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
+        addresses: bool,
+    ) -> list[HeldOut]:  # fmt: skip
+        return await self._read(partial(
+            reports.held_out, controller_id=controller_id, since=since, before=before, n=n, addresses=addresses
+        ))  # fmt: skip
+
+    async def tallies(self, controller_id: str) -> dict[tuple[str, str], dict[str, int]]:
+        return await self._read(partial(reports.tallies, controller_id=controller_id))
+
+    async def campaign(
+        self, controller_id: str, stream: str, campaign: str
+    ) -> tuple[datetime, datetime, str] | None:
+        return await self._read(
+            partial(reports.campaign, controller_id=controller_id, stream=stream, campaign=campaign)
+        )
+
+    async def captured(
+        self, controller_id: str, *, before: tuple[bytes, int] | None, n: int, addresses: bool
+    ) -> list[Captured]:
+        return await self._read(
+            partial(reports.captured, controller_id=controller_id, before=before, n=n, addresses=addresses)
+        )
+
+    async def copy(self, controller_id: str, message_id: bytes, copy_no: int) -> Mapping[str, Any] | None:
+        return await self._read(
+            partial(reports.copy, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
+        )
+
+    async def queue_list(self, n: int) -> list[Mapping[str, Any]]:
+        return await self._read(partial(reports.queue_list, n=n))
+
+    # names, staff
+
+    async def number(self, controller_id: str, kind: str, name: str) -> int:
+        wanted = (controller_id, kind, name)
+        if wanted not in self._numbers:
+            await self._write(partial(_add_number, wanted=wanted))
+            await self._read_numbers()
+        return self._numbers[wanted]
+
+    async def name(self, number: int) -> tuple[str, str, str] | None:
+        if number not in self._names:
+            await self._read_numbers()
+        return self._names.get(number)
+
+    async def _read_numbers(self) -> None:
+        rows = await self._read(lambda h: list(SQL.numbers(h.db)))
+        self._names = {number: (controller_id, kind, name) for controller_id, kind, name, number in rows}
+        self._numbers = {value: number for number, value in self._names.items()}
+
+    async def staff(self, name: str) -> Staff | None:
+        row = await self._read(lambda h: SQL.staff(h.db, name=name))
+        return None if row is None else _staff(row)
+
+    async def all_staff(self) -> list[Staff]:
+        return [_staff(row) for row in await self._read(lambda h: list(SQL.all_staff(h.db)))]
+
+    async def put_staff(self, staff: Staff, now: datetime) -> None:
+        row = {
+            "name": staff.name, "password_hash": staff.password_hash, "roles": " ".join(staff.roles),
+            "controllers": " ".join(staff.controllers), "changed_at": people.milliseconds(now),
+        }  # fmt: skip
+        await self._write(lambda h: SQL.put_staff(h.db, **row))
+
+    async def remove_staff(self, name: str) -> bool:
+        return bool(await self._write(lambda h: SQL.remove_staff(h.db, name=name)))
+
+
+def _add_number(handles: Handles, wanted: tuple[str, str, str]) -> None:
+    controller_id, kind, name = wanted
+    SQL.add_number(handles.db, controller_id=controller_id, kind=kind, name=name)
+
+
+def _staff(row: Sequence[Any]) -> Staff:
+    name, password_hash, roles, controllers, _ = row
+    return Staff(
+        name=name, password_hash=password_hash, roles=tuple(roles.split()), controllers=tuple(controllers.split())
+    )
+
+
+async def _translated(thread: Thread, work: Callable[[Handles], T]) -> T:
+    try:
+        return await thread.run(work)
+    except sqlite3.Error as failed:
+        raise StoreUnavailable(f"the database cannot be read: {failed}") from failed

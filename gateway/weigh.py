@@ -1,0 +1,140 @@
+"""Facts into a decision: what configuration, message and store know, laid before the law.
+
+Used at acceptance and again at hand-over (P2), with the same words each time. It reads no clock and no store.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+
+from gateway.config import Config, Controller, Stream
+from gateway.store.contract import Person, Ruling
+from suppression.decision import Decision, decide
+from suppression import standing as standings
+from suppression.facts import Facts, Message, Recipient, Sender
+from suppression.jurisdiction import Packs, Strictness, load_packs, resolve, stricter
+from suppression.similarity import Category, similar_pairs
+
+_NOBODY = standings.read({})
+_NO_ADDRESS = standings.read({}, address_valid=False).recipient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What a message is, for the law and for the report; stored with it as JSON, without personal data.
+
+    `authorised`: the login may send for the stream. `from_domain`: lower-case A-label of the From field, "" when it
+    cannot be read. `unsubscribe` as in the decision schema. `matched`: how the class was found, shown to staff.
+    """
+
+    message_class: str
+    promotional: bool
+    purpose: str | None
+    categories: tuple[str, ...]
+    transaction_ref: bool
+    restriction_exemption: str | None
+    unsubscribe: str
+    from_domain: str
+    authorised: bool = True
+    language: str | None = None
+    matched: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, object]) -> "Case":
+        values = {**stored, "categories": tuple(stored["categories"]), "matched": tuple(stored["matched"])}  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]
+
+    @property
+    def marketing(self) -> bool:
+        """Whether the law treats it as marketing (RULES.md 2.2, effective class)."""
+        return self.promotional or self.message_class in ("marketing", "mixed", "consent_request")
+
+
+class Scales:
+    """Weighs one recipient of one message. Made anew when the configuration changes."""
+
+    def __init__(self, config: Config, signing_domains: frozenset[str]) -> None:
+        packs = read_packs()
+        self._signing_domains = signing_domains
+        self._packs: dict[str, Packs] = {}
+        self._pairs = {}
+        for controller in config.controllers.values():
+            strict = Strictness(require_opt_in=controller.require_opt_in)
+            self._packs[controller.id] = {code: stricter(pack, strict) for code, pack in packs.items()}
+            self._pairs[controller.id] = similar_pairs(
+                [Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in controller.categories.values()]
+            )
+
+    def lay(self, case: Case, controller: Controller, stream: Stream) -> Callable[[Person | None, dt.datetime], Ruling]:
+        """The message on the scales: a function of person and instant. None: the address is no address."""
+        packs, pairs = self._packs[controller.id], self._pairs[controller.id]
+        listed = case.from_domain in stream.from_domains
+        sender = Sender(
+            controller_id=controller.id, principal_authorised=case.authorised,
+            legal_name_present=bool(controller.legal_name), postal_address_present=bool(controller.postal_address),
+            opt_out_contact_present=bool(controller.opt_out_contact),
+            from_domain_verified=listed and any(key.domain == case.from_domain for key in controller.dkim),
+            is_charity=controller.is_charity, directed_at_children=stream.directed_at_children,
+        )  # fmt: skip
+        message = Message(
+            message_class=case.message_class,  # type: ignore[arg-type]
+            promotional_content=case.promotional, purpose=case.purpose, product_categories=case.categories,
+            advertiser_id=controller.id, charitable_only=stream.charitable_only, uses_special_category=False,
+            b2b_relevant=stream.b2b_relevant, transaction_ref_present=case.transaction_ref,
+            restriction_exemption=case.restriction_exemption,  # type: ignore[arg-type]
+            unsubscribe=case.unsubscribe,  # type: ignore[arg-type]
+            ad_identifiable=stream.ad_identifiable,
+        )  # fmt: skip
+        default_country = controller.default_country if controller.default_country_motivation else None
+        dkim_ready = case.from_domain in self._signing_domains
+
+        def weigh(person: Person | None, now: dt.datetime) -> Ruling:
+            standing = person.standing if person is not None else _NOBODY
+            codes, source = resolve(
+                standing.country, standing.billing_country, default_country, controller.country or None
+            )
+            facts = Facts(
+                as_of=now, jurisdictions=codes, stores_available=person is None or person.readable,
+                dkim_ready=dkim_ready, sender=sender, message=message, recipient=_recipient(person),
+                suppressions=person.suppressions if person is not None else (),
+                restrictions=standing.restrictions, erasure_requests=standing.erasure_requests,
+                consents=standing.consents, sales=standing.sales, similar_categories=pairs,
+            )  # fmt: skip
+            decision = decide(facts, packs)
+            return Ruling(decision=decision, as_of=now, packs="+".join(codes) + " " + source)
+
+        return weigh
+
+    def rolling(self, controller_id: str, ruling: Ruling) -> bool:
+        """Whether a mailing on this ruling keeps a customer relation's window open (pack IE, RULES.md section 3)."""
+        codes = ruling.packs.partition(" ")[0].split("+")
+        packs = self._packs[controller_id]
+        return any(code in packs and packs[code].soft_opt_in_time_rule == "rolling" for code in codes)
+
+
+def _recipient(person: Person | None) -> Recipient:
+    if person is None:
+        return _NO_ADDRESS
+    recipient = person.standing.recipient
+    if person.suppressions and not recipient.known:  # a suppression makes a person known, a mere mailing does not
+        return replace(recipient, known=True)
+    return recipient
+
+
+def unreadable_store(now: dt.datetime) -> Ruling:
+    """The ruling when the facts cannot be read at all: wait (RULES.md A1, P5)."""
+    decision = Decision(
+        verdict="defer", reason_code="EVIDENCE_STORE_UNAVAILABLE", cite="GDPR 5(2), 25", basis=None, pack=None,
+        trace=("A1",), findings=(),
+    )  # fmt: skip
+    return Ruling(decision=decision, as_of=now, packs=" unknown")
+
+
+def read_packs() -> Packs:
+    """The packs that ship with the product."""
+    folder = files("suppression") / "packs"
+    return load_packs({f.name: f.read_text() for f in folder.iterdir() if f.name.endswith(".toml")})

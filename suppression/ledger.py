@@ -1,0 +1,79 @@
+"""The tamper-evident record of what people and staff did about consent (GDPR art. 5(2), 7(1)).
+
+An entry has public fields (no personal data), and private fields sealed under the key of the person it is about. The
+commitment binds the private fields without revealing them: SHA-256 over a random blind and the fields; the blind is
+sealed with them, so that it is gone when the key is. Entries are written unsealed, with no place in the chain; a
+sequencer gives each its number and hash later. The entry hash covers the stored ciphertext: a changed byte shows even
+after the key is gone.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from suppression.vault import NONCE_BYTES, PersonSecret, seal, unseal
+
+BLIND_BYTES: Final = 32
+RANDOM_BYTES: Final = NONCE_BYTES + BLIND_BYTES
+
+KINDS: Final[Mapping[str, str]] = {
+    "consent": "a consent was recorded",
+    "sale": "a sale or other customer relation was recorded",
+    "person": "facts about a person were recorded",
+    "withdrawal": "consent was withdrawn for a purpose, or for all",
+    "withdrawal_undone": "the person undid a withdrawal within ten minutes (RULES.md 2.1.10 c)",
+    "suppression": "marketing was forbidden within a scope",
+    "suppression_lifted": "a suppression ended, on one of the grounds of RULES.md 2.1.10",
+    "undeliverable": "the address was found dead",
+    "mailed": "marketing went out on the ground of a sale whose window each mailing renews (pack IE)",
+}
+"""Every kind of entry, and what it says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One unsealed entry. `at` in milliseconds since 1970 UTC; `entry_id` a UUIDv7 (16 bytes)."""
+
+    controller_id: str
+    entry_id: bytes
+    at: int
+    kind: str
+    subject: bytes
+    public: bytes
+    private: bytes | None
+    commitment: bytes | None
+
+
+def encode(fields: Mapping[str, Any]) -> bytes:
+    """Fields as canonical JSON: sorted names, no spaces, UTF-8."""
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def write(
+    *, controller_id: str, entry_id: bytes, at: int, kind: str, person: PersonSecret, recipient_key: bytes,
+    public: Mapping[str, Any], private: Mapping[str, Any] | None, random: bytes,
+) -> Entry:  # fmt: skip
+    """A new entry about one person. `random`: RANDOM_BYTES fresh bytes, for the nonce and the blind."""
+    if kind not in KINDS:
+        raise ValueError(f"no such kind of ledger entry: {kind}")
+    sealed = commitment = None
+    if private is not None:
+        nonce, blind = random[:NONCE_BYTES], random[NONCE_BYTES:RANDOM_BYTES]
+        plain = encode(private)
+        commitment = hashlib.sha256(blind + plain).digest()
+        sealed = seal(person.key, blind + plain, entry_id, nonce)
+    return Entry(
+        controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=person.subject(recipient_key),
+        public=encode(public), private=sealed, commitment=commitment,
+    )  # fmt: skip
+
+
+def read_private(entry: Entry, person: PersonSecret) -> dict[str, Any]:
+    """The private fields; vault.Unreadable where the key is gone or a byte was changed."""
+    if entry.private is None:
+        return {}
+    opened = unseal(person.key, entry.private, entry.entry_id)
+    fields: dict[str, Any] = json.loads(opened[BLIND_BYTES:])
+    return fields

@@ -1,0 +1,119 @@
+"""What the ledger amounts to now, per person: the projection that the decision reads.
+
+A standing is kept as one JSON document per person and controller. `apply` turns a document and one ledger entry's
+fields into the next document; replaying a person's entries in order gives the same document. `read` turns a document
+into the values of facts.py. Suppressions stand in a list of their own: no change of a standing can lose an opt-out.
+
+Document: {"consents": [...], "sales": [...]} with records as in the decision schema less `controller_id`'s repetition;
+"withdrawals": [{"at", "purpose", "ref"}]; "recipient": declared facts about the person; "country", "billing_country",
+"language"; "restrictions"; "erasure_requests"; "undeliverable"; "mailed": instants of marketing sent on the ground of a sale (pack IE, RULES.md 3).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from suppression.facts import Consent, ErasureRequest, Recipient, Restriction, Sale
+
+Document = dict[str, Any]
+
+EMPTY: Mapping[str, Any] = {}
+UNKNOWN_RECIPIENT: Mapping[str, Any] = {
+    "kind": "unknown", "address_kind": "unknown", "address_source": "unknown", "published_for_marketing": False,
+    "informed_at_collection": False, "birth_date": None, "parental_authorisation": False,
+    "on_exclusion_register": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One person at one controller. `known` as in DESIGN: a consent, sale, import or request, not a mere mailing."""
+
+    known: bool
+    recipient: Recipient
+    consents: tuple[Consent, ...]
+    sales: tuple[Sale, ...]
+    restrictions: tuple[Restriction, ...]
+    erasure_requests: tuple[ErasureRequest, ...]
+    country: str | None
+    billing_country: str | None
+    language: str | None
+
+
+def load(stored: bytes) -> Document:
+    """A document from its stored bytes."""
+    document: Document = json.loads(stored)
+    return document
+
+
+def dump(document: Document) -> bytes:
+    """A document as it is stored."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> Document:
+    """The document after one more entry. Pure; the argument is not changed. A record seen before changes nothing."""
+    after: Document = dict(document)
+    if kind in ("consent", "sale"):
+        name = kind + "s"
+        records = list(after.get(name, ()))
+        if all(record["id"] != fields["id"] for record in records):
+            records.append(dict(fields))
+            after[name] = records
+    elif kind == "person":
+        declared = {k: v for k, v in fields.items() if k in UNKNOWN_RECIPIENT}
+        after["recipient"] = {**after.get("recipient", {}), **declared}
+        after.update({k: fields[k] for k in ("country", "billing_country", "language") if fields.get(k)})
+    elif kind == "withdrawal":
+        made = {"at": fields["at"], "purpose": fields.get("purpose"), "ref": fields["ref"]}
+        after["withdrawals"] = [*after.get("withdrawals", ()), made]
+    elif kind == "withdrawal_undone":
+        after["withdrawals"] = [w for w in after.get("withdrawals", ()) if w["ref"] != fields["ref"]]
+    elif kind == "undeliverable":
+        after["undeliverable"] = fields["undeliverable"]
+    elif kind == "mailed":
+        after["mailed"] = [*after.get("mailed", ()), fields["at"]][-36:]
+    return after
+
+
+def read(document: Mapping[str, Any], *, address_valid: bool = True) -> Standing:
+    """The document as facts. A document that cannot be read raises facts.FactsError: the caller defers."""
+    records = document.get("consents", ())
+    withdrawals = [(datetime.fromisoformat(w["at"]), w["purpose"]) for w in document.get("withdrawals", ())]
+    consents = tuple(_withdrawn(Consent.from_dict(record), withdrawals) for record in records)
+    mailed = document.get("mailed", ())
+    sales = tuple(
+        Sale.from_dict({**sale, "marketing_sent_at": [*sale["marketing_sent_at"], *mailed]} if mailed else sale)
+        for sale in document.get("sales", ())
+    )
+    known = bool(consents or sales or document.get("recipient") is not None or withdrawals)
+    recipient = {
+        **UNKNOWN_RECIPIENT, **document.get("recipient", EMPTY),
+        "address_valid": address_valid, "undeliverable": bool(document.get("undeliverable")), "known": known,
+    }  # fmt: skip
+    return Standing(
+        known=known, recipient=Recipient.from_dict(recipient), consents=consents, sales=sales,
+        restrictions=tuple(map(Restriction.from_dict, document.get("restrictions", ()))),
+        erasure_requests=tuple(map(ErasureRequest.from_dict, document.get("erasure_requests", ()))),
+        country=document.get("country"), billing_country=document.get("billing_country"),
+        language=document.get("language"),
+    )  # fmt: skip
+
+
+def _withdrawn(consent: Consent, withdrawals: list[tuple[datetime, str | None]]) -> Consent:
+    """The consent with the first withdrawal that ends it: of its purpose or of all, not older than the act.
+
+    A record without a time, or imported later with an earlier time, is ended too (RULES.md 2.1.12, D1-6).
+    """
+    acts = (consent.given_at, consent.double_opt_in.confirmed_at)
+    last_act = max((at for at in acts if at is not None), default=None)
+    ends = [at for at, purpose in withdrawals if (purpose is None or purpose in consent.purposes)
+            and (last_act is None or last_act <= at)]  # fmt: skip
+    if not ends:
+        return consent
+    first = min(ends)
+    if consent.withdrawn_at is not None and consent.withdrawn_at <= first:
+        return consent
+    return replace(consent, withdrawn_at=first)

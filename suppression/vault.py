@@ -1,0 +1,115 @@
+"""What is encrypted under which key. Keys and random bytes are arguments; nothing here reads a file.
+
+One installation key (32 bytes, with an id; several may be live) derives everything else by HKDF-SHA256:
+
+- recipient keys: HMAC-SHA256, 16 bytes, of the normalised address, per controller; a separate derivation serves
+  global scope, so that controllers stay strangers to each other (P8);
+- the wrapping key of the keys database. A person's secret (32 random bytes) and the spool key of an hour stand there
+  wrapped; destroying the row makes everything sealed under it unreadable, in backups too (GDPR art. 17, 32);
+- the keys of link tokens and of signed form values.
+
+Sealing is AES-256-GCM with a random 96-bit nonce in front (NIST SP 800-38D).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+SECRET_BYTES = 32
+NONCE_BYTES = 12
+RECIPIENT_KEY_BYTES = 16
+
+
+class Unreadable(Exception):
+    """A sealed value whose key does not fit, or that was changed."""
+
+
+def derive(secret: bytes, *labels: str, length: int = 32) -> bytes:
+    """HKDF-SHA256 (RFC 5869) of a secret for one use; labels are length-prefixed, so that no two uses meet."""
+    info = b"consentgate" + b"".join(len(x.encode()).to_bytes(2, "big") + x.encode() for x in labels)
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
+
+
+@lru_cache(maxsize=4096)
+def _cipher(key: bytes) -> AESGCM:
+    return AESGCM(key)
+
+
+def seal(key: bytes, plain: bytes, bound_to: bytes, nonce: bytes) -> bytes:
+    """Nonce, ciphertext and tag. `bound_to` (row key) is authenticated, so that a value cannot move to another row."""
+    return nonce + _cipher(key).encrypt(nonce, plain, bound_to)
+
+
+def unseal(key: bytes, sealed: bytes, bound_to: bytes) -> bytes:
+    """The plain bytes; Unreadable where key, row or a bit is wrong."""
+    try:
+        return _cipher(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to)
+    except (InvalidTag, ValueError) as wrong:
+        raise Unreadable("sealed value does not open") from wrong
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSecret:
+    """The secret of one person at one controller; without it nothing of that person can be read or linked."""
+
+    secret: bytes
+
+    @property
+    def key(self) -> bytes:
+        """The key under which this person's fields are sealed."""
+        return hmac.digest(self.secret, b"seal", "sha256")
+
+    def subject(self, recipient_key: bytes) -> bytes:
+        """The pseudonym in the ledger: SHA-256 of a salt and the recipient key; unlinkable once the secret is gone."""
+        return hashlib.sha256(hmac.digest(self.secret, b"salt", "sha256") + recipient_key).digest()
+
+
+class KeyRing:
+    """All live installation keys; the highest id makes new values, every one opens old ones (P10)."""
+
+    def __init__(self, installation_keys: Mapping[int, bytes]) -> None:
+        if not installation_keys or any(len(key) != SECRET_BYTES for key in installation_keys.values()):
+            raise ValueError("an installation key has 32 bytes, and there is at least one")
+        if not all(0 < key_id < 256 for key_id in installation_keys):
+            raise ValueError("key ids run from 1 to 255")
+        self._keys = dict(sorted(installation_keys.items(), reverse=True))
+        self.current = next(iter(self._keys))
+        self._wrapping = {key_id: derive(key, "wrap") for key_id, key in self._keys.items()}
+        self._addressing: dict[str, list[bytes]] = {}
+
+    def recipient_keys(self, controller_id: str, address: str) -> tuple[bytes, ...]:
+        """The keys of one normalised address at one controller, newest key id first (16 bytes each)."""
+        return self._address_keys("recipient/" + controller_id, address)
+
+    def global_keys(self, address: str) -> tuple[bytes, ...]:
+        """The keys of one normalised address for suppressions of global scope."""
+        return self._address_keys("everywhere", address)
+
+    def _address_keys(self, label: str, address: str) -> tuple[bytes, ...]:
+        keys = self._addressing.get(label)
+        if keys is None:
+            keys = self._addressing[label] = [derive(key, "address", label) for key in self._keys.values()]
+        plain = address.encode()
+        return tuple(hmac.digest(key, plain, "sha256")[:RECIPIENT_KEY_BYTES] for key in keys)
+
+    def derived(self, *labels: str, length: int = 32) -> dict[int, bytes]:
+        """A key for one use from every installation key, by key id, newest first."""
+        return {key_id: derive(key, *labels, length=length) for key_id, key in self._keys.items()}
+
+    def wrap(self, secret: bytes, bound_to: bytes, nonce: bytes) -> bytes:
+        """A secret as it may stand in the keys database: key id, nonce, ciphertext."""
+        return bytes([self.current]) + seal(self._wrapping[self.current], secret, bound_to, nonce)
+
+    def unwrap(self, wrapped: bytes, bound_to: bytes) -> bytes:
+        """The secret again; Unreadable where no live key fits."""
+        wrapping = self._wrapping.get(wrapped[0]) if wrapped else None
+        if wrapping is None:
+            raise Unreadable("no live installation key has this id")
+        return unseal(wrapping, wrapped[1:], bound_to)
