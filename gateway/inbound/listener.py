@@ -1,0 +1,144 @@
+"""What the listeners have in common: sockets, TLS, the open conversations, and how they end.
+
+Purpose: start on addresses or on sockets that are already open (worker processes), take new settings without dropping
+a connection, and stop so that what is being handed in is finished.
+Failures: OSError from `start` when an address cannot be bound; ssl.SSLError or OSError for an unusable certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+
+from gateway.config import Config, Tls
+from gateway.inbound.capacity import Budget, Connections
+from gateway.inbound.door import Door, Peer, Talk
+from gateway.inbound.login import LoggedIn
+from gateway.inbound.session import Conversation
+from gateway.mail import reply
+from gateway.mail.envelope import Envelope, MailFrom, Rcpt
+from gateway.mail.reply import Reply
+
+BACKLOG = 512
+LEAST_BUDGET_OCTETS = 64 * 1024 * 1024
+MESSAGES_IN_BUDGET = 4
+
+Address = tuple[str, int]
+
+
+def make_budget(config: Config) -> Budget:
+    """Room for the messages being handed in: `limits.concurrent_data` of them, and at most four of the largest size."""
+    return Budget(messages=config.limits.concurrent_data, octets=_budget_octets(config))
+
+
+def _budget_octets(config: Config) -> int:
+    return max(LEAST_BUDGET_OCTETS, MESSAGES_IN_BUDGET * config.limits.message_bytes)
+
+
+def server_context(tls: Tls | None) -> ssl.SSLContext | None:
+    """TLS 1.2 or later (RFC 8996, RFC 9325); None without a certificate."""
+    if tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate, tls.key)
+    return context
+
+
+class Listener(Door):
+    """A set of listening sockets with one policy. `budget` may be shared with another listener."""
+
+    name = "listener"
+    offers_login = False
+
+    def __init__(self, config: Config, *, budget: Budget | None = None) -> None:
+        self.budget = budget or make_budget(config)
+        self.conversations: set[Talk] = set()
+        self.draining = False
+        self.connections = Connections(total=0, per_ip=0)
+        self._servers: list[asyncio.Server] = []
+        self.reload(config)
+
+    def reload(self, config: Config) -> None:
+        """Use other settings for what begins from now on; addresses are read at the start only.
+
+        An unusable certificate raises and leaves everything as it was.
+        """
+        tls = server_context(config.tls)
+        self.config = config
+        self.hostname = config.hostname
+        self.limits = config.limits
+        self.tls = tls
+        self.connections.total = config.limits.connections
+        self.connections.per_ip = config.limits.connections_per_ip
+        self.budget.messages = config.limits.concurrent_data
+        self.budget.octets = _budget_octets(config)
+
+    async def listen(
+        self, addresses: Sequence[Address], *, sockets: Sequence[socket.socket] = (), implicit_tls: bool = False
+    ) -> list[asyncio.Server]:
+        """Listen on `sockets` where given, else on `addresses` (port 0: any free one)."""
+        # aiosmtpd logs every peer's address there; what we say about a connection goes through gateway.log.
+        logging.getLogger("mail.log").disabled = True
+        loop = asyncio.get_running_loop()
+
+        def conversation() -> Conversation:
+            return Conversation(self, loop=loop, implicit_tls=implicit_tls)
+
+        servers: list[asyncio.Server] = []
+        try:
+            for opened in sockets:
+                servers += [await loop.create_server(conversation, sock=opened, backlog=BACKLOG)]
+            for host, port in () if sockets else addresses:
+                servers += [await loop.create_server(conversation, host, port, backlog=BACKLOG)]
+        except OSError:
+            for server in servers:
+                server.close()
+            raise
+        self._servers += servers
+        return servers
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new (421 4.3.2); let what is being handed in finish, for at most so many seconds."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for talk in list(self.conversations):
+            if talk.at_rest:
+                talk.end(reply.SHUTTING_DOWN)
+        if tasks := [talk.task for talk in self.conversations if talk.task is not None]:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def close(self) -> None:
+        """Stop at once; conversations still open are cut."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        tasks = [talk.task for talk in self.conversations if talk.task is not None]
+        for talk in list(self.conversations):
+            talk.abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+
+    # What a kind of listener decides; these refuse everything, so a policy forgotten is a policy that is strict.
+
+    def welcome(self, ip: str) -> LoggedIn | None:
+        return None
+
+    async def log_in(self, name: str, password: str, ip: str) -> LoggedIn | Reply:
+        return reply.LOGIN_WRONG
+
+    def may_send(self, peer: Peer) -> Reply | None:
+        return reply.LOGIN_NEEDED
+
+    def sender(self, peer: Peer, mail: MailFrom) -> Reply | None:
+        return reply.SENDER_NOT_OWN
+
+    async def recipient(self, peer: Peer, mail: MailFrom, rcpt: Rcpt) -> Reply | None:
+        return reply.RELAY_DENIED
+
+    async def message(self, envelope: Envelope) -> Reply:
+        return reply.RELAY_DENIED
