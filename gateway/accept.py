@@ -86,6 +86,26 @@ class Accept:
         self._tell(controller, read, rulings, message_id, envelope, answer, monotonic() - began)
         return answer
 
+    async def rcpt(self, login: str, mail_from: str, address: str) -> Reply | None:
+        """What is known of a recipient before the message: None to go on.
+
+        Only a dead address is refused here, and only where the login has one stream and that stream rejects: every
+        other finding may still depend on what the message says it is.
+        """
+        known = self._config.logins[login]
+        controller = self._config.controllers[known.controller]
+        plain = canonical(address)
+        if plain is None:
+            return reply.BAD_RECIPIENT
+        if len(known.streams) > 1 or controller.streams[known.streams[0]].on_block != "reject":
+            return None
+        try:
+            person = (await self._store.people([whose(self._ring, controller.id, plain)]))[0]
+        except StoreUnavailable as down:
+            log.store_unavailable(where="rcpt", error=down)
+            return reply.STORE_DOWN
+        return reply.DEAD_ADDRESS if person.readable and person.standing.recipient.undeliverable else None
+
     async def _read(self, envelope: Envelope, login: Login, controller: Controller) -> Read:
         if len(envelope.content) < LARGE:
             return read_message(envelope, login, controller)

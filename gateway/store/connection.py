@@ -39,8 +39,10 @@ class Handles:
 class Thread:
     """One SQLite connection with a thread of its own (aiosqlite)."""
 
-    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool) -> None:
+    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool, patience: float = 5.0) -> None:
+        """`patience`: seconds to wait for another process's transaction."""
         self._paths = (path, keys_path)
+        self._patience = patience
         self._ring = ring
         self._read_only = read_only
         self._connection: aiosqlite.Connection | None = None
@@ -51,12 +53,12 @@ class Thread:
         mode = "ro" if self._read_only else "rw"
         try:
             self._connection = await aiosqlite.connect(
-                f"file:{path}?mode={mode}", uri=True, timeout=5, isolation_level=None, cached_statements=256
+                f"file:{path}?mode={mode}", uri=True, timeout=self._patience, isolation_level=None, cached_statements=256
             )
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "mmap_size=268435456"):
                 if not (self._read_only and pragma.startswith("journal_mode")):
                     await self._connection.execute(f"PRAGMA {pragma}")
-            self._handles = Handles(self._connection._conn, Keys(keys_path, self._ring))
+            self._handles = Handles(self._connection._conn, Keys(keys_path, self._ring, self._patience))
         except sqlite3.Error as failed:
             await self.close()
             raise StoreUnavailable(f"the database does not open: {failed}") from failed

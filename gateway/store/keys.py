@@ -20,8 +20,8 @@ SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "keys.sql"), "sqlite
 class Keys:
     """Secrets by person and hour. One connection, used by one thread."""
 
-    def __init__(self, path: Path, ring: KeyRing) -> None:
-        self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    def __init__(self, path: Path, ring: KeyRing, patience: float = 5.0) -> None:
+        self._db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON")
         self._ring = ring
         self._hours: dict[int, bytes] = {}

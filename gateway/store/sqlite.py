@@ -59,8 +59,9 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
 class SqliteStore:
     """See contract.Store, call by call."""
 
-    def __init__(self, path: Path, keys_path: Path, ring: KeyRing) -> None:
-        self._write_thread = Thread(path, keys_path, ring, read_only=False)
+    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:
+        """`patience`: seconds to wait for another process's transaction before giving up."""
+        self._write_thread = Thread(path, keys_path, ring, read_only=False, patience=patience)
         self._fast_thread = Thread(path, keys_path, ring, read_only=True)  # decisions: never behind a long report
         self._slow_thread = Thread(path, keys_path, ring, read_only=True)
         self._numbers: dict[tuple[str, str, str], int] = {}
