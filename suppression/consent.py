@@ -8,7 +8,7 @@ Source: GDPR art. 4(11), 7(1); RULES 4.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -102,9 +102,9 @@ class DoubleOptIn:
     mails_sent: int
 
     def __post_init__(self) -> None:
-        if self.requested_at is not None:
+        if self.requested_at is not None and self.requested_at.tzinfo is not UTC:
             require_utc("requested_at", self.requested_at)
-        if self.confirmed_at is not None:
+        if self.confirmed_at is not None and self.confirmed_at.tzinfo is not UTC:
             require_utc("confirmed_at", self.confirmed_at)
 
     @classmethod
@@ -194,13 +194,13 @@ class Consent:
     explicit_special_category: bool
 
     def __post_init__(self) -> None:
-        if self.given_at is not None:
+        if self.given_at is not None and self.given_at.tzinfo is not UTC:
             require_utc("given_at", self.given_at)
-        if self.withdrawn_at is not None:
+        if self.withdrawn_at is not None and self.withdrawn_at.tzinfo is not UTC:
             require_utc("withdrawn_at", self.withdrawn_at)
-        if self.expires_at is not None:
+        if self.expires_at is not None and self.expires_at.tzinfo is not UTC:
             require_utc("expires_at", self.expires_at)
-        if self.last_interaction_at is not None:
+        if self.last_interaction_at is not None and self.last_interaction_at.tzinfo is not UTC:
             require_utc("last_interaction_at", self.last_interaction_at)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a reason code means to people: its family (the five colours of the staff pages) and who can do something about it.
+"""What a reason code means to people: its family (the five colours of the staff pages) and who can act on it.
 
 The sentences are in the catalogue of the pages; here is only what does not depend on a language.
 """

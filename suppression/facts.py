@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
@@ -324,7 +324,8 @@ class Facts:
     similar_categories: frozenset[frozenset[str]]
 
     def __post_init__(self) -> None:
-        require_utc("as_of", self.as_of)
+        if self.as_of.tzinfo is not UTC:
+            require_utc("as_of", self.as_of)
 
     @classmethod
     def from_dict(cls, data: Any, path: str = "facts") -> Facts:
@@ -346,19 +347,19 @@ class Facts:
                     as_of=instant(as_of),
                     jurisdictions=tuple(jurisdictions),
                     stores_available=stores,
-                    dkim_ready=_dkim_ready(infrastructure, path),
-                    sender=Sender.from_dict(sender, f"{path}.sender"),
-                    message=Message.from_dict(message, f"{path}.message"),
-                    recipient=Recipient.from_dict(recipient, f"{path}.recipient"),
-                    suppressions=_each(Suppression.from_dict, suppressions, path, "suppressions"),
-                    restrictions=_each(Restriction.from_dict, restrictions, path, "restrictions"),
-                    erasure_requests=_each(ErasureRequest.from_dict, erasures, path, "erasure_requests"),
-                    consents=_each(Consent.from_dict, consents, path, "consents"),
-                    sales=_each(Sale.from_dict, sales, path, "sales"),
-                    similar_categories=frozenset([_pair(pair) for pair in similar]),
+                    dkim_ready=_dkim_ready(infrastructure),
+                    sender=Sender.from_dict(sender),
+                    message=Message.from_dict(message),
+                    recipient=Recipient.from_dict(recipient),
+                    suppressions=_each(Suppression.from_dict, suppressions, "suppressions") if suppressions else (),
+                    restrictions=_each(Restriction.from_dict, restrictions, "restrictions") if restrictions else (),
+                    erasure_requests=_each(ErasureRequest.from_dict, erasures, "erasure_requests") if erasures else (),
+                    consents=_each(Consent.from_dict, consents, "consents") if consents else (),
+                    sales=_each(Sale.from_dict, sales, "sales") if sales else (),
+                    similar_categories=_pairs(similar),
                 )
-        except FactsError:
-            raise
+        except FactsError as error:
+            raise FactsError(f"{path}.{error.path}", error.what) from None
         except (ValueError, TypeError, LookupError):
             pass
         raise fault(data, _FACTS, path)
@@ -383,20 +384,21 @@ class Facts:
         }
 
 
-def _dkim_ready(data: Any, path: str) -> bool:
+def _dkim_ready(data: Any) -> bool:
     if type(data) is dict and len(data) == 1 and type(ready := data.get("dkim_ready")) is bool:
         return ready
-    raise fault(data, _INFRASTRUCTURE, f"{path}.infrastructure")
+    raise fault(data, _INFRASTRUCTURE, "infrastructure")
 
 
-def _each(read: Callable[[Any, str], T], items: list[Any], path: str, name: str) -> tuple[T, ...]:
-    if not items:
-        return ()
-    return tuple([read(item, f"{path}.{name}[{at}]") for at, item in enumerate(items)])
+def _each(read: Callable[[Any, str], T], items: list[Any], name: str) -> tuple[T, ...]:
+    return tuple([read(item, f"{name}[{at}]") for at, item in enumerate(items)])
 
 
-def _pair(pair: object) -> frozenset[str]:
-    texts = strings(pair)
-    if len(texts) != 2:
-        raise ValueError("not a pair")
-    return frozenset(texts)
+def _pairs(items: list[Any]) -> frozenset[frozenset[str]]:
+    pairs = []
+    for item in items:
+        one, other = item
+        if type(item) is not list or type(one) is not str or type(other) is not str or not one or not other:
+            raise ValueError("not a pair")
+        pairs.append(frozenset(item))
+    return frozenset(pairs)

@@ -11,7 +11,7 @@ Instants are ISO 8601 in UTC with a final Z (`2026-03-02T10:00:00Z`, a fraction 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 _ZERO = timedelta(0)
@@ -62,8 +62,11 @@ def written_or_none(at: datetime | None) -> str | None:
 
 
 def require_utc(name: str, at: datetime) -> None:
-    """Refuse a naive or non-UTC time: a wrong zone would move the dates on which rules turn (RULES 2.1.5, 2.1.6)."""
-    if at.tzinfo is not UTC and at.utcoffset() != _ZERO:
+    """Refuse a naive or non-UTC time: a wrong zone would move the dates on which rules turn (RULES 2.1.5, 2.1.6).
+
+    Called only when the zone is not the one UTC object, which it nearly always is.
+    """
+    if at.utcoffset() != _ZERO:
         raise ValueError(f"{name} must be an aware UTC datetime")
 
 

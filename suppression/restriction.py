@@ -6,7 +6,7 @@ Source: GDPR art. 17, 18; RULES A6, C2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -51,8 +51,9 @@ class Restriction:
     lifted_at: datetime | None
 
     def __post_init__(self) -> None:
-        require_utc("since", self.since)
-        if self.lifted_at is not None:
+        if self.since.tzinfo is not UTC:
+            require_utc("since", self.since)
+        if self.lifted_at is not None and self.lifted_at.tzinfo is not UTC:
             require_utc("lifted_at", self.lifted_at)
 
     @classmethod
@@ -101,7 +102,8 @@ class ErasureRequest:
     status: ErasureStatus
 
     def __post_init__(self) -> None:
-        require_utc("received_at", self.received_at)
+        if self.received_at.tzinfo is not UTC:
+            require_utc("received_at", self.received_at)
 
     @classmethod
     def from_dict(cls, data: Any, path: str = "erasure_requests[]") -> ErasureRequest:

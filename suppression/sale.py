@@ -8,7 +8,7 @@ Source: Directive 2002/58/EC art. 13(2); RULES 2.2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -88,8 +88,9 @@ class Sale:
     marketing_sent_at: tuple[datetime, ...]
 
     def __post_init__(self) -> None:
-        require_utc("concluded_at", self.concluded_at)
-        if self.relation_ended_at is not None:
+        if self.concluded_at.tzinfo is not UTC:
+            require_utc("concluded_at", self.concluded_at)
+        if self.relation_ended_at is not None and self.relation_ended_at.tzinfo is not UTC:
             require_utc("relation_ended_at", self.relation_ended_at)
         for at in self.marketing_sent_at:
             require_utc("marketing_sent_at", at)

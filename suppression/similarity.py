@@ -8,20 +8,26 @@ Source: Directive 2002/58/EC art. 13(2) "similar products or services"; RULES D4
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 
-def similar_pairs(
-    parents: Mapping[str, str | None], similar_to: Mapping[str, Iterable[str]]
-) -> frozenset[frozenset[str]]:
-    """The pairs of one controller.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category:
+    """One product category of a controller: the one above it (None: at the top), and those it was ruled similar to."""
 
-    `parents` maps each category to its parent, None at the top; `similar_to` maps a category to those it was ruled
-    similar to. A category paired with itself says nothing and is left out.
-    """
-    tree = ((child, parent) for child, parent in parents.items() if parent is not None)
-    rulings = ((category, other) for category, others in similar_to.items() for other in others)
-    return frozenset(frozenset(pair) for pair in (*tree, *rulings) if pair[0] != pair[1])
+    name: str
+    parent: str | None = None
+    similar_to: tuple[str, ...] = ()
+
+
+def similar_pairs(categories: Iterable[Category]) -> frozenset[frozenset[str]]:
+    """The pairs of one controller. A category paired with itself says nothing and is left out."""
+    pairs: set[frozenset[str]] = set()
+    for category in categories:
+        above = () if category.parent is None else (category.parent,)
+        pairs.update(frozenset((category.name, other)) for other in (*above, *category.similar_to))
+    return frozenset(pair for pair in pairs if len(pair) == 2)
 
 
 def similar(category: str, other: str, pairs: frozenset[frozenset[str]]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -74,8 +74,9 @@ class Suppression:
     lifted_at: datetime | None
 
     def __post_init__(self) -> None:
-        require_utc("at", self.at)
-        if self.lifted_at is not None:
+        if self.at.tzinfo is not UTC:
+            require_utc("at", self.at)
+        if self.lifted_at is not None and self.lifted_at.tzinfo is not UTC:
             require_utc("lifted_at", self.lifted_at)
 
     @classmethod
