@@ -83,7 +83,7 @@ def _route(reader: Reader, key: str, route: Values) -> None:
 
 def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
     if c["default_country"] and not c["default_country_motivation"]:
-        _motivate(reader, f"{key}.default_country_motivation", "default_country")
+        _motivate(reader, f"{key}.default_country_motivation", key, "default_country")
     for name, category in c["categories"].items():
         _category(reader, f"{key}.categories.{name}", name, category, c["categories"])
     for name, stream in c["streams"].items():
@@ -104,7 +104,7 @@ def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
 def _category(reader: Reader, key: str, name: str, category: Values, all_of_them: Values) -> None:
     _known(reader, f"{key}.similar_to", category["similar_to"], all_of_them, "category", key.rpartition(".")[0])
     if category["similar_to"] and not category["motivation"]:
-        _motivate(reader, f"{key}.motivation", "similar_to")
+        _motivate(reader, f"{key}.motivation", key, "similar_to")
     if name in category["similar_to"]:
         reader.problem(f"{key}.similar_to", "names the category itself", "Remove it")
     if category["parent"]:
@@ -127,7 +127,7 @@ def _stream(reader: Reader, v: Values, key: str, s: Values, above: str, c: Value
         reader.problem(f"{key}.from_domains", "is empty", "Name at least one domain")
     for fact in FACTS:
         if s[fact] is not None and fact not in s["motivation"] and f"{key}.motivation" not in reader.failed:
-            _motivate(reader, f"{key}.motivation.{fact}", fact)
+            _motivate(reader, f"{key}.motivation.{fact}", key, fact)
 
 
 def _unique(reader: Reader, v: Values) -> None:
@@ -164,8 +164,9 @@ def _within(reader: Reader, key: str, names: Any, domains: tuple[str, ...], abov
             )
 
 
-def _motivate(reader: Reader, key: str, fact: str) -> None:
-    reader.problem(key, f"{fact} is declared without a motivation", "Write why it is true; it is kept as evidence")
+def _motivate(reader: Reader, key: str, above: str, fact: str) -> None:
+    what = f"{fact} is declared without a motivation"
+    reader.problem(key, what, "Write why it is true; it is kept as evidence", near=f"{above}.{fact}")
 
 
 def _any_failed(reader: Reader, prefix: str) -> bool:

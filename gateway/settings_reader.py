@@ -79,9 +79,12 @@ class Reader:
         self._environ = environ
         self._lines = lines_of(text)
 
-    def problem(self, key: str, what: str, remedy: str) -> None:
-        """Note one problem at a dotted key; the line is that of the key, else of the nearest table above it."""
-        at, line = key, None
+    def problem(self, key: str, what: str, remedy: str, near: str = "") -> None:
+        """Note one problem at a dotted key.
+
+        The line is that of the key (or of the key `near`, where the first is missing), else of the table above it.
+        """
+        at, line = near or key, None
         while at and line is None:
             line = self._lines.get(at)
             at = at.rpartition(".")[0]

@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from gateway.config import Config, Controller
     from gateway.store.contract import Store
+    from suppression.vault import KeyRing
 
 T = TypeVar("T")
 
@@ -72,6 +73,14 @@ async def opened(config: "Config") -> "AsyncIterator[Store]":
             yield store
     except StoreUnavailable as error:
         raise Refused(f"The database of {config.path} cannot be used: {error}") from None
+
+
+def key_ring(config: "Config") -> "KeyRing":
+    """The keys under which people are filed."""
+    from gateway.setting_kinds import read_installation_keys
+    from suppression.vault import KeyRing
+
+    return KeyRing(read_installation_keys(config.installation_key))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

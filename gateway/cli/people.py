@@ -1,0 +1,188 @@
+"""Commands about people: consent, suppress. Import is in imports.py."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+import uuid_utils
+
+from gateway import record
+from gateway.cli import command
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json, Refused
+from gateway.config import Config, Controller
+from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
+from suppression.address import canonical
+from suppression.fields import written
+from suppression.vault import KeyRing
+
+app = command.make_app()
+consent = typer.Typer(help="Record a consent.", no_args_is_help=True)
+suppress = typer.Typer(help="The list of people who must not be mailed.", no_args_is_help=True)
+app.add_typer(consent, name="consent")
+app.add_typer(suppress, name="suppress")
+
+Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
+PAGE = 500
+
+
+@consent.command("add")
+def add_consent(
+    address: Address,
+    evidence: Annotated[str, typer.Option(metavar="TEXT", help="What proves it: who said it, when, where it is kept.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    purpose: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="May be repeated; absent: every purpose of the controller.")
+    ] = None,
+    source: Annotated[
+        Literal["own_form", "own_paper", "own_oral"], typer.Option(help="How the consent was given.")
+    ] = "own_oral",
+    as_json: Json = False,
+) -> None:
+    """Record that a person agreed, one consent per purpose. It lifts no suppression: an opt-out stays in force."""
+    loaded = command.configuration(config)
+    who = command.controller_of(loaded, controller)
+    plain = _canonical(address)
+    purposes = purpose or list(who.purposes)
+    if unknown := [name for name in purposes if name not in who.purposes]:
+        raise Refused(f"There is no purpose {unknown[0]!r} at {who.id}. Known: {', '.join(who.purposes)}.")
+    if not evidence.strip():
+        raise Refused("--evidence is empty: say what proves the consent.")
+    records = [_consent(who, name, source, evidence.strip()) for name in purposes]
+
+    async def put() -> list[SuppressionRow]:
+        async with command.opened(loaded) as store:
+            person = await _person(store, loaded, who.id, plain)
+            at = command.now()
+            await store.record([
+                Act(
+                    controller_id=who.id, recipient_key=person.recipient_key, kind="consent",
+                    public={"id": one["id"], "purposes": one["purposes"]}, private=one, at=at, address=plain,
+                )
+                for one in records
+            ])  # fmt: skip
+            return [row for row in await store.suppressions_of(who.id, person.recipient_key) if row.lifted_at is None]
+
+    standing = command.run(put())
+    for one in records:
+        if as_json:
+            command.out({"id": one["id"], "purpose": one["purposes"][0], "suppressed": bool(standing)})
+        else:
+            command.say(f"Recorded consent {one['id']} for {one['purposes'][0]}.")
+    if standing and not as_json:
+        command.say("A suppression of this person stands, so marketing stays blocked. See: consentgate suppress list")
+
+
+def _consent(controller: Controller, purpose: str, source: str, evidence: str) -> dict[str, Any]:
+    """A consent record as in the decision schema, entered by staff."""
+    action = {"own_form": "active_tick", "own_paper": "signed", "own_oral": "oral_recorded"}[source]
+    return {
+        "id": str(uuid_utils.uuid7()), "controller_id": controller.id, "source": source, "named_recipients": [],
+        "purposes": [purpose], "product_categories": None, "advertisers": [],
+        "given_at": written(command.now().replace(microsecond=0)), "withdrawn_at": None, "expires_at": None,
+        "last_interaction_at": None,
+        "evidence": {
+            "method": "entered by staff", "wording_version": "spoken or written, see origin",
+            "privacy_notice_version": controller.notice_version or None, "origin": evidence,
+        },
+        "action": action, "bundled_with_terms": False, "conditional_on_service": False, "granular": True,
+        "double_opt_in": {"required": False, "requested_at": None, "confirmed_at": None, "mails_sent": 0},
+        "parental_authorisation": False, "sharing_consent": False, "seller_verified": False, "buyer_verified": False,
+        "explicit_special_category": False,
+    }  # fmt: skip
+
+
+@suppress.command("add")
+def add_suppression(
+    address: Address,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    purpose: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this purpose; absent: all marketing.")
+    ] = None,
+    reason: Annotated[
+        Literal["unsubscribe", "objection", "complaint", "admin"], typer.Option(help="Why.")
+    ] = "unsubscribe",
+    as_json: Json = False,
+) -> None:
+    """Put a person on the list; it counts for every decision from now on."""
+    loaded = command.configuration(config)
+    who = command.controller_of(loaded, controller)
+    plain = _canonical(address)
+    if purpose is not None and purpose not in who.purposes:
+        raise Refused(f"There is no purpose {purpose!r} at {who.id}. Known: {', '.join(who.purposes)}.")
+
+    async def put() -> record.OptOut:
+        async with command.opened(loaded) as store:
+            person = await _person(store, loaded, who.id, plain)
+            return await record.suppress(
+                store, who.id, person.recipient_key, purpose=purpose, reason=reason, source="staff", now=command.now()
+            )
+
+    done = command.run(put())
+    if as_json:
+        shown = {"reference": done.reference, "scope": done.scope, "purpose": done.purpose}
+        command.out({**shown, "at": done.at, "already": done.already})
+    else:
+        what = f"purpose {done.purpose}" if done.purpose else "all marketing"
+        command.say(f"{'Was' if done.already else 'Is'} on the list for {what} of {who.id} since {written(done.at)}.")
+
+
+@suppress.command("list")
+def list_suppressions(
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    addresses: Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Everybody on the list, lifted entries included."""
+    loaded = command.configuration(config)
+    names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
+
+    async def show() -> None:
+        async with command.opened(loaded) as store:
+            for name in names:
+                after = (b"", b"")
+                while page := await store.suppression_page(name, after=after, n=PAGE, addresses=addresses):
+                    after = (page[-1].recipient_key, page[-1].suppression_id)
+                    _show(page, addresses, as_json)
+
+    command.run(show())
+
+
+def _show(page: list[SuppressionRow], addresses: bool, as_json: bool) -> None:
+    cells: list[tuple[str, ...]] = []
+    for row in page:
+        recipient = row.address if addresses and row.address else row.recipient_key.hex()
+        shown = {
+            "controller": row.controller_id,
+            "recipient": recipient,
+            "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "source": row.source, "at": row.at,
+            "lifted_at": row.lifted_at,
+        }  # fmt: skip
+        if as_json:
+            command.out(shown)
+        else:
+            until = written(row.lifted_at) if row.lifted_at else ""
+            cells.append((
+                recipient, row.scope, row.purpose or "", row.reason, row.source, written(row.at), until,
+            ))  # fmt: skip
+    if cells:
+        command.columns(cells, ("recipient", "scope", "purpose", "reason", "source", "at", "lifted"))
+
+
+def _canonical(address: str) -> str:
+    plain = canonical(address)
+    if plain is None:
+        raise Refused("That is not an e-mail address. Write it as name@example.com.")
+    return plain
+
+
+async def _person(store: Store, config: Config, controller_id: str, plain: str) -> Person:
+    """The person as the store knows them, or would file them."""
+    ring: KeyRing = command.key_ring(config)
+    who = Who(
+        controller_id=controller_id,
+        recipient_keys=ring.recipient_keys(controller_id, plain),
+        global_keys=ring.global_keys(plain),
+    )
+    return (await store.people([who]))[0]
