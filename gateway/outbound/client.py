@@ -1,0 +1,266 @@
+"""The SMTP dialogue for one copy after another over a ready connection.
+
+Purpose: `Session.transaction` hands one copy to one recipient and says what came of it.
+It never writes MAIL while the reply to an earlier final dot is missing, never 8-bit content or UTF-8 addresses to a
+server that did not offer to take them, and does not judge replies: mail/outcome.py does.
+Failures: every expected one is an `Outcome`. A cancelled session cuts its connection.
+Known limits: no CHUNKING; LMTP is not spoken.
+
+Sources: RFC 5321, RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 6152, RFC 6531, RFC 3461 (DSN).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.mail.answer import Answer
+from gateway.mail.envelope import Rcpt
+from gateway.mail.outcome import SKIPPED, Outcome, Stage, judge, judge_failure
+from gateway.outbound.connect import ConnectFailed, Connection, Features, Timeouts
+from gateway.outbound.link import LinkFailed
+
+BLOCK = 256 * 1024
+"""Octets written between two looks at the socket."""
+
+
+class _Gone(Exception):
+    """The connection ended before it said anything about this copy, as connections kept for long do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copy:
+    """One copy as it goes over the line: the commands without CRLF, the message dot-stuffed with its final dot."""
+
+    mail: bytes
+    rcpt: bytes
+    address: str
+    message: bytes
+
+
+class Session:
+    """A ready connection to the route, used by one task at a time, for any number of copies."""
+
+    __slots__ = ("_connection", "_open", "_stage", "_timeouts", "_turn", "_unclean", "_used")
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        timeouts: Timeouts,
+        reopen: Callable[[], Awaitable[Connection]],
+        turn: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`reopen` gives a fresh connection when this one went stale; `turn` waits until the rate allows a copy."""
+        self._connection = connection
+        self._timeouts = timeouts
+        self._open = reopen
+        self._turn = turn
+        self._used = False
+        self._unclean = False
+        self._stage: Stage = "mail"
+
+    @property
+    def features(self) -> Features:
+        return self._connection.features
+
+    @property
+    def peer(self) -> str:
+        """ "host:port" of the server in use, for logs."""
+        return self._connection.peer
+
+    @property
+    def encrypted(self) -> bool:
+        return self._connection.link.encrypted
+
+    @property
+    def usable(self) -> bool:
+        """True while the connection stands; it may still turn out to be gone at the next MAIL."""
+        return self._connection.link.alive
+
+    def close(self) -> None:
+        """QUIT and close, without waiting for the answer."""
+        self._connection.link.quit()
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        self._connection.link.abort()
+
+    async def transaction(
+        self,
+        mail_from: str,
+        rcpt: Rcpt,
+        data: bytes | Sequence[bytes],
+        *,
+        before_mail: Callable[[], Awaitable[bool]] | None = None,
+        body_8bit: bool = False,
+        smtputf8: bool = False,
+        ret: str | None = None,
+        envid: str | None = None,
+    ) -> Outcome:
+        """Hand over one copy to one recipient.
+
+        `mail_from` "" is the null sender. `data`: the message with CRLF line ends and no bare CR or LF, in one piece
+        or several; dots are stuffed here. `before_mail` is awaited when everything else is ready, right before MAIL
+        is written; False gives `SKIPPED`. It may be asked a second time, when the connection turns out to be gone.
+        `ret`, `envid` and the recipient's `notify` and `orcpt` are passed on where DSN is offered (RFC 3461).
+        ValueError for an address with a control character in it.
+        """
+        raw = data if isinstance(data, bytes) else b"".join(data)
+        if self._turn is not None:
+            await self._turn()
+        while True:
+            if not self.usable:
+                self.abort()
+                try:
+                    self._connection = await self._open()
+                except ConnectFailed as failed:
+                    return failed.outcome
+                self._used = self._unclean = False
+            incapable = _incapable(self.features, raw, mail_from, rcpt, body_8bit, smtputf8)
+            if incapable is not None:
+                return incapable
+            copy = _copy(self.features, mail_from, rcpt, raw, smtputf8=smtputf8, ret=ret, envid=envid)
+            if before_mail is not None and not await before_mail():
+                return SKIPPED
+            try:
+                outcome = await self._hand_over(copy)
+            except _Gone:  # not the copy's failure; a fresh connection cannot be gone in this sense
+                self.abort()
+                continue
+            except BaseException:
+                self.abort()
+                raise
+            if outcome.connection_over:
+                self._part(outcome)
+            return outcome
+
+    async def _hand_over(self, copy: _Copy) -> Outcome:
+        """MAIL, RCPT, DATA, message. Raises _Gone when a connection used before is found closed."""
+        used, self._used = self._used, True
+        try:
+            return await self._envelope(copy, used) or await self._message(copy)
+        except LinkFailed as failed:
+            if used and self._stage == "mail" and failed.kind == "lost":
+                raise _Gone from None
+            return judge_failure(self._stage, failed.kind, failed.detail)
+
+    async def _envelope(self, copy: _Copy, used: bool) -> Outcome | None:
+        """MAIL, RCPT and DATA, in one write where PIPELINING is offered. None: the message may follow."""
+        link, limits = self._connection.link, self._timeouts
+        steps: list[tuple[Stage, bytes, float]] = [
+            ("mail", copy.mail, limits.mail), ("rcpt", copy.rcpt, limits.rcpt), ("data", b"DATA", limits.data)
+        ]  # fmt: skip
+        if self._unclean:  # RFC 5321 4.1.1.5: what a refused transaction left behind goes first
+            steps.insert(0, ("mail", b"RSET", limits.mail))
+        together = self.features.pipelining
+        if together:
+            link.write(b"".join([command + b"\r\n" for _, command, _ in steps]))
+        for done, (stage, command, seconds) in enumerate(steps, start=1):
+            self._stage = stage
+            if not together:
+                link.write(command + b"\r\n")
+            answer = await link.answer(seconds)
+            if answer.code == 354 if stage == "data" else answer.code < 300:
+                continue
+            if used and stage == "mail" and (answer.code == 421 or command == b"RSET"):
+                raise _Gone
+            return await self._refused(stage, answer, copy, len(steps) - done if together else 0)
+        self._unclean = False
+        return None
+
+    async def _message(self, copy: _Copy) -> Outcome:
+        """The message and its final dot; from then on a lost reply means that the server may have it."""
+        link = self._connection.link
+        if len(copy.message) > BLOCK and (early := await self._blocks(copy)) is not None:
+            return early
+        link.must_be_quiet()
+        self._stage = "body"
+        link.write(copy.message[-_last(len(copy.message)) :])
+        return judge("body", await link.answer(self._timeouts.body), rcpt=copy.address)
+
+    async def _blocks(self, copy: _Copy) -> Outcome | None:
+        """All of a long message but its last block; an Outcome when the server refuses it half-way."""
+        link = self._connection.link
+        for start in range(0, len(copy.message) - _last(len(copy.message)), BLOCK):
+            link.write(copy.message[start : start + BLOCK])
+            await link.room(self._timeouts.block)
+            if link.unread:
+                answer = await link.answer(self._timeouts.block)
+                if answer.code < 400:
+                    raise LinkFailed("protocol", "a reply nobody asked for")
+                self.abort()  # the rest of the message would be read as commands
+                return judge("body", answer, rcpt=copy.address)
+        return None
+
+    async def _refused(self, stage: Stage, answer: Answer, copy: _Copy, unread: int) -> Outcome:
+        """Judge a refusal, after reading what the pipelined commands behind it were answered."""
+        self._unclean = True
+        outcome = judge(stage, answer, rcpt=copy.address)
+        for _ in range(unread if not outcome.connection_over else 0):
+            try:
+                behind = await self._connection.link.answer(self._timeouts.data)
+            except LinkFailed:
+                break
+            if behind.code == 354:
+                # RFC 2920 3.1 has us send a lone dot; a server this confused might deliver the empty message
+                self.abort()
+                break
+        return outcome
+
+    def _part(self, outcome: Outcome) -> None:
+        """Leave a connection that is over: politely where it still stands."""
+        if outcome.code is not None and self.usable:
+            self.close()
+        else:
+            self.abort()
+
+
+def _last(length: int) -> int:
+    """Octets of the last block of a message, which holds the final dot."""
+    return length % BLOCK or min(length, BLOCK)
+
+
+def _incapable(
+    features: Features, raw: bytes, mail_from: str, rcpt: Rcpt, body_8bit: bool, smtputf8: bool
+) -> Outcome | None:
+    """What the server cannot carry (RFC 6152 3, RFC 6531 3.2, RFC 1870 6.3): final, so that nothing is mangled."""
+    if (smtputf8 or not (mail_from + rcpt.address).isascii()) and not features.smtputf8:
+        return judge_failure("mail", "needs_utf8")
+    if (body_8bit or not raw.isascii()) and not features.eightbit:
+        return judge_failure("mail", "needs_8bit")
+    if features.size is not None and len(raw) > features.size:
+        return judge_failure("mail", "too_large")
+    return None
+
+
+def _copy(
+    features: Features, mail_from: str, rcpt: Rcpt, raw: bytes, *, smtputf8: bool, ret: str | None, envid: str | None
+) -> _Copy:
+    for address in (mail_from, rcpt.address):
+        if not address.isprintable():
+            raise ValueError("an address holds a control character")
+    mail, to = [f"MAIL FROM:<{mail_from}>"], [f"RCPT TO:<{rcpt.address}>"]
+    if features.size is not None:
+        mail.append(f"SIZE={len(raw)}")
+    if features.eightbit and not raw.isascii():
+        mail.append("BODY=8BITMIME")
+    if smtputf8 or not (mail_from + rcpt.address).isascii():
+        mail.append("SMTPUTF8")
+    if features.dsn:
+        if ret is not None and _is_word(ret):
+            mail.append(f"RET={ret}")
+        if envid is not None and _is_word(envid):
+            mail.append(f"ENVID={envid}")
+        if rcpt.notify:
+            to.append("NOTIFY=" + ",".join(sorted(rcpt.notify)))
+        if rcpt.orcpt is not None and _is_word(rcpt.orcpt):
+            to.append(f"ORCPT={rcpt.orcpt}")
+    message = raw
+    if raw.startswith(b".") or b"\r\n." in raw:  # RFC 5321 4.5.2
+        message = (b"\r\n" + raw).replace(b"\r\n.", b"\r\n..")[2:]
+    message += b".\r\n" if message.endswith(b"\r\n") or not message else b"\r\n.\r\n"
+    return _Copy(mail=" ".join(mail).encode(), rcpt=" ".join(to).encode(), address=rcpt.address, message=message)
+
+
+def _is_word(value: str) -> bool:
+    """True for what can stand as one parameter value."""
+    return value.isascii() and value.isprintable() and " " not in value and bool(value)

@@ -1,0 +1,208 @@
+"""Getting ready at one host: connection, greeting, EHLO, STARTTLS, AUTH.
+
+Purpose: `connect` gives a `Connection` on which MAIL may follow.
+It never sends a password over an unencrypted line that leaves this machine, and goes on in clear only where the
+route's policy says so.
+Failures: `ConnectFailed`, with what that means for a copy; the socket is closed then, also when cancelled.
+
+Sources: RFC 5321 (EHLO, HELO), RFC 3207 (STARTTLS), RFC 4954 and RFC 4616 (AUTH), RFC 1870 (SIZE), RFC 6152, RFC 6531,
+RFC 3461 (what EHLO offers).
+"""
+
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass
+
+from gateway.mail.answer import Answer
+from gateway.mail.outcome import Outcome, Stage, judge, judge_failure
+from gateway.outbound.link import Link, LinkFailed, LinkFailure, open_link
+from gateway.outbound.tls_policy import TlsPolicy, starts_with_tls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long each answer may take, in seconds. Defaults: RFC 5321 4.5.3.2; `connect` and `tls` are ours."""
+
+    connect: float = 30
+    tls: float = 60
+    greeting: float = 300
+    ehlo: float = 300
+    auth: float = 300
+    mail: float = 300
+    rcpt: float = 300
+    data: float = 120
+    block: float = 180
+    body: float = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What EHLO offered. `size`: octets, None when no limit is known; `auth`: mechanisms in upper case."""
+
+    pipelining: bool = False
+    eightbit: bool = False
+    smtputf8: bool = False
+    dsn: bool = False
+    starttls: bool = False
+    size: int | None = None
+    auth: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A login at the host; not shown by repr."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Credentials()"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Everything needed to get ready at one host. `name`: how we introduce ourselves in EHLO."""
+
+    host: str
+    port: int
+    name: str
+    policy: TlsPolicy
+    context: ssl.SSLContext | None
+    credentials: Credentials | None
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A host that is ready for MAIL. `peer` is "host:port", for logs."""
+
+    link: Link
+    features: Features
+    peer: str
+
+
+class ConnectFailed(Exception):
+    """No connection became ready. `outcome` is what that means for a copy; `kind` None when a reply said no."""
+
+    def __init__(self, outcome: Outcome, kind: LinkFailure | None, peer: str) -> None:
+        super().__init__(f"{peer} {outcome.stage}: {outcome.text}")
+        self.outcome = outcome
+        self.kind = kind
+        self.peer = peer
+
+
+class _Refused(Exception):
+    """Getting ready ended in a reply, or in what we may not do."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.text)
+        self.outcome = outcome
+
+
+async def connect(to: Host, *, in_clear: bool = False) -> Connection:
+    """A connection ready for MAIL. `in_clear`: do not try TLS, after it failed and the policy allows that."""
+    peer = f"{to.host}:{to.port}"
+    link: Link | None = None
+    stage: Stage = "connect"
+    use_tls = to.policy.ask and not in_clear
+    immediately = starts_with_tls(to.policy, to.port)
+    try:
+        link = await open_link(to.host, to.port, to.timeouts.connect, to.context if immediately else None)
+        stage = "greeting"
+        _expect(stage, await link.answer(to.timeouts.greeting))
+        stage = "ehlo"
+        features = await _introduce(link, to)
+        if use_tls and not immediately:
+            stage = "starttls"
+            if await _encrypt(link, to, features):
+                stage = "ehlo"
+                features = await _introduce(link, to)
+        if to.credentials is not None:
+            stage = "auth"
+            await _log_in(link, to.credentials, features, to.timeouts.auth)
+    except LinkFailed as failed:
+        raise ConnectFailed(judge_failure(stage, failed.kind, failed.detail), failed.kind, peer) from None
+    except _Refused as refused:
+        assert link is not None
+        link.quit()
+        raise ConnectFailed(refused.outcome, None, peer) from None
+    except BaseException:
+        if link is not None:
+            link.abort()
+        raise
+    return Connection(link=link, features=features, peer=peer)
+
+
+def _expect(stage: Stage, answer: Answer) -> None:
+    if not 200 <= answer.code <= 299:
+        raise _Refused(judge(stage, answer))
+
+
+async def _introduce(link: Link, to: Host) -> Features:
+    """EHLO; HELO for a server that does not know it (RFC 5321 3.2)."""
+    name = to.name.encode("ascii")
+    link.write(b"EHLO %b\r\n" % name)
+    answer = await link.answer(to.timeouts.ehlo)
+    if 200 <= answer.code <= 299:
+        return offered(answer)
+    if answer.code < 500:
+        raise _Refused(judge("ehlo", answer))
+    link.write(b"HELO %b\r\n" % name)
+    _expect("ehlo", await link.answer(to.timeouts.ehlo))
+    return Features()
+
+
+def offered(answer: Answer) -> Features:
+    """What the lines of a reply to EHLO offer; unknown and broken lines offer nothing."""
+    words: dict[str, list[str]] = {}
+    for raw in answer.lines[1:]:
+        # some servers write "AUTH=PLAIN LOGIN", from a draft of RFC 2554
+        keyword, *arguments = raw.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ").split() or [""]
+        words.setdefault(keyword, []).extend(arguments)
+    sizes = [int(word) for word in words.get("SIZE", []) if word.isascii() and word.isdigit() and len(word) < 20]
+    return Features(
+        pipelining="PIPELINING" in words,
+        eightbit="8BITMIME" in words,
+        smtputf8="SMTPUTF8" in words,
+        dsn="DSN" in words,
+        starttls="STARTTLS" in words,
+        size=next((size for size in sizes if size > 0), None),  # RFC 1870: 0 is no limit
+        auth=frozenset(words.get("AUTH", [])),
+    )
+
+
+async def _encrypt(link: Link, to: Host, features: Features) -> bool:
+    """STARTTLS as the policy asks; False: the mail goes on in clear, which the policy allows."""
+    assert to.context is not None
+    if not features.starttls:
+        if to.policy.clear_too:
+            return False
+        raise _Refused(judge_failure("starttls", "no_tls"))
+    link.write(b"STARTTLS\r\n")
+    answer = await link.answer(to.timeouts.ehlo)
+    if answer.code != 220:
+        if to.policy.clear_too and answer.code != 421:
+            return False
+        raise _Refused(judge("starttls", answer))
+    await link.start_tls(to.context, to.host, to.timeouts.tls)
+    return True
+
+
+async def _log_in(link: Link, credentials: Credentials, features: Features, seconds: float) -> None:
+    """AUTH PLAIN (RFC 4616), else LOGIN. Whatever is refused concerns us, not the mail: the copy waits."""
+    if not (link.encrypted or link.on_loopback):
+        raise _Refused(judge_failure("auth", "no_auth", "the line is not encrypted"))
+    username, password = credentials.username.encode(), credentials.password.encode()
+    if "PLAIN" in features.auth:
+        steps = [b"AUTH PLAIN " + b64encode(b"\0" + username + b"\0" + password)]
+    elif "LOGIN" in features.auth:
+        steps = [b"AUTH LOGIN", b64encode(username), b64encode(password)]
+    else:
+        raise _Refused(judge_failure("auth", "no_auth", "neither PLAIN nor LOGIN is offered"))
+    for step in steps[:-1]:
+        link.write(step + b"\r\n")
+        answer = await link.answer(seconds)
+        if answer.code != 334:
+            raise _Refused(judge("auth", answer))
+    link.write(steps[-1] + b"\r\n")
+    _expect("auth", await link.answer(seconds))

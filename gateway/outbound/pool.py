@@ -1,0 +1,232 @@
+"""The connections of one smarthost route: how many, to which host, how fast, and for how long they are kept.
+
+Purpose: `async with pool.session() as session` gives a ready `Session`, reused where possible.
+It never opens more connections than the route allows, nor holds one that nobody used for `idle_seconds`.
+Failures: `ConnectFailed` when no host became ready. A host that failed is asked last until its cool-down is over;
+when all have just failed the answer comes at once, so that a full queue does not hammer a host that is down.
+Known limit: rate and connections count per process.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config import Route
+from gateway.outbound.client import Session
+from gateway.outbound.connect import ConnectFailed, Connection, Credentials, Host, Timeouts, connect
+from gateway.outbound.tls_policy import POLICIES, context_for, starts_with_tls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How connections are treated, in seconds. `idle`: kept unused; `cool_down`: a host that failed is asked last, and
+    one that had no room for another connection is not asked for one; `all_down`: every host failed, ask nobody;
+    `in_clear`: a host whose TLS fails is spoken to in clear at once, where the policy allows that."""
+
+    idle: float = 20
+    cool_down: float = 30
+    all_down: float = 1
+    in_clear: float = 3600
+
+
+class Pace:
+    """Spreads copies evenly over time; `per_second` None is no limit."""
+
+    def __init__(self, per_second: float | None) -> None:
+        self._gap = 1 / per_second if per_second else 0.0
+        self._next = 0.0
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next copy may go, which is thereby taken. `now`: seconds on any clock that only grows."""
+        at = max(now, self._next)
+        self._next = at + self._gap
+        return at - now
+
+
+class Pool:
+    """The sessions of one route, used from one event loop."""
+
+    def __init__(
+        self,
+        route: Route,
+        *,
+        hostname: str,
+        ca_file: Path | None = None,
+        timeouts: Timeouts | None = None,
+        habits: Habits | None = None,
+    ) -> None:
+        """`hostname`: our name in EHLO. `ca_file`: PEM that stands in for the system's CAs. ValueError for a route
+        without hosts; OSError when the CA file cannot be read."""
+        if route.kind != "smarthost" or not route.hosts:
+            raise ValueError(f"route {route.name} has no hosts")
+        self._loop = asyncio.get_running_loop()
+        self._timeouts = timeouts or Timeouts()
+        self._habits = habits or Habits()
+        policy = POLICIES[route.tls]
+        context = context_for(policy, ca_file)
+        credentials = None
+        if route.username is not None:
+            credentials = Credentials(username=route.username, password=route.password or "")
+        self._hosts = [
+            Host(
+                host=host, port=port, name=hostname, policy=policy, context=context, credentials=credentials,
+                timeouts=self._timeouts,
+            )
+            for host, port in route.hosts
+        ]  # fmt: skip
+        self._limit = max(1, route.connections)
+        self._room_again = 0.0
+        self._ceiling = self._limit
+        self._pace = Pace(route.rate_per_second)
+        self._live = 0
+        self._idle: list[tuple[float, Session]] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._cooling: dict[Host, float] = {}
+        self._clear_until: dict[Host, float] = {}
+        self._last: tuple[float, ConnectFailed] | None = None
+        self._reaper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def live(self) -> int:
+        """Connections open or being opened."""
+        return self._live
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A ready session for one task, waiting for one to become free when all are in use.
+
+        ConnectFailed when none can be had; its `outcome` is what that means for a copy. The session goes back for
+        reuse when the block ends, and is cut when the block is cancelled.
+        """
+        session = await self._take()
+        try:
+            yield session
+        except asyncio.CancelledError:
+            session.abort()
+            raise
+        finally:
+            self._give_back(session)
+
+    async def close(self) -> None:
+        """Say goodbye on the idle connections; those in use follow when they come back."""
+        self._closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        for _, session in self._idle:
+            session.close()
+        self._live -= len(self._idle)
+        self._idle.clear()
+
+    async def _take(self) -> Session:
+        while True:
+            while self._idle:
+                _, session = self._idle.pop()  # the one used last is the least likely to have been closed
+                if session.usable:
+                    return session
+                session.abort()
+                self._live -= 1
+            if self._loop.time() >= self._room_again:
+                self._ceiling = self._limit
+            if self._live < self._ceiling:
+                self._live += 1
+                try:
+                    connection = await self._connect()
+                except BaseException as error:
+                    self._live -= 1
+                    if not (isinstance(error, ConnectFailed) and self._no_room(error)):
+                        self._wake()
+                        raise
+                else:
+                    return Session(connection, timeouts=self._timeouts, reopen=self._connect, turn=self._turn)
+            await self._wait()
+
+    def _no_room(self, failed: ConnectFailed) -> bool:
+        """Whether the host merely has no room for one more connection: then one in use will do when it is free."""
+        if failed.outcome.stage not in ("greeting", "ehlo") or failed.kind is not None or self._live == 0:
+            return False
+        self._ceiling = self._live
+        self._room_again = self._loop.time() + self._habits.cool_down
+        return True
+
+    async def _wait(self) -> None:
+        future = self._loop.create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._wake()  # the place was ours; it goes to the next
+            else:
+                self._waiting.remove(future)
+            raise
+
+    def _wake(self) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+
+    def _give_back(self, session: Session) -> None:
+        if session.usable and not self._closed:
+            self._idle.append((self._loop.time(), session))
+            if self._reaper is None:
+                self._reaper = self._loop.call_later(self._habits.idle, self._reap)
+        else:
+            session.close()
+            self._live -= 1
+        self._wake()
+
+    def _reap(self) -> None:
+        """Close what nobody used for long; the list is in order of last use."""
+        self._reaper = None
+        oldest = self._loop.time() - self._habits.idle
+        # a timer may fire a clock tick early, so what is due within the tick goes now
+        while self._idle and (self._idle[0][0] <= oldest + 0.001 or not self._idle[0][1].usable):
+            self._idle.pop(0)[1].close()
+            self._live -= 1
+            self._wake()
+        if self._idle:
+            self._reaper = self._loop.call_later(self._idle[0][0] - oldest, self._reap)
+
+    async def _turn(self) -> None:
+        if seconds := self._pace.wait(self._loop.time()):
+            await asyncio.sleep(seconds)
+
+    async def _connect(self) -> Connection:
+        """The first host that becomes ready, those in cool-down last."""
+        now = self._loop.time()
+        if self._last is not None and now < self._last[0]:
+            known = self._last[1]
+            raise ConnectFailed(known.outcome, known.kind, known.peer)
+        failed: ConnectFailed | None = None
+        for host in sorted(self._hosts, key=lambda h: self._cooling.get(h, 0.0) > now):
+            try:
+                connection = await self._connect_to(host)
+            except ConnectFailed as error:
+                self._cooling[host] = self._loop.time() + self._habits.cool_down
+                failed = failed or error
+            else:
+                self._cooling.pop(host, None)
+                self._last = None
+                return connection
+        assert failed is not None
+        if self._live <= 1:  # else a session is at work, and the host has just no room for another
+            self._last = (self._loop.time() + self._habits.all_down, failed)
+        raise failed
+
+    async def _connect_to(self, host: Host) -> Connection:
+        """One host; a second time in clear when TLS failed and the policy allows it (RFC 7435)."""
+        in_clear = self._clear_until.get(host, 0.0) > self._loop.time()
+        try:
+            return await connect(host, in_clear=in_clear)
+        except ConnectFailed as failed:
+            fallback = host.policy.clear_too and not in_clear and not starts_with_tls(host.policy, host.port)
+            if failed.kind != "tls" or not fallback:
+                raise
+        self._clear_until[host] = self._loop.time() + self._habits.in_clear
+        return await connect(host, in_clear=True)
