@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import uuid_utils
@@ -15,9 +15,11 @@ from gateway.mail.classify import Kind, classify
 from gateway.mail.mime import Message, Unparsable, parse
 from gateway.mail.plan import make_plan
 from gateway.render import Original, Renderer, wants
+from gateway.store.contract import Ruling
 from gateway.weigh import Case
 from gateway.words import Words
 from suppression.address import canonical
+from suppression.decision import Decision
 
 app = command.make_app()
 
@@ -57,6 +59,7 @@ def rewrite(
 
     renderer = command.run(made())
     key = command.key_ring(loaded).recipient_keys(who.id, address)[0]
+    ruling = _ruling(who)
     done = renderer.unsigned(original, address, key, ruling)
     if unsigned:
         sys.stdout.buffer.write(b"".join((done.head, b"\r\n", done.body)))
@@ -68,7 +71,15 @@ def rewrite(
     print(json.dumps(said, ensure_ascii=False), file=sys.stderr)
 
 
-def _stop(reason_code: str) -> None:
+def _ruling(controller: Controller) -> Ruling:
+    """What the links and the footer rest on: as if the person had agreed, in the controller's usual country."""
+    decision = Decision(
+        verdict="allow", reason_code="ALLOW_OPT_IN", cite="", basis="opt_in", pack=None, trace=(), findings=()
+    )
+    return Ruling(decision=decision, as_of=command.now(), packs=controller.default_country or "UNKNOWN")
+
+
+def _stop(reason_code: str) -> NoReturn:
     print(json.dumps({"reason_code": reason_code}), file=sys.stderr)
     raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""Configuration: a good file becomes values with the documented defaults; each kind of mistake is named with its place."""
+"""Configuration: a good file becomes values and documented defaults; each kind of mistake is named with its place."""
 
 import base64
 import re
