@@ -58,7 +58,7 @@ def usage() -> str:
 
 
 def _run(module: str, args: list[str]) -> None:
-    from gateway.cli.command import Refused
+    from gateway.cli.refusal import Refused
 
     try:
         importlib.import_module(f"gateway.cli.{module}").app(args=args, prog_name="consentgate")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from gateway.cli.refusal import Refused
+
 if TYPE_CHECKING:
     from gateway.config import Config, Controller
     from gateway.store.contract import Store
@@ -27,10 +29,6 @@ ControllerName = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 DEFAULT_CONFIG = Path("consentgate.toml")
-
-
-class Refused(Exception):
-    """The command cannot do this; the text says what is wrong and what to do. Exit code 1."""
 
 
 def make_app() -> typer.Typer:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import command
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json, Refused
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
+from gateway.cli.refusal import Refused
 
 app = command.make_app()
 queue = typer.Typer(help="What waits to leave.", no_args_is_help=True)

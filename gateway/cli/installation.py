@@ -19,7 +19,8 @@ from string import Template
 from typing import Any, Final
 
 from gateway.cli import password
-from gateway.cli.command import Refused, private
+from gateway.cli.command import private
+from gateway.cli.refusal import Refused
 from gateway.config import Config, ConfigError, load
 from gateway.mail import dkim
 from gateway.setting_kinds import DATABASE, HOSTS, Address, Bad, Kind

@@ -9,10 +9,12 @@ import typer
 import uuid_utils
 
 from gateway.cli import command
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Refused
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName
+from gateway.cli.refusal import Refused
 from gateway.config import Config, Controller, Login, Stream
 from gateway.mail.classify import Kind, classify
-from gateway.mail.mime import Message, Unparsable, parse
+from gateway.mail.headers import Unparsable
+from gateway.mail.mime import Message, parse
 from gateway.mail.plan import make_plan
 from gateway.render import Original, Renderer, wants
 from gateway.store.contract import Ruling

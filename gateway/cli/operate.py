@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli import command
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json, Refused
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
+from gateway.cli.refusal import Refused
 from gateway.store.contract import Staff
 
 ROLES = ("submitter", "marketer", "privacy", "operator", "auditor", "administrator")

@@ -7,7 +7,8 @@ import uuid_utils
 
 from gateway import record
 from gateway.cli import command
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json, Refused
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.refusal import Refused
 from gateway.config import Config, Controller
 from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
 from suppression.address import canonical

@@ -10,7 +10,8 @@ import typer
 
 from gateway import report
 from gateway.cli import command
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json, Refused
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.refusal import Refused
 
 app = command.make_app()
 reports = typer.Typer(help="What was kept out and why.", no_args_is_help=True)
