@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.mail.footer import STALE_FIELDS, Edit
 from gateway.mail.headers import MBOX_LINE, count_addresses, list_uris, unfold, values_of
+from gateway.mail.leaf import STALE_FIELDS, Edit
 from gateway.mail.mime import Message
 
 ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"

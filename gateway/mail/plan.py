@@ -4,30 +4,30 @@ The displayed leaves are the first text and the first HTML leaf that a reader is
 where they bring a place for it. Mail that is signed, encrypted or an invitation keeps its body to the last octet, and
 as marketing may leave only when it shows an opt-out by itself (RULES.md 5.1, E6).
 
-Pure and total for a message that parsed. Known limits: text hidden by style sheets counts as displayed; an AMP part is
-left alone and shown by a few readers in place of the HTML.
+Pure and total for a message that parsed.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from gateway.mail import html_spans, opt_out, smime, transfer
-from gateway.mail.charset import in_ascii_state, text_codec
-from gateway.mail.footer import Change, Leaf, Piece, can_hold_ascii, too_long
-from gateway.mail.headers import Unparsable, has_long_line
+from gateway.mail import html_spans, opt_out, transfer
+from gateway.mail.charset import in_ascii_state, is_ascii_superset
+from gateway.mail.footer import Piece
+from gateway.mail.headers import has_long_line
+from gateway.mail.leaf import Change, Leaf
 from gateway.mail.list_headers import HeadPlan, plan_head
-from gateway.mail.mime import Message, Part, parse
+from gateway.mail.mime import Message, Part
+from gateway.mail.shown import Protection, displayed, read_leaf, shows_opt_out
 
 CLIPPED_OVER = 102_000
 """Octets of HTML over which a large mailbox provider cuts the message off, footer and all."""
 
-_PGP = (b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PGP MESSAGE-----")
-_SMIME = frozenset((b"application/pkcs7-mime", b"application/x-pkcs7-mime"))
+_PGP = b"-----BEGIN PGP "
 _SIGNATURE_LINES = 20
+_FOOTED: dict[str, "FooterKind"] = {"html+text": "html+text", "html": "html", "text": "text"}
 
-Protection = Literal["signed", "encrypted", "pgp", "invitation"]
 FooterKind = Literal["html+text", "html", "text", "fields-only", "existing-link"]
+Unsubscribe = Literal["present", "injectable", "not_injectable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Plan:
     leaves: tuple[Leaf, ...]
     reencoded: tuple[Part, ...]
     footer: FooterKind
-    unsubscribe: Literal["present", "injectable", "not_injectable"]
+    unsubscribe: Unsubscribe
     protection: Protection | None
     warnings: tuple[str, ...]
     needs_8bit: bool
@@ -85,264 +85,148 @@ class Plan:
         return self.head.tool_one_click
 
 
-@dataclass(slots=True)
-class _Shown:
-    """What a reader is shown, as far as found."""
-
-    text: Part | None = None
-    html: Part | None = None
-    protection: Protection | None = None
-    protected: Part | None = None
-    amp: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.text or self.html or self.protection)
-
-    def add(self, other: "_Shown") -> None:
-        self.text = self.text or other.text
-        self.html = self.html or other.html
-        self.amp = self.amp or other.amp
-        if self.protection is None:
-            self.protection, self.protected = other.protection, other.protected
-
-
 def make_plan(message: Message, wants: Wants) -> Plan:
     """Decide what happens to a message in all its copies. Total."""
     head = plan_head(message, marketing=wants.marketing, show_to=wants.show_to)
-    shown = _shown(message.root, root=True, named=False)
-    if not shown:
-        shown = _shown(message.root, root=True, named=True)
-    leaves: tuple[Leaf, ...] = ()
-    unsubscribe: Literal["present", "injectable", "not_injectable"] = "injectable"
-    footer: FooterKind = "fields-only"
-    warnings: list[str] = ["amp-part-unchanged"] if shown.amp and wants.marketing else []
-    read = {kind: _read(part) for kind, part in (("text", shown.text), ("html", shown.html)) if part is not None}
-    protection = shown.protection or _inline_pgp(read)
-    if wants.marketing:
-        if protection is not None:
-            opted = _protected_opt_out(shown, read, head.tool_uris)
-            unsubscribe = "present" if opted else "not_injectable"
-        else:
-            leaves, unsubscribe, footer, more = _with_links(read, shown, wants, head)
-            warnings += more
-    reencoded, long_lines = _long_lines(message, {leaf.part.path for leaf in leaves}, wants)
+    shown = displayed(message)
+    read = [read_leaf(part) for part in (shown.html, shown.text) if part is not None]
+    protection = shown.protection or ("pgp" if any(_holds_pgp(leaf.data) for leaf in read) else None)
+    long = has_long_line(message.raw, message.body_start, len(message.raw))
+    changed = _Changed()
+    unsubscribe: Unsubscribe = "injectable"
+    if wants.marketing and protection is not None:
+        unsubscribe = "present" if shows_opt_out(shown, read, head.tool_uris) else "not_injectable"
+    elif wants.marketing:
+        changed = _change(read, wants, head.tool_uris, long=long)
+        unsubscribe = changed.unsubscribe
+        if shown.amp:
+            changed.warnings.append("amp-part-unchanged")
+    reencoded: tuple[Part, ...] = ()
+    if long:
+        reencoded, long = _long_lines(message, {leaf.part.path for leaf in changed.leaves}, wants)
+    ascii_only = message.raw.isascii()
     return Plan(
         message=message,
         wants=wants,
         head=head,
-        leaves=leaves,
+        leaves=tuple(changed.leaves),
         reencoded=reencoded,
-        footer=footer,
+        footer=changed.footer,
         unsubscribe=unsubscribe,
         protection=protection,
-        warnings=tuple(warnings),
-        needs_8bit=not message.raw.isascii() and not message.raw[message.body_start :].isascii(),
-        needs_smtputf8=not message.raw.isascii() and _has_raw_fields(message),
-        long_lines=long_lines,
-        language=_language(message, read.get("html")),
+        warnings=tuple(changed.warnings),
+        needs_8bit=not ascii_only and not message.raw[message.body_start :].isascii(),
+        needs_smtputf8=not ascii_only and _has_raw_fields(message),
+        long_lines=long,
+        language=_language(message, read),
     )
 
 
-def _language(message: Message, html: Leaf | None) -> str | None:
+def _holds_pgp(data: bytes) -> bool:
+    at = data.find(_PGP)
+    return at >= 0 and data.startswith((b"SIGNED MESSAGE-----", b"MESSAGE-----"), at + len(_PGP))
+
+
+def _language(message: Message, read: list[Leaf]) -> str | None:
     """What the message says of its language: Content-Language (RFC 3282), else the HTML element's attribute."""
     declared = (message.get(b"content-language") or b"").decode("ascii", "replace").partition(",")[0].strip()
-    return declared or (html_spans.language(html.data) if html is not None else None)
+    if declared:
+        return declared
+    return next((html_spans.language(leaf.data) for leaf in read if leaf.kind == "html"), None)
 
 
-def _shown(part: Part, *, root: bool, named: bool) -> _Shown:
-    """What of a part is displayed. `named`: text inline under a file name counts too, when nothing else was found."""
-    kind = part.type
-    disposition, parameters = part.disposition
-    if disposition == b"attachment":
-        return _Shown(protection="encrypted", protected=part) if kind in _SMIME else _Shown()
-    if kind == b"multipart/signed" and part.children:
-        return _Shown(protection="signed", protected=part)
-    if kind == b"multipart/encrypted":
-        return _Shown(protection="encrypted", protected=part)
-    if kind in _SMIME:
-        sealed = part.parameters.get(b"smime-type", b"").lower() not in (b"signed-data", b"certs-only")
-        return _Shown(protection="encrypted" if sealed else "signed", protected=part)
-    if part.children:
-        return _shown_multipart(part, named=named)
-    if kind == b"text/calendar":
-        invites = part.parameters.get(b"method", b"").lower() not in (b"publish", b"")
-        return _Shown(protection="invitation", protected=part) if invites or root else _Shown()
-    if kind == b"text/x-amp-html":
-        return _Shown(amp=True)
-    if kind not in (b"text/plain", b"text/html") or not (root or part.body_start > part.head_end):
-        return _Shown()
-    if not (root or named) and b"filename" in parameters:
-        return _Shown()
-    return _Shown(text=part) if kind == b"text/plain" else _Shown(html=part)
+@dataclass(slots=True, kw_only=True)
+class _Changed:
+    """What `_change` has decided so far."""
+
+    leaves: list[Leaf] = field(default_factory=list)
+    unsubscribe: Unsubscribe = "not_injectable"
+    footer: FooterKind = "fields-only"
+    warnings: list[str] = field(default_factory=list)
 
 
-def _shown_multipart(part: Part, *, named: bool) -> _Shown:
-    """Of alternatives every one counts; of related parts the root; of others the first that shows anything."""
-    if part.type == b"multipart/alternative":
-        found = _Shown()
-        for child in part.children:
-            found.add(_shown(child, root=False, named=named))
-        return found
-    for child in _related_first(part) if part.type == b"multipart/related" else part.children:
-        shown = _shown(child, root=False, named=named)
-        if shown:
-            return shown
-    return _Shown()
+def _change(read: list[Leaf], wants: Wants, tool: tuple[str, ...], *, long: bool) -> _Changed:
+    """Decide per displayed leaf: our link where it brings a place for it, else the footer."""
+    done = _Changed()
+    linked: list[str] = []
+    for original in read:
+        placed = _place(original, wants, tool)
+        if placed is None:
+            done.warnings.append(f"{original.kind}-not-editable")
+            continue
+        leaf, visible = placed
+        if visible:
+            linked.append(leaf.kind)
+        if leaf.changes:
+            whole = long and has_long_line(leaf.part.raw, leaf.part.body_start, leaf.part.end)
+            done.leaves.append(replace(leaf, whole=True) if whole else leaf)
+    footed = "+".join(leaf.kind for leaf in done.leaves if any(change.footer for change in leaf.changes))
+    if footed:
+        done.unsubscribe, done.footer = "injectable", _FOOTED[footed]
+    elif linked:
+        done.unsubscribe, done.footer = "present", "existing-link"
+    else:
+        done.leaves = []
+    if wants.footer == "never" and linked and len(linked) < len(read):
+        done.warnings.append("no-link-in-" + ("text" if linked == ["html"] else "html"))
+    return done
 
 
-def _related_first(part: Part) -> Iterator[Part]:
-    """The children of multipart/related, its root first (RFC 2387 section 3.2)."""
-    start = part.parameters.get(b"start", b"").strip().strip(b"<>")
-    chosen = part.children[0]
-    if start:
-        chosen = next((c for c in part.children if (c.get(b"content-id") or b"").strip(b"<> ") == start), chosen)
-    yield chosen
-    yield from (child for child in part.children if child is not chosen)
-
-
-def _read(part: Part) -> Leaf:
-    """A displayed leaf, decoded, without changes so far."""
-    kind: Literal["text", "html"] = "html" if part.type == b"text/html" else "text"
-    encoding = transfer.encoding_of(part.get(b"content-transfer-encoding"))
-    data = transfer.decode(encoding, part.body) if encoding is not None else b""
-    codec = text_codec(part.charset or b"us-ascii")
-    if codec == "ascii" and not data.isascii():
-        codec = None
-    return Leaf(part=part, kind=kind, encoding=encoding or "identity", codec=codec, data=data, changes=())
-
-
-def _editable(leaf: Leaf) -> Leaf | None:
-    """The leaf as something ASCII can be put into, from UTF-16 and the like made UTF-8; None if that cannot be."""
+def _place(leaf: Leaf, wants: Wants, tool: tuple[str, ...]) -> tuple[Leaf, bool] | None:
+    """(the leaf with its changes, whether a reader sees our link without a footer); None if it cannot be edited."""
     if transfer.encoding_of(leaf.part.get(b"content-transfer-encoding")) is None:
         return None
-    if leaf.codec is None or can_hold_ascii(leaf.codec):
-        return leaf
-    return _moved(leaf)
+    if leaf.codec is not None and not is_ascii_superset(leaf.codec):
+        moved = _in_utf8(leaf)
+        return None if moved is None else _place(moved, wants, tool)
+    spans, visible = opt_out.own_links(leaf.data, leaf.kind, tool)
+    changes = [Change(start, end, False) for start, end in spans]
+    lead = trail = b""
+    if wants.footer == "always" or (wants.footer == "auto" and not visible):
+        at, lead, trail = _footer_place(leaf)
+        if not in_ascii_state(leaf.codec, leaf.data, at):
+            moved = _in_utf8(leaf)
+            return None if moved is None else _place(moved, wants, tool)
+        changes = [change for change in changes if not change.start < at < change.end]
+        changes.append(Change(at, at, True))
+    return replace(leaf, changes=tuple(sorted(changes)), lead=lead, trail=trail), visible
 
 
-def _moved(leaf: Leaf) -> Leaf | None:
+def _in_utf8(leaf: Leaf) -> Leaf | None:
+    """The leaf as UTF-8, from a charset in which ASCII octets cannot be put; None if its octets do not make sense."""
     try:
         data = leaf.data.decode(leaf.codec or "ascii").removeprefix("\ufeff").encode("utf-8")
     except UnicodeError:
         return None
     if leaf.kind == "html":
         data = html_spans.with_meta_charset(data, b"utf-8")
-    return Leaf(
-        part=leaf.part, kind=leaf.kind, encoding=leaf.encoding, codec="utf-8", data=data, changes=(), transcoded=True
-    )
+    return replace(leaf, codec="utf-8", data=data, transcoded=True)
 
 
-def _with_links(
-    read: dict[str, Leaf], shown: _Shown, wants: Wants, head: HeadPlan
-) -> tuple[tuple[Leaf, ...], Literal["present", "injectable", "not_injectable"], FooterKind, list[str]]:
-    """Changes of the displayed leaves: (leaves, unsubscribe, footer, warnings)."""
-    leaves: list[Leaf] = []
-    linked: list[str] = []
-    warnings: list[str] = []
-    for kind in ("html", "text"):
-        leaf = _editable(read[kind]) if kind in read else None
-        if leaf is None:
-            if kind in read:
-                warnings.append(f"{kind}-not-editable")
-            continue
-        spans, visible = opt_out.own_links(leaf.data, kind, head.tool_uris)
-        changes = [Change(start, end, False) for start, end in spans]
-        lead = trail = b""
-        if visible:
-            linked.append(kind)
-        if wants.footer == "always" or (wants.footer == "auto" and not visible):
-            leaf, at, lead, trail = _placed(leaf)
-            if at < 0:
-                warnings.append(f"{kind}-not-editable")
-                continue
-            changes = [change for change in changes if not change.start < at < change.end]
-            changes.append(Change(at, at, True))
-        if changes:
-            leaves.append(_changed(leaf, changes, lead, trail))
-    footed = [leaf.kind for leaf in leaves if any(change.footer for change in leaf.changes)]
-    if wants.footer == "never" and linked and len(linked) < len(read):
-        warnings.append("no-link-in-" + ("text" if linked == ["html"] else "html"))
-    if not footed and not linked:
-        return (), "not_injectable", "fields-only", warnings
-    kinds: dict[tuple[str, ...], FooterKind] = {("html", "text"): "html+text", ("html",): "html", ("text",): "text"}
-    footer = kinds.get(tuple(footed), "existing-link")
-    return tuple(leaves), "injectable" if footed else "present", footer, warnings
-
-
-def _changed(leaf: Leaf, changes: list[Change], lead: bytes, trail: bytes) -> Leaf:
-    return Leaf(
-        part=leaf.part, kind=leaf.kind, encoding=leaf.encoding, codec=leaf.codec, data=leaf.data,
-        changes=tuple(sorted(changes)), lead=lead, trail=trail, transcoded=leaf.transcoded, whole=too_long(leaf.part),
-    )  # fmt: skip
-
-
-def _placed(leaf: Leaf) -> tuple[Leaf, int, bytes, bytes]:
-    """Where the footer goes: (leaf, moved to UTF-8 if need be; decoded octet or -1; what goes before and after it)."""
-    if leaf.kind == "html":
-        at = html_spans.footer_position(leaf.data)
-        if not in_ascii_state(leaf.codec, leaf.data, at):
-            moved = _moved(leaf)
-            if moved is None:
-                return leaf, -1, b"", b""
-            leaf, at = moved, html_spans.footer_position(moved.data)
-        return leaf, at, b"\r\n", b"\r\n"
+def _footer_place(leaf: Leaf) -> tuple[int, bytes, bytes]:
+    """(decoded octet where the footer goes, what goes before it, what goes after it)."""
     data = leaf.data
-    signature = data.rfind(b"\r\n-- \r\n") + 2
-    if data.startswith(b"-- \r\n") and signature < 2:
-        signature = 0
-    if (signature >= 2 or data.startswith(b"-- \r\n")) and data.count(b"\r\n", signature) <= _SIGNATURE_LINES:
-        return leaf, signature, b"" if data[:signature].endswith(b"\r\n\r\n") else b"\r\n", b"\r\n\r\n"
-    if not data.strip():
-        return leaf, len(data), b"", b"\r\n"
-    return leaf, len(data), b"\r\n" if data.endswith(b"\r\n") else b"\r\n\r\n", b"\r\n"
-
-
-def _inline_pgp(read: dict[str, Leaf]) -> Protection | None:
-    for leaf in read.values():
-        for mark in _PGP:
-            if leaf.data.startswith(mark) or b"\n" + mark in leaf.data:
-                return "pgp"
-    return None
-
-
-def _protected_opt_out(shown: _Shown, read: dict[str, Leaf], tool: tuple[str, ...]) -> bool:
-    """Whether protected mail shows an opt-out: in what is displayed around it, or inside where that can be read."""
-    leaves = list(read.values())
-    inside = shown.protected
-    if inside is not None and inside.type == b"multipart/signed":
-        leaves += _leaves_of(_shown(inside.children[0], root=False, named=True))
-    elif inside is not None and inside.type in _SMIME and shown.protection == "signed":
-        leaves += _leaves_of_opaque(inside)
-    return any(_shows_opt_out(leaf, tool) for leaf in leaves)
-
-
-def _leaves_of(shown: _Shown) -> list[Leaf]:
-    return [_read(part) for part in (shown.text, shown.html) if part is not None]
-
-
-def _leaves_of_opaque(part: Part) -> list[Leaf]:
-    """The displayed leaves of signed-only PKCS#7: its content is in the clear (RFC 8551 section 3.5.2)."""
-    encoding = transfer.encoding_of(part.get(b"content-transfer-encoding"))
-    content = smime.signed_content(transfer.decode(encoding, part.body)) if encoding is not None else None
-    if content is None:
-        return []
-    try:
-        return _leaves_of(_shown(parse(content).root, root=True, named=True))
-    except Unparsable:
-        return []
-
-
-def _shows_opt_out(leaf: Leaf, tool: tuple[str, ...]) -> bool:
-    text = leaf.data.decode(leaf.codec or "utf-8", "replace")
     if leaf.kind == "html":
-        return opt_out.is_visible_in_html(text.encode("utf-8", "replace"), tool)
-    return opt_out.is_visible(text) or any(uri in text for uri in tool)
+        return html_spans.footer_position(data), b"\r\n", b"\r\n"
+    signature = _signature(data)
+    if signature >= 0:
+        spaced = not signature or data.endswith(b"\r\n\r\n", 0, signature)
+        return signature, b"" if spaced else b"\r\n", b"\r\n\r\n"
+    if not data.strip():
+        return len(data), b"", b"\r\n"
+    return len(data), b"\r\n" if data.endswith(b"\r\n") else b"\r\n\r\n", b"\r\n"
+
+
+def _signature(data: bytes) -> int:
+    """Where the signature separator `-- ` of a text begins (RFC 3676 section 4.3); -1 without a short signature."""
+    at = data.rfind(b"\r\n-- \r\n") + 2
+    if at < 2:
+        at = 0 if data.startswith(b"-- \r\n") else -1
+    return at if at >= 0 and data.count(b"\r\n", at) <= _SIGNATURE_LINES else -1
 
 
 def _long_lines(message: Message, edited: set[str], wants: Wants) -> tuple[tuple[Part, ...], bool]:
     """Unedited leaves to re-encode since they are relayed, and whether long lines stay nevertheless."""
-    if not has_long_line(message.raw, message.body_start, len(message.raw)):
-        return (), False
     again: list[Part] = []
     waiting: list[tuple[Part, bool]] = [(message.root, False)]
     stays, seen = False, message.body_start
@@ -356,7 +240,7 @@ def _long_lines(message: Message, edited: set[str], wants: Wants) -> tuple[tuple
             waiting.extend((child, fixed) for child in reversed(part.children))
             continue
         seen = part.end
-        if part.path in edited or not too_long(part):
+        if part.path in edited or not has_long_line(message.raw, part.body_start, part.end):
             continue
         known = transfer.encoding_of(part.get(b"content-transfer-encoding")) is not None
         if wants.relay and known and not fixed and not part.type.startswith((b"message/", b"multipart/")):

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.mail import transfer
-from gateway.mail.footer import Edit, Fitted, Footer, Links, Piece, Slot, fill, fit, link_values, reencode
+from gateway.mail.footer import Footer, Links, Piece, Slot, fill, link_values
 from gateway.mail.headers import Unparsable, encode_words
+from gateway.mail.leaf import Edit, Fitted, fit, reencode
 from gateway.mail.list_headers import broken_signatures, list_unsubscribe
 from gateway.mail.mime import Message, Part, parse
 from gateway.mail.plan import CLIPPED_OVER, FooterKind, Plan, Ready

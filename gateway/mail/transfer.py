@@ -21,6 +21,12 @@ _NAMES: dict[bytes, Encoding] = {
     b"8-bit": "identity",
     b"7bits": "identity",
     b"8bits": "identity",
+    b"none": "identity",
+    b"plain": "identity",
+    b"text/plain": "identity",
+    b"text/html": "identity",
+    b"us-ascii": "identity",
+    b"utf-8": "identity",
     b"quoted-printable": "quoted-printable",
     b"base64": "base64",
 }
@@ -30,7 +36,10 @@ _QP_TOKEN = re.compile(rb"=(?:\r\n|[0-9A-Fa-f]{2}|=)?")
 
 
 def encoding_of(value: bytes | None) -> Encoding | None:
-    """The encoding a Content-Transfer-Encoding value names; identity when absent or empty, None when unknown."""
+    """The encoding a Content-Transfer-Encoding value names; identity when absent or empty, None when unknown.
+
+    Words that common tools put there by mistake, and every reader takes for none, count as identity.
+    """
     if value is None:
         return "identity"
     return _NAMES.get(value.partition(b";")[0].strip().lower())
