@@ -8,7 +8,6 @@ runs the tables in the order of RULES 2.3 and applies D2, D3 and D8.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
@@ -27,8 +26,7 @@ ACTIVE = frozenset(("active_tick", "active_other", "signed", "oral_recorded"))
 CHARITY_KINDS = frozenset(("donation", "volunteering", "membership"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(NamedTuple):
     """What the checks ask again and again about one set of facts under one pack.
 
     `own_offer`: the controller advertises for itself. `age_unknown`: the service is aimed at children and the birth

@@ -7,6 +7,7 @@ ends here,) suppression, erasure, purpose, ground, duties, signing. The rows are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from suppression.basis import OFFER_CHECKS
@@ -63,7 +64,6 @@ MESSAGE_LEVEL: frozenset[str] = frozenset(
 _A = tuple(rule.id for rule in EVERY_MESSAGE)
 _B = tuple(rule.id for rule in NOT_MARKETING)
 _C = tuple(rule.id for rule in HARD_STOPS)
-_E = tuple(duty.id for duty in DUTIES)
 
 
 def decide(facts: Facts, packs: Packs) -> Decision:
@@ -133,8 +133,8 @@ def _marketing(facts: Facts, packs: Packs) -> Decision:
     for pack, ground in allowed:
         for at, duty in enumerate(DUTIES):
             if duty.missing(facts, pack, ground.basis or ""):
-                return _stop(duty.effect, duty.source, pack, (*trace, *_steps(_E[: at + 1], pack)), findings)
-        trace += _steps(_E, pack)
+                return _stop(duty.effect, duty.source, pack, trace + _duties(at + 1, pack.code), findings)
+        trace += _duties(len(DUTIES), pack.code)
     pack, ground = allowed[0]
     trace += (SIGNING.id,)
     if SIGNING.missing(facts, pack, ground.basis or ""):
@@ -150,8 +150,9 @@ def _marketing(facts: Facts, packs: Packs) -> Decision:
     )
 
 
-def _steps(ids: tuple[str, ...], pack: Pack) -> tuple[str, ...]:
-    return tuple([f"{id_}:{pack.code}" for id_ in ids])
+@cache
+def _duties(upto: int, code: str) -> tuple[str, ...]:
+    return tuple(f"{duty.id}:{code}" for duty in DUTIES[:upto])
 
 
 def _stop(

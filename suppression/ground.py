@@ -7,7 +7,6 @@ stale or was not confirmed leaves the other ways open.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from suppression.basis import (
     names_us,
     published,
 )
+from suppression.consent import Consent
 from suppression.facts import Facts
 from suppression.jurisdiction import Pack
 from suppression.months import completed_years
@@ -71,13 +71,14 @@ def case_of(facts: Facts, pack: Pack) -> Case:
         and not recipient.parental_authorisation
         and completed_years(birth, as_of.date()) < pack.age_of_digital_consent,
         # Any kind of record, void included, future excluded (D4 check 8).
-        opt_out_used=any(sale.opt_out_used_at_collection and sale.concluded_at <= as_of for sale in own_sales),
-        opt_out_lacking=any(not sale.opt_out_in_all_messages for sale in own_sales),
+        opt_out_used=bool(own_sales)
+        and any(sale.opt_out_used_at_collection and sale.concluded_at <= as_of for sale in own_sales),
+        opt_out_lacking=bool(own_sales) and any(not sale.opt_out_in_all_messages for sale in own_sales),
         bought=recipient.address_source != "own_collection",
         withdrawn_at=None,
     )
-    withdrawn_at = _latest_withdrawal(case)
-    return case if withdrawn_at is None else replace(case, withdrawn_at=withdrawn_at)
+    withdrawn = [record for record in facts.consents if is_withdrawn(case, record.withdrawn_at)]
+    return case._replace(withdrawn_at=_latest_withdrawal(case, withdrawn)) if withdrawn else case
 
 
 def find_ground(facts: Facts, pack: Pack) -> Ground:
@@ -195,18 +196,14 @@ def _best_consent(case: Case, steps: _Steps) -> Finding | None:
     return best
 
 
-def _latest_withdrawal(case: Case) -> datetime | None:
-    """The latest withdrawal among the records that pass checks 1-4 (D1 check 6); these ask nothing of the pack."""
-    return max(
-        (
-            record.withdrawn_at
-            for record in case.facts.consents
-            if record.withdrawn_at is not None
-            and record.withdrawn_at <= case.as_of
-            and first_failing(CONSENT_SCOPE, case, record) is None
-        ),
-        default=None,
-    )
+def _latest_withdrawal(case: Case, withdrawn: list[Consent]) -> datetime | None:
+    """The latest withdrawal among the records that pass checks 1-4 (D1 check 6)."""
+    instants = [
+        record.withdrawn_at
+        for record in withdrawn
+        if record.withdrawn_at is not None and first_failing(CONSENT_SCOPE, case, record) is None
+    ]
+    return max(instants, default=None)
 
 
 def _withdrawn_for_purpose(case: Case) -> bool:

@@ -1,6 +1,6 @@
 """Jurisdiction packs, section 3 of the rules as values, and which packs a recipient falls under.
 
-The shell reads the TOML texts from the disk; `load_packs` refuses a text with a field missing, unknown or of another kind.
+The shell reads the TOML texts from the disk; `load_packs` refuses one with a field missing, unknown or of a wrong kind.
 A pack is never guessed: a code without a pack is pack UNKNOWN, the strictest.
 """
 
