@@ -121,6 +121,8 @@ async def connect(to: Host, *, in_clear: bool = False) -> Connection:
             stage = "auth"
             await _log_in(link, to.credentials, features, to.timeouts.auth)
     except LinkFailed as failed:
+        if link is not None:
+            link.abort()
         raise ConnectFailed(judge_failure(stage, failed.kind, failed.detail), failed.kind, peer) from None
     except _Refused as refused:
         assert link is not None

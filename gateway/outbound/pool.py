@@ -10,7 +10,7 @@ Known limit: rate and connections count per process.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,10 +158,11 @@ class Pool:
         try:
             await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self._wake()  # the place was ours; it goes to the next
+            if future.cancelled():
+                with suppress(ValueError):  # a wake-up may have passed over it already
+                    self._waiting.remove(future)
             else:
-                self._waiting.remove(future)
+                self._wake()  # it was our turn, which goes to the next
             raise
 
     def _wake(self) -> None:
