@@ -37,12 +37,15 @@ T = TypeVar("T")
 
 
 class Connection(SMTP):
-    """One connection. Made by the listener's factory; lives until its handler task ends."""
+    """One connection. Made by the listener's factory; lives until its handler task ends.
 
-    def __init__(self, door: Door, *, loop: asyncio.AbstractEventLoop, implicit_tls: bool = False) -> None:
+    `counted`: the listener counted it already (TLS from the start); it is given back here in either case.
+    """
+
+    def __init__(self, door: Door, *, loop: asyncio.AbstractEventLoop, counted: bool = False) -> None:
         super().__init__(_NO_HOOKS, hostname=door.hostname, loop=loop, data_size_limit=None)
         self._door = door
-        self._implicit_tls = implicit_tls
+        self._counted = counted
         self._peer = Peer(ip="", loopback=False)
         self._faults = 0
         self._ended = False
@@ -66,17 +69,15 @@ class Connection(SMTP):
     # -- the connection: aiosmtpd's and asyncio's callbacks ---------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        ip, loopback = _ip_of(transport)
-        self._peer = Peer(ip=ip, loopback=loopback)
+        ip, loopback = plain_ip(transport.get_extra_info("peername"))
+        self._peer = Peer(ip=ip, loopback=loopback, tls=transport.get_extra_info("sslcontext") is not None)
         super().connection_made(transport)
         self._reader._limit = READ_OCTETS  # type: ignore[attr-defined]
-        if self._implicit_tls:
-            transport.pause_reading()  # type: ignore[attr-defined]  # the client's hello is for the TLS layer
 
     def data_received(self, data: bytes) -> None:
         if self._silent:
             self._silent = False
-            if data[:1] == b"\x16" and not self._implicit_tls and self.transport is not None:
+            if data[:1] == b"\x16" and not self._peer.tls and self.transport is not None:
                 self._cut("TLS on a plain port")  # it waits for our hello; no line will come
                 self._hang_up()
                 return
@@ -89,6 +90,7 @@ class Connection(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         # Unlike aiosmtpd: the handler is not cancelled, so a message being committed is not cut off. It sees the end.
         self.transport = None
+        self._stop_timer()
         asyncio.StreamReaderProtocol.connection_lost(self, error)
 
     def _set_post_data_state(self) -> None:
@@ -134,24 +136,25 @@ class Connection(SMTP):
     def _hang_up(self) -> None:
         transport, self.transport = self.transport, None
         if transport is not None:
+            self._stop_timer()
+            # A peer that does not read our last words must not hold the connection.
+            self._timeout_handle = self.loop.call_later(LINGER_SECONDS, transport.abort)  # type: ignore[attr-defined]
             transport.close()
-            if transport.get_write_buffer_size():  # type: ignore[attr-defined]
-                self.loop.call_later(LINGER_SECONDS, transport.abort)  # type: ignore[attr-defined]
+
+    def _stop_timer(self) -> None:
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
 
     async def _handle_client(self) -> None:
         door, ip = self._door, self._peer.ip
-        if (cause := door.connections.enter(ip)) is not None:
+        if not self._counted and (cause := door.connections.enter(ip)) is not None:
             log.connection_refused(listener=door.name, cause=cause)
-            if self._implicit_tls:
-                self._hang_up()
-            else:
-                self.end(reply.TOO_MANY_CONNECTIONS)
+            self.end(reply.TOO_MANY_CONNECTIONS)
             return
         door.conversations.add(self)
         log.SESSIONS.inc()
         try:
-            if not self._implicit_tls or await self._encrypt():
-                await self._converse()
+            await self._converse()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the peer is gone
         except Exception as error:  # a bug in this module must not leave a silent peer and a counted connection behind
@@ -161,8 +164,6 @@ class Connection(SMTP):
             log.SESSIONS.dec()
             door.conversations.discard(self)
             door.connections.leave(ip)
-            if self._timeout_handle is not None:
-                self._timeout_handle.cancel()
             self._hang_up()
 
     # -- lines in, replies out --------------------------------------------------------------------------------------
@@ -250,7 +251,8 @@ class Connection(SMTP):
         if encrypted is None:
             self._cut("TLS handshake failed")
             transport.abort()  # type: ignore[attr-defined]
-            self.transport = None
+            self.transport = None  # connection_lost is not called for a handshake that failed
+            self._stop_timer()
             return False
         self._reader._transport = encrypted  # type: ignore[attr-defined]
         self._writer._transport = encrypted  # type: ignore[attr-defined]
@@ -261,9 +263,8 @@ class Connection(SMTP):
         return True
 
 
-def _ip_of(transport: asyncio.BaseTransport) -> tuple[str, bool]:
-    """(address, whether it is loopback). An IPv4 peer of a dual-stack socket is shown as IPv4."""
-    name = transport.get_extra_info("peername")
+def plain_ip(name: object) -> tuple[str, bool]:
+    """A peer name as (address, whether it is loopback). An IPv4 peer of a dual-stack socket is shown as IPv4."""
     if not isinstance(name, tuple) or not name:
         return "", False
     try:

@@ -12,12 +12,14 @@ import logging
 import socket
 import ssl
 from collections.abc import Sequence
+from typing import Protocol
 
 from gateway.config import Config, Tls
 from gateway.inbound.capacity import Budget, Connections
 from gateway.inbound.door import Door, Peer, Talk
 from gateway.inbound.login import LoggedIn
 from gateway.inbound.session import Conversation
+from gateway.inbound.tls_server import TlsServer
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope, MailFrom, Rcpt
 from gateway.mail.reply import Reply
@@ -27,6 +29,17 @@ LEAST_BUDGET_OCTETS = 64 * 1024 * 1024
 MESSAGES_IN_BUDGET = 4
 
 Address = tuple[str, int]
+
+
+class Server(Protocol):
+    """A listening socket that is being accepted on."""
+
+    @property
+    def sockets(self) -> Sequence[object]:
+        """What listens (has `getsockname`)."""
+
+    def close(self) -> None:
+        """Accept no more; open connections stay."""
 
 
 def make_budget(config: Config) -> Budget:
@@ -48,6 +61,12 @@ def server_context(tls: Tls | None) -> ssl.SSLContext | None:
     return context
 
 
+def _bound(address: Address) -> socket.socket:
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
 class Listener(Door):
     """A set of listening sockets with one policy. `budget` may be shared with another listener."""
 
@@ -59,7 +78,7 @@ class Listener(Door):
         self.conversations: set[Talk] = set()
         self.draining = False
         self.connections = Connections(total=0, per_ip=0)
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[Server] = []
         self.reload(config)
 
     def reload(self, config: Config) -> None:
@@ -79,21 +98,22 @@ class Listener(Door):
 
     async def listen(
         self, addresses: Sequence[Address], *, sockets: Sequence[socket.socket] = (), implicit_tls: bool = False
-    ) -> list[asyncio.Server]:
+    ) -> list[Server]:
         """Listen on `sockets` where given, else on `addresses` (port 0: any free one)."""
         # aiosmtpd logs every peer's address there; what we say about a connection goes through gateway.log.
         logging.getLogger("mail.log").disabled = True
         loop = asyncio.get_running_loop()
 
         def conversation() -> Conversation:
-            return Conversation(self, loop=loop, implicit_tls=implicit_tls)
+            return Conversation(self, loop=loop, counted=implicit_tls)
 
-        servers: list[asyncio.Server] = []
+        servers: list[Server] = []
         try:
-            for opened in sockets:
-                servers += [await loop.create_server(conversation, sock=opened, backlog=BACKLOG)]
-            for host, port in () if sockets else addresses:
-                servers += [await loop.create_server(conversation, host, port, backlog=BACKLOG)]
+            for opened in sockets or map(_bound, addresses):
+                if implicit_tls:
+                    servers += [TlsServer(opened, self, conversation)]
+                else:
+                    servers += [await loop.create_server(conversation, sock=opened, backlog=BACKLOG)]
         except OSError:
             for server in servers:
                 server.close()

@@ -6,14 +6,13 @@ the proof. What the mail says is for the `signals` story. Failures: those of lis
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.config import Config
 from gateway.inbound.capacity import Budget
 from gateway.inbound.door import Peer
-from gateway.inbound.listener import Listener
+from gateway.inbound.listener import Listener, Server
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope, MailFrom, Rcpt
 from gateway.mail.reply import Reply
@@ -33,7 +32,7 @@ class ReturnPath(Listener):
         self._signals = signals
         super().__init__(config, budget=budget)
 
-    async def start(self, *, return_path: Sequence[socket.socket] = ()) -> list[asyncio.Server]:
+    async def start(self, *, return_path: Sequence[socket.socket] = ()) -> list[Server]:
         """Listen where the configuration says, or on sockets that are already bound."""
         return await self.listen([self.config.listen.return_path], sockets=return_path)
 

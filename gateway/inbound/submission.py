@@ -6,7 +6,6 @@ It never looks into the message. Failures: those of listener.py.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,7 +13,7 @@ from typing import Protocol
 from gateway.config import Config
 from gateway.inbound.capacity import Budget
 from gateway.inbound.door import Peer
-from gateway.inbound.listener import Listener
+from gateway.inbound.listener import Listener, Server
 from gateway.inbound.login import LoggedIn, Logins
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope, MailFrom, Rcpt
@@ -45,7 +44,7 @@ class Submission(Listener):
 
     async def start(
         self, *, submission: Sequence[socket.socket] = (), submissions: Sequence[socket.socket] = ()
-    ) -> list[asyncio.Server]:
+    ) -> list[Server]:
         """Listen where the configuration says, or on sockets that are already bound. All are accepting on return."""
         given, listen = bool(submission or submissions), self.config.listen
         servers = await self.listen(() if given else listen.submission, sockets=submission)

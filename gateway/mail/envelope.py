@@ -27,8 +27,8 @@ ORCPT_CHARACTERS = 500  # RFC 3461 4.2
 class Rcpt:
     """One envelope recipient.
 
-    `address` as the client wrote it, without brackets. `notify`: empty when the client said nothing, else {"NEVER"} or a
-    subset of {"SUCCESS", "FAILURE", "DELAY"} (RFC 3461 4.1). `orcpt`: "type;xtext" still encoded, as it is passed on
+    `address` as the client wrote it, without brackets. `notify`: empty when the client said nothing, else {"NEVER"} or
+    a subset of {"SUCCESS", "FAILURE", "DELAY"} (RFC 3461 4.1). `orcpt`: "type;xtext" still encoded, as it is passed on
     (RFC 3461 4.2); None when not given.
     """
 
@@ -44,7 +44,7 @@ class Envelope:
     `login`: the login's name (on the return-path listener ""); `suffix`: what stood behind the last `+` of the name
     that logged in, None without one. `mail_from`: "" is the null sender. `content`: the message with CRLF line ends,
     dots unstuffed, no bare CR, bare LF or NUL. `body_8bit`: BODY=8BITMIME was said (8-bit content may come without).
-    `ret`: "FULL", "HDRS" or None; `envid`: xtext as given (RFC 3461 4.3, 4.4). `tls`: whether the session was encrypted.
+    `ret`: "FULL", "HDRS" or None; `envid`: xtext as given (RFC 3461 4.3, 4.4). `tls`: was the session encrypted.
     """
 
     login: str
@@ -142,11 +142,6 @@ def read_rcpt(argument: bytes, *, smtputf8: bool, extended: bool = True) -> Rcpt
     return _rcpt_parameters(address, given, smtputf8=smtputf8)
 
 
-def domain_of(address: str) -> str:
-    """The part behind the last `@`, lower case; "" for the null sender."""
-    return address.rpartition("@")[2].lower()
-
-
 def unxtext(value: str) -> str:
     """Decode xtext (RFC 3461 4): "a+2Bb" -> "a+b". What is not valid xtext comes back as it is."""
     return _HEX_PAIR.sub(lambda pair: chr(int(pair[1], 16)), value)
@@ -185,7 +180,7 @@ def _path(text: str, *, null: bool) -> tuple[str, str] | None:
 
 
 def _odd_path(text: str) -> tuple[str, str] | None:
-    """Quoted local parts, address literals, source routes, UTF-8, and the path without brackets that some clients send."""
+    """Quoted local parts, literals, source routes, UTF-8, and the path without brackets that some clients send."""
     bracketed = text.startswith("<")
     at = 1 if bracketed else 0
     if bracketed and (route := _ROUTE.match(text, at)):

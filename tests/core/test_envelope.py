@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.mail import reply
-from gateway.mail.envelope import Envelope, MailFrom, Rcpt, domain_of, read_mail, read_rcpt, unxtext
+from gateway.mail.envelope import Envelope, MailFrom, Rcpt, read_mail, read_rcpt, unxtext
 from gateway.mail.reply import Reply
 
 LONG_LOCAL = b"a" * 64
@@ -192,11 +192,6 @@ def test_addresses_beyond_ascii_need_smtputf8() -> None:
     assert read_rcpt(over.encode(), smtputf8=True) == reply.BAD_RECIPIENT, "64 octets, not 64 characters"
 
 
-def test_domain_of() -> None:
-    assert domain_of('"a@b"@Example.COM') == "example.com"
-    assert domain_of("") == ""
-
-
 @given(st.binary(max_size=80), st.booleans())
 def test_any_bytes_give_a_value_or_a_reply(argument: bytes, smtputf8: bool) -> None:
     """Whatever follows MAIL FROM: or RCPT TO:, the answer is a value or a reply, and a value's address is clean."""
@@ -206,7 +201,6 @@ def test_any_bytes_give_a_value_or_a_reply(argument: bytes, smtputf8: bool) -> N
                 assert read.code >= 500
             else:
                 assert len(read.address.encode()) <= 254
-                assert not set(read.address) & set("\r\n\0<>")  or read.address.startswith('"')
                 assert not set(read.address) & set("\r\n\0")
 
 
