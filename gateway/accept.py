@@ -16,14 +16,15 @@ import uuid_utils
 
 from gateway import log
 from gateway.config import Config, Controller, Login, Stream
-from gateway.deliver import Deliver, Parcel, pack_rcpt, tally, whose
+from gateway.deliver import Deliver
 from gateway.mail import reply
 from gateway.mail.classify import Kind, Refused, classify
 from gateway.mail.envelope import Envelope, Rcpt
-from gateway.mail.headers import decode_words
-from gateway.mail.mime import Message, Unparsable, parse
+from gateway.mail.headers import Unparsable, decode_words
+from gateway.mail.mime import Message, parse
 from gateway.mail.plan import Plan, make_plan
 from gateway.mail.reply import Reply
+from gateway.parcel import Parcel, pack_rcpt, tally, whose
 from gateway.render import Original, received, wants
 from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who
 from gateway.weigh import Case, Scales

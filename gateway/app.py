@@ -12,13 +12,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from gateway import log
 from gateway.accept import Accept
@@ -31,9 +33,11 @@ from gateway.inbound.submission import Submission
 from gateway.mail.dkim import Signer, load_signer
 from gateway.outbound.pool import Pool
 from gateway.render import Renderer
+from gateway.show import captured_mail, link_context
 from gateway.store import sqlite
 from gateway.store.contract import Store, StoreUnavailable
 from gateway.web.server import build_app
+from gateway.web.site import Site
 from gateway.weigh import Scales
 from gateway.words import Words
 from suppression.link_token import TokenKeys
@@ -139,7 +143,23 @@ def _bound(address: tuple[str, int]) -> socket.socket:
 
 
 class Web(uvicorn.Server):
-    """uvicorn inside our loop: signals are ours."""
+    """uvicorn inside our loop: signals are ours, and the pages can be swapped for those of new settings."""
+
+    def __init__(self) -> None:
+        self.pages: FastAPI | None = None
+        super().__init__(uvicorn.Config(
+            self._serve_pages, log_config=None, access_log=False, lifespan="off", server_header=False,
+            proxy_headers=False, timeout_keep_alive=15, limit_concurrency=512,
+        ))  # fmt: skip
+        self.accepting = asyncio.Event()
+
+    async def _serve_pages(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.pages is not None:
+            await self.pages(scope, receive, send)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -157,31 +177,30 @@ class Worker:
     async def run(self, ready: str) -> None:
         """Serve until `stop` is set; `ready` is printed once everything accepts."""
         config, ring = self.config, key_ring(self.config)
-        words = Words.load()
         async with sqlite.opened(config.database_path, config.keys_database, ring) as store:
-            self._store, self._words, tokens = store, words, token_keys(ring)
+            self._store, self._ring, self._words, self._web = store, ring, Words.load(), Web()
             self._deliver = Deliver(store, worker=self.name, ring=ring, clock=clock)
             self._accept = Accept(store, self._deliver, ring=ring, clock=clock)
-            self._hear = Hear(store, ring=ring, tokens=tokens, clock=clock)
+            self._hear = Hear(store, ring=ring, tokens=token_keys(ring), clock=clock)
             self._pools: dict[str, Pool] = {}
             await self._configure(config)
             await self._accept.watch_room()
             self._submission = Submission(config, self._accept, Logins(config.logins, clock=clock))
             self._return_path = ReturnPath(config, self._hear)
-            web = self._web(ring)
             async with asyncio.TaskGroup() as tasks:
                 delivering = tasks.create_task(self._deliver.run(), name="deliver")
-                serving = tasks.create_task(web.serve(sockets=self.sockets.web), name="web")
+                serving = tasks.create_task(self._web.serve(sockets=self.sockets.web), name="web")
                 await self._submission.start(
                     submission=self.sockets.submission, submissions=self.sockets.submissions
                 )
                 await self._return_path.start(return_path=self.sockets.return_path)
                 keeping = tasks.create_task(self._keep_house(), name="house")
-                while not web.started and not serving.done():
-                    await asyncio.sleep(0.01)
+                await asyncio.wait(
+                    (serving, tasks.create_task(self._web.accepting.wait())), return_when=asyncio.FIRST_COMPLETED
+                )
                 self._say_ready(ready)
                 await self.stop.wait()
-                await self._wind_down(web)
+                await self._wind_down()
                 for task in (keeping, delivering):
                     task.cancel()
         log.stopped(waiting=0)
@@ -192,10 +211,10 @@ class Worker:
         if ready:
             print(ready, flush=True)
 
-    async def _wind_down(self, web: Web) -> None:
+    async def _wind_down(self) -> None:
         """No new mail; hand-overs under way finish, ten seconds at most (DESIGN section 12)."""
         log.stopping(cause="signal")
-        web.should_exit = True
+        self._web.should_exit = True
         async with asyncio.timeout(STOP_SECONDS + 2):
             await asyncio.gather(
                 self._submission.drain(STOP_SECONDS / 2), self._return_path.drain(STOP_SECONDS / 2),
@@ -209,25 +228,33 @@ class Worker:
         """Everything that follows from the configuration, made anew and swapped in."""
         keys = signers(config)
         scales = Scales(config, frozenset(keys))
-        tokens = token_keys(key_ring(config))
-        made = Renderer(config, self._words, tokens, await numbers(self._store, config), keys)
+        tokens = token_keys(self._ring)
+        self._renderer = Renderer(config, self._words, tokens, await numbers(self._store, config), keys)
         for name, route in config.routes.items():
             old = self._pools.pop(name, None)
             if route.kind == "smarthost":
                 self._pools[name] = Pool(route, hostname=config.hostname)
             if old is not None:
                 await old.close()
-        self._deliver.configure(config, scales, made, self._pools)
+        self._deliver.configure(config, scales, self._renderer, self._pools)
         self._accept.configure(config, scales)
         self._hear.configure(config)
+        self._web.pages = self._pages(config)
         self.config = config
 
-    def _web(self, ring: KeyRing) -> Web:
-        site = build_app(self.config, self._store, words=self._words, ring=ring, clock=clock, worker=self)
-        return Web(uvicorn.Config(
-            site, log_config=None, access_log=False, lifespan="off", server_header=False, date_header=True,
-            proxy_headers=False, timeout_keep_alive=15, limit_concurrency=512,
-        ))  # fmt: skip
+    def _pages(self, config: Config) -> FastAPI:
+        ring, store, renderer = self._ring, self._store, self._renderer
+        return build_app(
+            Site(
+                config=config, store=store, words=self._words, ring=ring, tokens=token_keys(ring), clock=clock,
+                secret=next(iter(ring.derived("web").values())),
+                link_context=lambda token: link_context(store, config, token, clock()),
+                captured_mail=lambda controller, message, copy: captured_mail(
+                    store, config, renderer, controller, message, copy
+                ),
+            ),
+            note=log.web_request, version=version("consentgate"),
+        )  # fmt: skip
 
     async def reload(self) -> None:
         """SIGHUP: the new settings, or the old ones where the new ones have problems."""
@@ -306,7 +333,7 @@ async def _serve_one(config: Config, sockets: Sockets, name: str, ready: str) ->
     loop.add_signal_handler(signal.SIGHUP, worker.again.set)
     try:
         await worker.run(ready)
-    except* StoreUnavailable as down:
-        print(f"consentgate: {down.exceptions[0]}", file=sys.stderr)
+    except StoreUnavailable as down:
+        print(f"consentgate: {down}", file=sys.stderr)
         return 1
     return 0

@@ -12,15 +12,15 @@ from gateway import log, record
 from gateway.config import Config
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope
-from gateway.mail.headers import decode_words
-from gateway.mail.mime import Unparsable, parse
+from gateway.mail.headers import Unparsable, decode_words
+from gateway.mail.mime import parse
 from gateway.mail.reply import Reply
 from gateway.store.contract import Store, StoreUnavailable
 from suppression.address import canonical
 from suppression.link_token import LENGTH, LinkToken, TokenKeys
 from suppression.vault import KeyRing
 
-_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{%d}(?![A-Za-z0-9_-])" % LENGTH)
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{LENGTH}}}(?![A-Za-z0-9_-])")
 _ADDRESS = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+")
 TEXT_BYTES = 64 * 1024
 """How far into the text a token is looked for."""

@@ -253,6 +253,14 @@ def taken_back(*, copies: int) -> None:
     _log.info("taken_back", copies=copies)
 
 
+# Pages
+
+
+def web_request(route: str, method: str, status: int, seconds: float) -> None:
+    """A page was answered. `route` is the pattern, never the path: a path holds a person's link."""
+    _log.debug("web_request", route=route, method=method, status=status, seconds=round(seconds, 4))
+
+
 # What people say
 
 

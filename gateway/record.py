@@ -5,6 +5,7 @@ the person's own undo within ten minutes (RULES.md 2.1.10 c).
 """
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -126,7 +127,7 @@ async def _stop(
 
 
 async def undo(store: Store, token: LinkToken, suppression_id: bytes, *, now: datetime) -> bool:
-    """The person's own undo from the confirmation page: what stood before stands again. False: too late, or not theirs."""
+    """The person's own undo from the confirmation page: what stood before stands again. False: too late, not theirs."""
     who = await named(store, token)
     if who is None:
         return False
@@ -143,7 +144,7 @@ def reference(suppression_id: bytes) -> str:
     return base64.b32encode(suppression_id[-5:]).decode("ascii")[:5]
 
 
-def _act(row: SuppressionRow, kind: str, public: dict[str, str | None], at: datetime) -> Act:
+def _act(row: SuppressionRow, kind: str, public: Mapping[str, str | None], at: datetime) -> Act:
     return Act(
         controller_id=row.controller_id, recipient_key=row.recipient_key, kind=kind, public=public, private=None, at=at
     )

@@ -5,7 +5,7 @@ signature remain. Runs in worker threads: it holds no state but caches that are 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gateway.config import Config, Controller, Stream
@@ -14,7 +14,7 @@ from gateway.mail.footer import Footer, Links
 from gateway.mail.mime import parse
 from gateway.mail.plan import Plan, Wants, make_plan
 from gateway.mail.rewrite import Fill, Rewritten, rewrite
-from gateway.store.contract import StoredMessage
+from gateway.store.contract import Ruling, StoredMessage
 from gateway.weigh import Case
 from gateway.words import Words
 from suppression.link_token import Kind, LinkToken, TokenKeys
@@ -25,7 +25,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """A message ready to be copied. `received`: the trace field, unsigned; `number`: the token numbers of its stream."""
+    """A message ready to be copied. `received`: the trace field, unsigned. `size` in bytes."""
 
     controller: Controller
     stream: Stream
@@ -35,6 +35,10 @@ class Original:
     plan: Plan
     received: bytes
     size: int
+
+    def offering_plan(self) -> Plan:
+        """The plan that adds an opt-out to service mail as well: Canada asks for it (RULES.md section 3 note 6)."""
+        return make_plan(self.plan.message, replace(self.plan.wants, marketing=True))
 
 
 class Renderer:
@@ -51,24 +55,26 @@ class Renderer:
         self._numbers = numbers
         self._signers = signers
 
-    def copy(self, original: Original, address: str, recipient_key: bytes, basis: str | None) -> bytes:
+    def copy(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> bytes:
         """The bytes of one copy, CRLF, not dot-stuffed."""
-        rewritten = self.unsigned(original, address, recipient_key, basis)
+        rewritten = self.unsigned(original, address, recipient_key, ruling)
         signers = self._signers.get(original.case.from_domain, ())
         signature = sign(rewritten.head, rewritten.body, signers, at=int(original.at.timestamp())) if signers else b""
         return b"".join((original.received, signature, rewritten.head, b"\r\n", rewritten.body))
 
-    def unsigned(self, original: Original, address: str, recipient_key: bytes, basis: str | None) -> Rewritten:
+    def unsigned(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> Rewritten:
         """The copy before it is signed, without its trace field."""
-        marketing = original.case.marketing
-        return rewrite(original.plan, Fill(
-            links=self.links(original, recipient_key, basis) if marketing else None,
-            footer=self._footer(original, basis) if marketing else None,
+        offered = original.case.marketing or "CA" in ruling.codes
+        plan = original.plan if offered == original.plan.wants.marketing else original.offering_plan()
+        basis = ruling.decision.basis
+        return rewrite(plan, Fill(
+            links=self.links(original, recipient_key, basis) if offered else None,
+            footer=self._footer(original, ruling) if offered else None,
             recipient=address,
-            list_id=original.stream.list_id if marketing else None,
-            feedback_id=self._feedback_id(original) if marketing else None,
-            date=rfc5322_date(original.at),
-            message_id=f"<{original.message_id.hex()}@{self._hostname}>",
+            list_id=original.stream.list_id if offered else None,
+            feedback_id=self._feedback_id(original) if offered else None,
+            add_date=rfc5322_date(original.at).encode(),
+            add_message_id=f"<{original.message_id.hex()}@{self._hostname}>".encode(),
         ))  # fmt: skip
 
     def links(self, original: Original, recipient_key: bytes, basis: str | None) -> Links:
@@ -93,9 +99,11 @@ class Renderer:
             message_id=original.message_id,
         ))  # fmt: skip
 
-    def _footer(self, original: Original, basis: str | None) -> Footer:
-        language = original.case.language or original.stream.language
-        return self._words.footer(original.controller, original.stream, basis, language)
+    def _footer(self, original: Original, ruling: Ruling) -> Footer:
+        language = original.case.language or ruling.language or original.stream.language
+        return self._words.footer(
+            original.controller, original.stream, ruling.decision.basis, language, pack=ruling.decision.pack
+        )
 
     def _feedback_id(self, original: Original) -> str:
         """campaign:stream:controller:sender, most specific first, the sender last (RULES.md 5.3)."""
@@ -108,7 +116,9 @@ def rfc5322_date(at: datetime) -> str:
     return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
 
 
-def received(*, helo: str, peer_ip: str, tls: bool, login: bool, hostname: str, message_id: bytes, at: datetime) -> bytes:
+def received(
+    *, helo: str, peer_ip: str, tls: bool, login: bool, hostname: str, message_id: bytes, at: datetime
+) -> bytes:
     """The trace field of a copy (RFC 5321 4.4; the protocol names are those of RFC 3848)."""
     literal = f"IPv6:{peer_ip}" if ":" in peer_ip else peer_ip
     protocol = "ESMTP" + ("S" if tls else "") + ("A" if login else "")

@@ -68,6 +68,7 @@ class CapturedRow:
 
 
 PAGE = 500
+COUNTS = ("accepted", "allowed", "deferred", "delivered", "bounced", "opted_out")
 
 
 async def blocked(
@@ -131,7 +132,7 @@ async def campaigns(store: Store, *, controllers: Iterable[str], limit: int = 10
             found.append(CampaignRow(
                 controller=controller, stream=stream, campaign=campaign, first_at=span[0], last_at=span[1],
                 subject=span[2], blocked=sum(reasons.values()), blocked_by_reason=reasons,
-                **{k: counts.get(k, 0) for k in ("accepted", "allowed", "deferred", "delivered", "bounced", "opted_out")},
+                **{k: counts.get(k, 0) for k in COUNTS},
             ))  # fmt: skip
     found.sort(key=lambda row: row.last_at, reverse=True)
     return found[:limit]

@@ -10,8 +10,8 @@ from importlib.resources import files
 
 from gateway.config import Config, Controller, Stream
 from gateway.store.contract import Person, Ruling
-from suppression.decision import Decision, decide
 from suppression import standing as standings
+from suppression.decision import Decision, decide
 from suppression.facts import Facts, Message, Recipient, Sender
 from suppression.jurisdiction import Packs, Strictness, load_packs, resolve, stricter
 from suppression.similarity import Category, similar_pairs
@@ -54,6 +54,10 @@ class Case:
         return self.promotional or self.message_class in ("marketing", "mixed", "consent_request")
 
 
+Weigh = Callable[[Person | None, dt.datetime], Ruling]
+"""One message on the scales: a recipient (None: the address is no address) and an instant give a ruling."""
+
+
 class Scales:
     """Weighs one recipient of one message. Made anew when the configuration changes."""
 
@@ -66,11 +70,11 @@ class Scales:
             strict = Strictness(require_opt_in=controller.require_opt_in)
             self._packs[controller.id] = {code: stricter(pack, strict) for code, pack in packs.items()}
             self._pairs[controller.id] = similar_pairs(
-                [Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in controller.categories.values()]
+                Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in controller.categories.values()
             )
 
-    def lay(self, case: Case, controller: Controller, stream: Stream) -> Callable[[Person | None, dt.datetime], Ruling]:
-        """The message on the scales: a function of person and instant. None: the address is no address."""
+    def lay(self, case: Case, controller: Controller, stream: Stream) -> Weigh:
+        """A message on the scales."""
         packs, pairs = self._packs[controller.id], self._pairs[controller.id]
         listed = case.from_domain in stream.from_domains
         sender = Sender(
@@ -105,15 +109,15 @@ class Scales:
                 consents=standing.consents, sales=standing.sales, similar_categories=pairs,
             )  # fmt: skip
             decision = decide(facts, packs)
-            return Ruling(decision=decision, as_of=now, packs="+".join(codes) + " " + source)
+            packs_applied = "+".join(codes) + " " + source
+            return Ruling(decision=decision, as_of=now, packs=packs_applied, language=standing.language)
 
         return weigh
 
     def rolling(self, controller_id: str, ruling: Ruling) -> bool:
         """Whether a mailing on this ruling keeps a customer relation's window open (pack IE, RULES.md section 3)."""
-        codes = ruling.packs.partition(" ")[0].split("+")
         packs = self._packs[controller_id]
-        return any(code in packs and packs[code].soft_opt_in_time_rule == "rolling" for code in codes)
+        return any(code in packs and packs[code].soft_opt_in_time_rule == "rolling" for code in ruling.codes)
 
 
 def _recipient(person: Person | None) -> Recipient:

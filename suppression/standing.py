@@ -6,7 +6,8 @@ into the values of facts.py. Suppressions stand in a list of their own: no chang
 
 Document: {"consents": [...], "sales": [...]} with records as in the decision schema less `controller_id`'s repetition;
 "withdrawals": [{"at", "purpose", "ref"}]; "recipient": declared facts about the person; "country", "billing_country",
-"language"; "restrictions"; "erasure_requests"; "undeliverable"; "mailed": instants of marketing sent on the ground of a sale (pack IE, RULES.md 3).
+"language"; "restrictions"; "erasure_requests"; "undeliverable"; "mailed": instants of marketing sent on the ground of a
+sale (pack IE, RULES.md section 3).
 """
 
 import json

@@ -39,7 +39,9 @@ class Handles:
 class Thread:
     """One SQLite connection with a thread of its own (aiosqlite)."""
 
-    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool, patience: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool, patience: float = 5.0
+    ) -> None:
         """`patience`: seconds to wait for another process's transaction."""
         self._paths = (path, keys_path)
         self._patience = patience

@@ -46,16 +46,25 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """A decision as it is stored with its copy. `packs`: the packs applied and where the country came from."""
+    """A decision as it is stored with its copy.
+
+    `packs`: the packs applied, joined by "+", and where the country came from. `language`: the person's, if declared.
+    """
 
     decision: Decision
     as_of: datetime
     packs: str
+    language: str | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of the packs applied."""
+        return tuple(self.packs.partition(" ")[0].split("+"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCopy:
-    """One recipient of a new message. `rcpt`: RCPT address and DSN parameters as JSON, None when nothing is to leave."""
+    """One recipient of a new message. `rcpt`: RCPT address and DSN parameters, packed; None: nothing is to leave."""
 
     copy_no: int
     recipient_key: bytes
@@ -223,7 +232,9 @@ class Store(Protocol):
     # people and what they said
     async def people(self, wanted: Sequence[Who]) -> list[Person]: ...
     async def record(self, acts: Sequence[Act]) -> list[bool]: ...
-    async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow: ...
+    async def opt_out(
+        self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None
+    ) -> SuppressionRow: ...
     async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool: ...
     async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]: ...
     async def suppression_page(
@@ -244,10 +255,13 @@ class Store(Protocol):
 
     # reports
     async def held_out(
-        self, controller_id: str, *, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int, addresses: bool
+        self, controller_id: str, *, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
+        addresses: bool,
     ) -> list[HeldOut]: ...
     async def tallies(self, controller_id: str) -> dict[tuple[str, str], dict[str, int]]: ...
-    async def campaign(self, controller_id: str, stream: str, campaign: str) -> tuple[datetime, datetime, str] | None: ...
+    async def campaign(
+        self, controller_id: str, stream: str, campaign: str
+    ) -> tuple[datetime, datetime, str] | None: ...
     async def captured(
         self, controller_id: str, *, before: tuple[bytes, int] | None, n: int, addresses: bool
     ) -> list[Captured]: ...

@@ -18,7 +18,6 @@ from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, S
 from gateway.store.keys import opened, sealed
 from gateway.store.people import instant, milliseconds
 
-
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "queue.sql"), "sqlite3")
 OPEN = ("queued", "claimed", "captured", "held")
 """States in which a copy still needs the original."""

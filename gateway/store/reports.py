@@ -100,12 +100,12 @@ def copy(handles: Handles, controller_id: str, message_id: bytes, copy_no: int) 
     row = SQL.copy(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
     if row is None:
         return None
-    recipient_key, state, verdict, reason_code, basis, rcpt, as_of = row
+    recipient_key, state, verdict, reason_code, basis, rcpt, as_of, packs = row
     hour = int.from_bytes(message_id[:6], "big") // 3_600_000
     plain = opened(handles.keys.hour(hour), rcpt, rcpt_row(message_id, copy_no)) if rcpt is not None else None
     return {
         "recipient_key": recipient_key, "state": state, "verdict": verdict, "reason_code": reason_code,
-        "basis": basis, "rcpt": plain, "as_of": instant(as_of),
+        "basis": basis, "rcpt": plain, "as_of": instant(as_of), "packs": packs,
     }  # fmt: skip
 
 

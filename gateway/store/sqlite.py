@@ -19,13 +19,24 @@ import aiosql
 from gateway.store import people, queue, reports
 from gateway.store.connection import Gatherer, Handles, Thread, Writer
 from gateway.store.contract import (
-    Act, Arrival, Captured, ClaimedCopy, Ending, HeldOut, Person, Staff, StoredMessage, StoreUnavailable,
-    SuppressionRow, Who,
+    Act,
+    Arrival,
+    Captured,
+    ClaimedCopy,
+    Ending,
+    HeldOut,
+    Person,
+    Staff,
+    StoredMessage,
+    StoreUnavailable,
+    SuppressionRow,
+    Who,
 )  # fmt: skip
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
 SCHEMA_VERSION = "1"
+"""As the last line of schema.sql stamps it."""
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "settings.sql"), "sqlite3")
 
 
@@ -37,10 +48,7 @@ def create(path: Path, keys_path: Path) -> None:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             if not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                script = (files("gateway.store") / "sql" / name).read_text()
-                if name == "schema.sql":
-                    script += f"INSERT INTO meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}');"
-                db.executescript("BEGIN;" + script + "COMMIT;")
+                db.executescript("BEGIN;" + (files("gateway.store") / "sql" / name).read_text() + "COMMIT;")
         finally:
             db.close()
 

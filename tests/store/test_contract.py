@@ -14,7 +14,16 @@ import pytest
 
 from gateway.store import sqlite
 from gateway.store.contract import (
-    Act, Arrival, Ending, NewCopy, Person, Ruling, Staff, StoreUnavailable, SuppressionRow, Who,
+    Act,
+    Arrival,
+    Ending,
+    NewCopy,
+    Person,
+    Ruling,
+    Staff,
+    StoreUnavailable,
+    SuppressionRow,
+    Who,
 )  # fmt: skip
 from gateway.store.people import new_id
 from suppression.decision import Decision
@@ -287,7 +296,8 @@ async def test_a_block_at_hand_over_replaces_the_verdict_and_keeps_the_first_cod
     await store.enqueue(arrival)
     later = NOW + timedelta(seconds=3)
     blocked = replace(BLOCK, reason_code="SUPPRESSED_PURPOSE")
-    await store.finish("w1", [ending(arrival, state="blocked", ruling=Ruling(decision=blocked, as_of=later, packs="NL"))])
+    ruling = Ruling(decision=blocked, as_of=later, packs="NL")
+    await store.finish("w1", [ending(arrival, state="blocked", ruling=ruling)])
     rows = await store.held_out("acme", since=None, before=None, n=9, addresses=True)
     assert [(r.reason_code, r.at, r.address) for r in rows] == [("SUPPRESSED_PURPOSE", later, "anna@example.org")]
     with sqlite3.connect(home.data) as db:
@@ -324,7 +334,8 @@ async def test_captured_copies_keep_their_original_until_swept(home: Home, store
     await store.enqueue(arrival)
     await store.finish("w1", [ending(arrival, state="captured")])
     assert await store.message("acme", arrival.message_id) is not None
-    assert [row.address for row in await store.captured("acme", before=None, n=9, addresses=True)] == ["anna@example.org"]
+    kept = await store.captured("acme", before=None, n=9, addresses=True)
+    assert [row.address for row in kept] == ["anna@example.org"]
     far = datetime.now(UTC) + timedelta(days=1)
     assert await store.sweep(now=far, captures_before=far) == 1
     assert await store.message("acme", arrival.message_id) is None
@@ -334,7 +345,8 @@ async def test_captured_copies_keep_their_original_until_swept(home: Home, store
 async def test_the_spool_key_of_an_hour_is_destroyed_when_nothing_waits_from_it(
     home: Home, store: sqlite.SqliteStore
 ) -> None:
-    arrival, waiting = (home.arrival("anna@example.org", state="claimed", at=at) for at in (NOW, NOW - timedelta(hours=9)))
+    arrival = home.arrival("anna@example.org", state="claimed")
+    waiting = home.arrival("anna@example.org", state="claimed", at=NOW - timedelta(hours=9))
     await store.enqueue(arrival)
     await store.enqueue(waiting)
     await store.finish("w1", [ending(arrival)])
@@ -471,7 +483,7 @@ async def test_the_hot_statements_use_an_index(home: Home) -> None:
     ]  # fmt: skip
     with sqlite3.connect(home.data) as db:
         for statement in hot:
-            names = {name: b"" for name in __import__("re").findall(r":(\w+)", statement.sql)}
+            names = dict.fromkeys(__import__("re").findall(r":(\w+)", statement.sql), b"")
             plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + statement.sql, names)]
             scans = [step for step in plan if step.startswith("SCAN") and "USING" not in step and "workers" not in step]
             assert plan and not scans, (statement.__name__, plan)

@@ -25,7 +25,7 @@ WHERE c.controller_id = :controller_id AND c.state = 'captured'
 ORDER BY c.message_id DESC, c.copy_no DESC LIMIT :n;
 
 -- name: copy(controller_id, message_id, copy_no)^
-SELECT recipient_key, state, verdict, reason_code, basis, rcpt, as_of FROM copies
+SELECT recipient_key, state, verdict, reason_code, basis, rcpt, as_of, packs FROM copies
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
 
 -- name: queue_list(n)

@@ -157,3 +157,5 @@ CREATE TABLE staff (
   controllers TEXT NOT NULL,
   changed_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+INSERT INTO meta (name, value) VALUES ('schema', '1');

@@ -1,0 +1,195 @@
+"""One claimed copy on its way out: what is carried along, and the last steps it takes.
+
+`HandOver` decides once more, sends, and says what came of it; the lanes of deliver.py only move parcels to it.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gateway import log
+from gateway.mail.envelope import Rcpt
+from gateway.mail.outcome import Outcome, Retry, after
+from gateway.outbound.connect import ConnectFailed
+from gateway.outbound.pool import Pool
+from gateway.render import Original, Renderer
+from gateway.store.contract import Ending, Person, Ruling, Store, Who
+from gateway.weigh import Scales
+from suppression.vault import KeyRing
+
+CHECK_AGE = timedelta(seconds=1)
+"""How old the state may be on which MAIL FROM is written (DESIGN P2)."""
+DEFERRED_AGAIN = timedelta(minutes=1)
+"""When a copy that could not be decided is looked at again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parcel:
+    """A copy and all that its hand-over needs. `ruling` is the last one made, `was` how the report counts it now.
+
+    `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
+    the kind of error that kept it from being rendered.
+    """
+
+    original: Original
+    weigh: Callable[[Person | None, datetime], Ruling]
+    mail_from: str
+    ret: str | None
+    envid: str | None
+    body_8bit: bool
+    smtputf8: bool
+    campaign: str
+    copy_no: int
+    rcpt: Rcpt
+    who: Who
+    recipient_key: bytes
+    attempts: int
+    ruling: Ruling
+    was: str
+    data: bytes = b""
+    rendered_for: tuple[str | None, str, str | None] | None = None
+    broken: str = ""
+
+    @property
+    def name(self) -> str:
+        """How the log calls this copy."""
+        return f"{self.original.message_id.hex()}/{self.copy_no}"
+
+    @property
+    def ground(self) -> tuple[str | None, str, str | None]:
+        """What a rendered copy depends on besides its recipient."""
+        return self.ruling.decision.basis, self.ruling.packs, self.ruling.language
+
+    def render(self, renderer: Renderer) -> bool:
+        """Make the bytes that leave. False: a fault of ours, which sets this copy aside; the others go on."""
+        try:
+            self.data = renderer.copy(self.original, self.rcpt.address, self.recipient_key, self.ruling)
+            self.rendered_for = self.ground
+        except Exception as bug:
+            log.held(message_id=self.original.message_id.hex(), stage="render", error=bug)
+            self.broken = type(bug).__name__
+        return not self.broken
+
+    def ending(
+        self, state: str, at: datetime, *, said: str = "", due_at: datetime | None = None, dead_address: bool = False,
+        mailed: bool = False,
+    ) -> Ending:  # fmt: skip
+        """What is written down about this copy."""
+        return Ending(
+            controller_id=self.original.controller.id, message_id=self.original.message_id, copy_no=self.copy_no,
+            stream=self.original.stream.name, campaign=self.campaign, state=state, ruling=self.ruling, was=self.was,
+            reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
+            mailed=mailed,
+        )  # fmt: skip
+
+
+class HandOver:
+    """The last steps of a copy on one route. `leased`: whether this worker still holds what it claimed."""
+
+    def __init__(
+        self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | None, route: str, *,
+        clock: Callable[[], datetime], leased: Callable[[datetime], bool],
+    ) -> None:  # fmt: skip
+        self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
+        self._clock, self._leased = clock, leased
+
+    async def __call__(self, parcel: Parcel) -> Ending | None:
+        """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
+        if parcel.broken:
+            return self._set_aside(parcel)
+        if self._pool is None:
+            if not await self.may_go(parcel):
+                return self.put_by(parcel)
+            log.captured(copy=parcel.name, route=self._route)
+            return parcel.ending("captured", self._clock())
+        while True:
+            outcome = await self._send(self._pool, parcel)
+            if outcome.state != "skipped":
+                return self._judged(parcel, outcome)
+            if not self._leased(self._clock()):
+                return None
+            if parcel.ruling.decision.verdict != "allow":
+                return self.put_by(parcel)
+            if not parcel.render(self._renderer):  # allowed, but on another ground: its links and footer say so
+                return self._set_aside(parcel)
+
+    def _set_aside(self, parcel: Parcel) -> Ending:
+        return parcel.ending("held", self._clock(), said=f"render: {parcel.broken}")
+
+    async def _send(self, pool: Pool, parcel: Parcel) -> Outcome:
+        try:
+            async with pool.session() as session:
+                return await session.transaction(
+                    parcel.mail_from, parcel.rcpt, parcel.data, before_mail=lambda: self.may_go(parcel),
+                    body_8bit=parcel.body_8bit, smtputf8=parcel.smtputf8, ret=parcel.ret, envid=parcel.envid,
+                )  # fmt: skip
+        except ConnectFailed as failed:
+            return failed.outcome
+
+    async def may_go(self, parcel: Parcel) -> bool:
+        """The last check, by the session that is about to write MAIL FROM: the whole decision, on fresh facts."""
+        asked = self._clock()
+        person = (await self._store.people([parcel.who]))[0]
+        now = self._clock()
+        parcel.ruling = parcel.weigh(person, now)
+        fresh = now - asked < CHECK_AGE and self._leased(now)
+        fits = self._pool is None or parcel.ground == parcel.rendered_for
+        return parcel.ruling.decision.verdict == "allow" and fresh and fits
+
+    def put_by(self, parcel: Parcel) -> Ending:
+        """A copy that may not go now: put off where that is technical, kept out where it is the law."""
+        decision = parcel.ruling.decision
+        if decision.verdict == "defer":
+            return parcel.ending("queued", self._clock(), due_at=self._clock() + DEFERRED_AGAIN)
+        log.kept_out(copy=parcel.name, route=self._route, reason_code=decision.reason_code)
+        return parcel.ending("blocked", self._clock())
+
+    def _judged(self, parcel: Parcel, outcome: Outcome) -> Ending:
+        said = f"{outcome.code or ''} {outcome.enhanced or ''} {outcome.text}".strip()
+        original, now, attempts = parcel.original, self._clock(), parcel.attempts + 1
+        if outcome.state == "delivered":
+            log.delivered(
+                copy=parcel.name, route=self._route, attempts=attempts, seconds=(now - original.at).total_seconds()
+            )
+            mailed = original.case.marketing and self._scales.rolling(original.controller.id, parcel.ruling)
+            return parcel.ending("delivered", now, said=said, mailed=mailed)
+        step = after(
+            outcome, attempts=attempts, first_at=original.at, now=now, retry_for=original.stream.retry_for,
+            jitter=random.random(),
+        )  # fmt: skip
+        event = log.tried if isinstance(step, Retry) else log.failed
+        event(
+            copy=parcel.name, route=self._route, stage=outcome.stage, code=outcome.code, enhanced=outcome.enhanced,
+            attempts=attempts,
+        )  # fmt: skip
+        if isinstance(step, Retry):
+            return parcel.ending("queued", now, said=said, due_at=step.at)
+        return parcel.ending("failed", now, said=said, dead_address=outcome.dead_address)
+
+
+def pack_rcpt(rcpt: Rcpt) -> bytes:
+    """A recipient as it waits in the queue."""
+    return json.dumps({"address": rcpt.address, "notify": sorted(rcpt.notify), "orcpt": rcpt.orcpt}).encode()
+
+
+def unpack_rcpt(packed: bytes) -> Rcpt:
+    """The recipient again."""
+    fields = json.loads(packed)
+    return Rcpt(address=fields["address"], notify=frozenset(fields["notify"]), orcpt=fields["orcpt"])
+
+
+def tally(verdict: str, reason_code: str) -> str:
+    """The name under which the report counts a verdict."""
+    return {"allow": "allowed", "defer": "deferred"}.get(verdict, "blocked/" + reason_code)
+
+
+def whose(ring: KeyRing, controller_id: str, address: str, recipient_key: bytes | None = None) -> Who:
+    """The look-up of one normalised address. A key its copy was stored under comes first."""
+    keys = ring.recipient_keys(controller_id, address) if address else ()
+    first = (recipient_key,) if recipient_key is not None else ()
+    return Who(
+        controller_id=controller_id, recipient_keys=(*first, *(k for k in keys if k != recipient_key)),
+        global_keys=ring.global_keys(address) if address else (),
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""What the holder of a link, and staff, may be shown of one mail. Reads only."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from gateway.config import Config
+from gateway.parcel import unpack_rcpt
+from gateway.record import named
+from gateway.render import Renderer, open_original
+from gateway.store.contract import Ruling, Store, Who
+from suppression.address import masked
+from suppression.decision import Decision
+from suppression.link_token import LinkToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkContext:
+    """What a link's page may say. Works without an address too: a link outlives the person's data (P10).
+
+    `since`: when the consent was given, or the last sale. `suppressed`: the widest scope that stands, None if none.
+    """
+
+    controller: str
+    purpose: str | None
+    basis: str | None
+    masked_address: str | None
+    since: datetime | None
+    language: str | None
+    suppressed: str | None
+
+
+async def link_context(store: Store, config: Config, token: LinkToken, now: datetime) -> LinkContext | None:
+    """The context of a link; None where its controller is unknown here."""
+    who = await named(store, token)
+    if who is None or who.controller_id not in config.controllers:
+        return None
+    person = (await store.people([Who(who.controller_id, (token.recipient_key,), ())]))[0]
+    address = await store.address(who.controller_id, person.recipient_key)
+    standing = person.standing
+    if token.basis == "opt_in":
+        acts = [c.double_opt_in.confirmed_at or c.given_at for c in standing.consents if who.purpose in c.purposes]
+    else:
+        acts = [sale.concluded_at for sale in standing.sales]
+    stands = {
+        s.scope for s in person.suppressions
+        if s.at <= now and (s.lifted_at is None or s.lifted_at > now)
+        and (s.scope != "purpose" or s.purpose == who.purpose)
+    }  # fmt: skip
+    stream = config.controllers[who.controller_id].streams.get(who.stream or "")
+    return LinkContext(
+        controller=who.controller_id, purpose=who.purpose, basis=token.basis,
+        masked_address=masked(address) if address is not None else None,
+        since=max((at for at in acts if at is not None and at <= now), default=None),
+        language=standing.language or (stream.language if stream is not None else None),
+        suppressed=next((scope for scope in ("global", "sender", "purpose") if scope in stands), None),
+    )  # fmt: skip
+
+
+async def captured_mail(
+    store: Store, config: Config, renderer: Renderer, controller_id: str, message_id: str, copy_no: int
+) -> bytes | None:
+    """A captured copy as it would have left; None where it is not, or no longer, kept."""
+    try:
+        key = UUID(message_id).bytes
+    except ValueError:
+        return None
+    copy = await store.copy(controller_id, key, copy_no)
+    if copy is None or copy["state"] != "captured" or copy["rcpt"] is None:
+        return None
+    stored = await store.message(controller_id, key)
+    original = open_original(config, stored) if stored is not None else None
+    if original is None:
+        return None
+    decision = Decision(
+        verdict="allow", reason_code=copy["reason_code"], cite="", basis=copy["basis"],
+        pack=copy["packs"].partition(" ")[0].partition("+")[0] or None, trace=(), findings=(),
+    )  # fmt: skip
+    ruling = Ruling(decision=decision, as_of=copy["as_of"], packs=copy["packs"])
+    return renderer.copy(original, unpack_rcpt(copy["rcpt"]).address, copy["recipient_key"], ruling)
