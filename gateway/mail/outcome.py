@@ -198,7 +198,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
-    """Final. `expired`: it was waiting and `retry_for` is over (status 4.4.7, RFC 3463 3.5); else it was refused."""
+    """Final. `expired`: it was waiting and `retry_for` is over (status 5.4.7, RFC 3463 3.5); else it was refused."""
 
     expired: bool
 

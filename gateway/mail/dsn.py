@@ -1,0 +1,257 @@
+"""Delivery reports: the mail that tells a sender what became of a copy, and who is owed one.
+
+Purpose: `make_dsn` writes a multipart/report (RFC 6522) with a delivery-status part (RFC 3464); `is_owed` is the table
+of when one is due (RFC 3461, RULES 2.4).
+It never answers the null sender (loops, RFC 3834), never carries more of the original than was asked for, and lets no
+value break out of its line. Words come from the caller, in the language of the reader.
+Failures: ValueError for a report to the null sender, about nobody, or with naive times.
+Known limit: a report on several messages is several reports.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from binascii import b2a_qp
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from hashlib import sha256
+from typing import Literal
+
+from gateway.mail.outcome import Outcome
+from gateway.mail.reply import OnBlock
+
+Action = Literal["failed", "delayed", "relayed", "delivered"]
+"""RFC 3464 2.3.3. `relayed`: handed to a server that will not report success itself (RFC 3461 5.2.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What is said of one recipient.
+
+    `address`: the one we tried. `orcpt`: "type;xtext" as it came in, None without. `status`: RFC 3463.
+    `diagnostic`: "smtp; 550 5.1.1 ..." (RFC 3464 2.3.6), None when no server said anything. `remote_mta`: host name of
+    the server that spoke. `last_attempt`, `retry_until`: aware UTC; the latter for delayed copies only.
+    """
+
+    address: str
+    orcpt: str | None = None
+    action: Action
+    status: str
+    diagnostic: str | None = None
+    remote_mta: str | None = None
+    last_attempt: datetime | None = None
+    retry_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One report. `to`: the envelope sender of the message, not the null one. `sender`: address in From. `subject` and
+    `text`: in `language` (RFC 5646 tag). `message_id`: of this report, with angle brackets. `at`, `arrived`: aware UTC,
+    now and when the message came in. `envid`: xtext as given. `ret`: "FULL", "HDRS" or None, which is headers only."""
+
+    to: str
+    sender: str
+    sender_name: str
+    subject: str
+    text: str
+    language: str
+    reporting_mta: str
+    message_id: str
+    at: datetime
+    arrived: datetime
+    envid: str | None
+    ret: str | None
+    recipients: tuple[Reported, ...]
+
+
+def is_owed(
+    event: Literal["failed", "blocked", "delayed", "relayed"],
+    notify: Collection[str],
+    mail_from: str,
+    on_block: OnBlock = "record",
+) -> bool:
+    """Whether the sender is owed a report about one recipient.
+
+    ```
+    event     NOTIFY not given              NOTIFY given
+    failed    yes                           FAILURE is in it
+    blocked   not with on_block = record    FAILURE is in it, whatever on_block says (RULES 2.4)
+    delayed   no                            DELAY is in it
+    relayed   no                            SUCCESS is in it, and the next server offers no DSN (the caller looks)
+    ```
+    Never to the null sender. NOTIFY=NEVER is a NOTIFY that names nothing.
+    """
+    if not mail_from:
+        return False
+    if not notify:
+        return event == "failed" or (event == "blocked" and on_block != "record")
+    return {"failed": "FAILURE", "blocked": "FAILURE", "delayed": "DELAY", "relayed": "SUCCESS"}[event] in notify
+
+
+def reported(
+    address: str,
+    outcome: Outcome,
+    *,
+    action: Action,
+    orcpt: str | None = None,
+    remote_mta: str | None = None,
+    last_attempt: datetime | None = None,
+    retry_until: datetime | None = None,
+) -> Reported:
+    """What an outcome says of a recipient. A copy given up while it waited gets 5.4.7, delivery time expired (RFC 3463
+    3.5): a failed action has a final status."""
+    status = outcome.enhanced or {"failed": "5.0.0", "delayed": "4.0.0"}.get(action, "2.0.0")
+    if action == "failed" and not status.startswith("5"):
+        status = "5.4.7"
+    diagnostic = None
+    if outcome.code is not None:
+        diagnostic = " ".join(filter(None, (f"smtp; {outcome.code}", outcome.enhanced, outcome.text)))
+    elif outcome.text:
+        diagnostic = f"X-Consentgate; {outcome.text}"
+    return Reported(
+        address=address, orcpt=orcpt, action=action, status=status, diagnostic=diagnostic, remote_mta=remote_mta,
+        last_attempt=last_attempt, retry_until=retry_until,
+    )  # fmt: skip
+
+
+def make_dsn(report: Report, original: bytes) -> bytes:
+    """The report as a message with CRLF line ends, to be sent from the null sender.
+
+    `original`: the message it is about, head and body; the whole of it goes along only with RET=FULL and a failure
+    (RFC 3461 4.3). 8-bit when the original is, or when an address is not ASCII (RFC 6533).
+    """
+    if not report.to:
+        raise ValueError("no report goes to the null sender")
+    if not report.recipients:
+        raise ValueError("a report is about somebody")
+    utf8 = not all(text.isascii() for text in (report.to, *(r.address for r in report.recipients)))
+    boundary = "=_" + sha256(report.message_id.encode() + b"\0" + original).hexdigest()[:40]
+    head = [
+        _field("From", f"{_phrase(report.sender_name)} <{report.sender}>"),
+        _field("To", f"<{report.to}>"),
+        _field("Subject", _words(report.subject)),
+        _field("Date", _date(report.at)),
+        _field("Message-ID", report.message_id),
+        _field("Auto-Submitted", "auto-replied"),
+        _field("MIME-Version", "1.0"),
+        _field("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"'),
+    ]
+    parts = [_text_part(report), _status_part(report, utf8=utf8), _original_part(report, original, utf8=utf8)]
+    mark = f"--{boundary}".encode()
+    body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts)
+    return "".join(head).encode() + b"\r\n" + body + mark + b"--\r\n"
+
+
+def _text_part(report: Report) -> bytes:
+    text = "\r\n".join(_clean(line) for line in report.text.splitlines()) + "\r\n"
+    return (
+        b"Content-Type: text/plain; charset=utf-8\r\n"
+        + _field("Content-Language", report.language).encode()
+        + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+        + b2a_qp(text.encode(), istext=True)
+    )
+
+
+def _status_part(report: Report, *, utf8: bool) -> bytes:
+    """RFC 3464 2.1: fields of the message, then a blank line and the fields of each recipient."""
+    fields = [_field("Reporting-MTA", f"dns; {report.reporting_mta}")]
+    if report.envid is not None:
+        fields.append(_field("Original-Envelope-Id", _from_xtext(report.envid)))
+    fields.append(_field("Arrival-Date", _date(report.arrived)))
+    for r in report.recipients:
+        fields.append("\r\n")
+        if r.orcpt is not None:
+            kind, _, address = r.orcpt.partition(";")
+            fields.append(_field("Original-Recipient", f"{kind}; {_from_xtext(address)}"))
+        fields.append(_field("Final-Recipient", f"{'utf-8' if not r.address.isascii() else 'rfc822'}; {r.address}"))
+        fields.append(_field("Action", r.action))
+        fields.append(_field("Status", r.status))
+        if r.remote_mta:
+            fields.append(_field("Remote-MTA", f"dns; {r.remote_mta}"))
+        if r.diagnostic:
+            fields.append(_field("Diagnostic-Code", r.diagnostic))
+        if r.last_attempt:
+            fields.append(_field("Last-Attempt-Date", _date(r.last_attempt)))
+        if r.retry_until and r.action == "delayed":
+            fields.append(_field("Will-Retry-Until", _date(r.retry_until)))
+    data = "".join(fields).encode()
+    kind = "message/global-delivery-status" if utf8 else "message/delivery-status"
+    return _part_head(kind, data) + data
+
+
+def _original_part(report: Report, original: bytes, *, utf8: bool) -> bytes:
+    if report.ret == "FULL" and any(r.action == "failed" for r in report.recipients):
+        return _part_head("message/global" if utf8 else "message/rfc822", original) + original
+    head = original.partition(b"\r\n\r\n")[0]
+    if not head.endswith(b"\r\n"):
+        head += b"\r\n"
+    return _part_head("message/global-headers" if utf8 else "text/rfc822-headers", head) + head
+
+
+def _part_head(kind: str, data: bytes) -> bytes:
+    encoding = "7bit" if data.isascii() else "8bit"
+    return f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode()
+
+
+_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ATEXT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+\Z")
+_XTEXT = re.compile(r"\+([0-9A-F]{2})")
+
+
+def _clean(value: str) -> str:
+    return _NOT_TEXT.sub(" ", value)
+
+
+def _field(name: str, value: str) -> str:
+    """One header field, folded at spaces before 78 characters where it can be."""
+    lines, line = [], f"{name}:"
+    for word in _clean(value).split():
+        if len(line) + 1 + len(word) > 78 and len(line) > len(name) + 1:
+            lines.append(line)
+            line = ""
+        line += f" {word}"
+    return "\r\n".join([*lines, line]) + "\r\n"
+
+
+def _words(value: str) -> str:
+    """Unstructured text as RFC 2047 words where it is not ASCII; 45 octets fill a word of at most 75."""
+    if value.isascii():
+        return value
+    words, piece = [], ""
+    for character in _clean(value):
+        if len((piece + character).encode()) > 42:
+            words.append(piece)
+            piece = ""
+        piece += character
+    return " ".join(f"=?utf-8?b?{b64encode(word.encode()).decode()}?=" for word in [*words, piece])
+
+
+def _phrase(value: str) -> str:
+    """A display name (RFC 5322 3.2.5)."""
+    if not value.isascii():
+        return _words(value)
+    if _ATEXT.match(value):
+        return value
+    return '"' + _clean(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _from_xtext(value: str) -> str:
+    """RFC 3461 4: +XX is an octet. What does not decode to text is shown as it came."""
+    try:
+        return _XTEXT.sub(lambda m: chr(int(m[1], 16)), value).encode("latin-1").decode("utf-8")
+    except ValueError:
+        return value
+
+
+def _date(at: datetime) -> str:
+    if at.utcoffset() is None:
+        raise ValueError("times must be aware")
+    return format_datetime(at)
+
+
+def summaries(recipients: Sequence[Reported]) -> list[str]:
+    """One line per recipient for the human part: address, status, what was said."""
+    return [" ".join(filter(None, (f"<{r.address}>", r.status, r.diagnostic))) for r in recipients]

@@ -1,0 +1,163 @@
+"""A report can be read by machine, says no more than asked, and never goes to the null sender."""
+
+import email
+import email.policy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage, Message
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.mail import dsn
+from gateway.mail.answer import Answer
+from gateway.mail.dsn import Report, Reported, is_owed, make_dsn
+from gateway.mail.outcome import judge, judge_failure
+
+AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+ORIGINAL = b"From: news@acme.example\r\nTo: bob@example.net\r\nSubject: Wijn\r\n\r\nHallo Bob\r\n"
+BOB = Reported(
+    address="bob@example.net", orcpt="rfc822;bob+2Bx@example.net", action="failed", status="5.1.1",
+    diagnostic="smtp; 550 5.1.1 no such user", remote_mta="mx.example.net", last_attempt=AT,
+)  # fmt: skip
+DORA = Reported(
+    address="dora@example.net", action="delayed", status="4.4.1", retry_until=AT + timedelta(days=2), last_attempt=AT
+)
+REPORT = Report(
+    to="b+1@bounce.acme.example", sender="mailer-daemon@gate.test", sender_name="Mail delivery",
+    subject="Niet afgeleverd: één ontvanger van uw bericht, met een lang onderwerp dat gevouwen moet worden",
+    text="Uw bericht kon niet worden afgeleverd.\n\n= één regel =\n" + "lang " * 40 + "\n.\n", language="nl",
+    reporting_mta="gate.test", message_id="<r1@gate.test>", at=AT, arrived=AT - timedelta(hours=1), envid="e+2B1",
+    ret=None, recipients=(BOB, DORA),
+)  # fmt: skip
+
+
+def read(report: Report, original: bytes = ORIGINAL) -> tuple[EmailMessage, list[Message]]:
+    raw = make_dsn(report, original)
+    assert raw.endswith(b"--\r\n") and b"\n" not in raw.replace(b"\r\n", b"")
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    assert not message.defects
+    return message, list(message.iter_parts())
+
+
+def test_the_report_as_the_standard_library_reads_it() -> None:
+    message, [text, status, headers] = read(REPORT)
+    assert message.get_content_type() == "multipart/report"
+    assert message.get_param("report-type") == "delivery-status"
+    assert message["Auto-Submitted"] == "auto-replied"
+    assert (message["To"], message["From"]) == ("b+1@bounce.acme.example", "Mail delivery <mailer-daemon@gate.test>")
+    assert message["Subject"] == REPORT.subject
+    assert message["Date"].datetime == AT
+    assert text["Content-Language"] == "nl"
+    assert text.get_content().replace("\r\n", "\n") == REPORT.text
+    assert status.get_content_type() == "message/delivery-status"
+    about, bob, dora = status.get_payload()
+    assert dict(about.items()) == {
+        "Reporting-MTA": "dns; gate.test", "Original-Envelope-Id": "e+1",
+        "Arrival-Date": "Mon, 02 Mar 2026 09:00:00 +0000",
+    }  # fmt: skip
+    assert dict(bob.items()) == {
+        "Original-Recipient": "rfc822; bob+x@example.net", "Final-Recipient": "rfc822; bob@example.net",
+        "Action": "failed", "Status": "5.1.1", "Remote-MTA": "dns; mx.example.net",
+        "Diagnostic-Code": "smtp; 550 5.1.1 no such user", "Last-Attempt-Date": "Mon, 02 Mar 2026 10:00:00 +0000",
+    }  # fmt: skip
+    assert dict(dora.items()) == {
+        "Final-Recipient": "rfc822; dora@example.net", "Action": "delayed", "Status": "4.4.1",
+        "Last-Attempt-Date": "Mon, 02 Mar 2026 10:00:00 +0000", "Will-Retry-Until": "Wed, 04 Mar 2026 10:00:00 +0000",
+    }  # fmt: skip
+    assert headers.get_content_type() == "text/rfc822-headers"
+    assert headers.get_payload() == "From: news@acme.example\nTo: bob@example.net\nSubject: Wijn\n".replace(
+        "\n", "\r\n"
+    )
+
+
+def test_the_whole_message_comes_back_only_when_asked_for_and_failed() -> None:
+    raw = make_dsn(replace(REPORT, ret="FULL"), ORIGINAL)
+    assert ORIGINAL in raw
+    _, [_, _, whole] = read(replace(REPORT, ret="FULL"))
+    assert whole.get_content_type() == "message/rfc822"
+    for other in (replace(REPORT, ret="HDRS"), replace(REPORT, ret="FULL", recipients=(DORA,))):
+        assert b"Hallo Bob" not in make_dsn(other, ORIGINAL)
+
+
+def test_eight_bit_and_utf8() -> None:
+    original = "Subject: Zoë\r\n\r\nZoë\r\n".encode()
+    _, [_, status, headers] = read(REPORT, original)
+    assert (headers["Content-Transfer-Encoding"], status["Content-Transfer-Encoding"]) == ("8bit", "7bit")
+    zoe = replace(BOB, address="zoë@exämple.de", orcpt=None)
+    raw = make_dsn(replace(REPORT, recipients=(zoe,)), original)
+    assert "Final-Recipient: utf-8; zoë@exämple.de\r\n".encode() in raw
+    assert b"Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n" in raw
+    assert b"Content-Type: message/global-headers\r\n" in raw
+
+
+@given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=60), st.text(max_size=60), st.text(max_size=300))
+def test_no_value_breaks_out_of_its_field(subject: str, name: str, diagnostic: str, envid: str, text: str) -> None:
+    def plain(value: str) -> str:
+        return value.encode("utf-8", "replace").decode()
+
+    bob = replace(BOB, diagnostic=plain(diagnostic), orcpt=plain(envid))
+    report = replace(
+        REPORT, subject=plain(subject), sender_name=plain(name), envid=plain(envid), text=plain(text), recipients=(bob,)
+    )
+    raw = make_dsn(report, ORIGINAL)
+    assert b"\n" not in raw.replace(b"\r\n", b"")
+    message = email.message_from_bytes(raw)
+    assert sorted(message.keys()) == sorted(
+        ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
+    )
+    parts: Any = message.get_payload()
+    assert len(parts) == 3
+    assert len(parts[1].get_payload()) == 2
+    assert parts[1].get_payload()[1]["Action"] == "failed"
+
+
+def test_what_an_outcome_says() -> None:
+    refused = judge("rcpt", Answer(code=550, lines=(b"5.1.1 no such user",)))
+    waited = judge_failure("connect", "refused")
+    assert dsn.reported("a@b.example", refused, action="failed") == Reported(
+        address="a@b.example", action="failed", status="5.1.1", diagnostic="smtp; 550 5.1.1 no such user"
+    )
+    expired = dsn.reported("a@b.example", waited, action="failed")
+    assert (expired.status, expired.diagnostic) == ("5.4.7", "X-Consentgate; connection refused")
+    assert dsn.reported("a@b.example", waited, action="delayed").status == "4.4.1"
+    assert dsn.summaries([expired]) == ["<a@b.example> 5.4.7 X-Consentgate; connection refused"]
+
+
+@pytest.mark.parametrize(
+    ("event", "notify", "on_block", "owed"),
+    [
+        ("failed", set(), "record", True),
+        ("failed", {"FAILURE", "DELAY"}, "record", True),
+        ("failed", {"NEVER"}, "record", False),
+        ("failed", {"SUCCESS"}, "record", False),
+        ("blocked", set(), "record", False),
+        ("blocked", set(), "bounce", True),
+        ("blocked", set(), "reject", True),
+        ("blocked", {"FAILURE"}, "record", True),
+        ("blocked", {"NEVER"}, "bounce", False),
+        ("blocked", {"DELAY"}, "bounce", False),
+        ("delayed", set(), "record", False),
+        ("delayed", {"DELAY"}, "record", True),
+        ("delayed", {"NEVER"}, "record", False),
+        ("relayed", set(), "record", False),
+        ("relayed", {"SUCCESS", "FAILURE"}, "record", True),
+        ("relayed", {"FAILURE"}, "record", False),
+    ],
+)
+def test_who_is_owed_a_report(event: Any, notify: set[str], on_block: Any, owed: bool) -> None:
+    assert is_owed(event, notify, "a@acme.example", on_block) is owed
+    assert is_owed(event, notify, "", on_block) is False
+
+
+def test_reports_that_must_not_be() -> None:
+    for wrong in (
+        replace(REPORT, to=""),
+        replace(REPORT, recipients=()),
+        replace(REPORT, at=AT.replace(tzinfo=None)),
+    ):
+        with pytest.raises(ValueError):
+            make_dsn(wrong, ORIGINAL)
