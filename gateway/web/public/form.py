@@ -1,0 +1,48 @@
+"""Forms of recipients' pages: read leniently, and the value that lets a click be taken back."""
+
+import base64
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from gateway.record import UNDO_WITHIN
+
+_MAC_BYTES: Final = 16
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a url-encoded form, the last of equal names; any other body has none. Raises on no content."""
+    if not request.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
+        return {}
+    try:
+        return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=20))
+    except ValueError:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class UndoKey:
+    """Makes and checks the confirmation page's own value: (suppression, end), bound to one link (RULES.md 2.1.10 c)."""
+
+    key: bytes
+
+    def make(self, link: str, suppression_id: bytes, opted_out_at: datetime) -> str:
+        """The form value that may take this opt-out back until ten minutes after it began."""
+        claim = f"{suppression_id.hex()}.{int((opted_out_at + UNDO_WITHIN).timestamp())}"
+        return f"{claim}.{self._mac(link, claim)}"
+
+    def open(self, link: str, value: str, now: datetime) -> bytes | None:
+        """The suppression's id; None where the value is not ours, is for another link, or its time is over."""
+        claim, _, mac = value.rpartition(".")
+        if not hmac.compare_digest(self._mac(link, claim).encode(), mac.encode("utf-8", "replace")):
+            return None
+        suppression_id, _, end = claim.rpartition(".")
+        return bytes.fromhex(suppression_id) if now <= datetime.fromtimestamp(int(end), UTC) else None
+
+    def _mac(self, link: str, claim: str) -> str:
+        digest = hmac.digest(self.key, f"{link}\n{claim}".encode("utf-8", "replace"), "sha256")[:_MAC_BYTES]
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

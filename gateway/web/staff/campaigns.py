@@ -1,0 +1,67 @@
+"""Campaigns and one campaign: the funnel, the reasons with their legal ground, and what would change them."""
+
+import hashlib
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway import report
+from gateway.report import CampaignRow
+from gateway.store.contract import Store
+from gateway.web.staff.desk import Desk, Visitor
+from gateway.web.staff.figures import family, funnel, segments
+
+_LISTED = 200
+_FINDABLE = 5_000
+
+
+def campaign_id(row: CampaignRow) -> str:
+    """A campaign in a URL: tools may put anything in a campaign's name, so only a digest is shown (P9)."""
+    return hashlib.sha256(f"{row.controller}\n{row.stream}\n{row.campaign}".encode()).hexdigest()[:20]
+
+
+async def find_campaign(store: Store, controllers: Iterable[str], wanted: str) -> CampaignRow | None:
+    """The campaign of an id, among those of these controllers."""
+    rows = await report.campaigns(store, controllers=controllers, limit=_FINDABLE)
+    return next((row for row in rows if campaign_id(row) == wanted), None)
+
+
+class Campaigns:
+    """The pages `/staff/campaigns` and `/staff/campaigns/{id}`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/staff/campaigns", self._desk.page("campaigns", self.list), methods=["GET"]),
+            Route("/staff/campaigns/{id}", self._desk.page("campaigns", self.show), methods=["GET"]),
+        ]
+
+    async def list(self, request: Request, visitor: Visitor) -> Response:
+        """The latest campaigns, newest first."""
+        rows = await report.campaigns(self._desk.site.store, controllers=visitor.controllers, limit=_LISTED)
+        listed = [(campaign_id(row), row) for row in rows]
+        return self._desk.show("campaigns", visitor, place="campaigns", campaigns=listed)
+
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        """One campaign."""
+        row = await find_campaign(self._desk.site.store, visitor.controllers, request.path_params["id"])
+        if row is None:
+            return self._desk.gone(visitor)
+        counted = sorted(row.blocked_by_reason.items(), key=lambda item: (-item[1], item[0]))
+        most = counted[0][1] if counted else 0
+        reasons = [
+            {
+                "count": count, "family": family(code), "bar": segments({family(code): count}, most),
+                "words": self._desk.site.words.reason(code, visitor.language),
+                "link": f"/staff/blocked?campaign={campaign_id(row)}&reason={code}",
+            }
+            for code, count in counted
+        ]  # fmt: skip
+        return self._desk.show(
+            "campaign", visitor, place="campaigns", row=row, id=campaign_id(row), funnel=funnel([row]),
+            reasons=reasons,
+        )  # fmt: skip

@@ -1,0 +1,92 @@
+"""Captured mail: what would have left, shown so that nothing in it can act.
+
+The HTML stands in a frame with `sandbox` and a policy of its own: no scripts, no forms, no outside resources, no way
+out of the frame. Our own links in it are dead, so that nobody unsubscribes a customer by looking.
+"""
+
+import asyncio
+from urllib.parse import quote
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway import report
+from gateway.web.site import PATIENCE
+from gateway.web.staff.desk import Desk, Visitor
+from gateway.web.staff.shown_mail import ShownMail, read_mail
+from suppression.address import masked
+
+_LISTED = 100
+SANDBOX = (
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+
+
+class Captured:
+    """The pages `/staff/captured`, one mail, and its HTML for the frame."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def routes(self) -> list[Route]:
+        one = "/staff/captured/{controller}/{message_id}/{copy_no:int}"
+        return [
+            Route("/staff/captured", self._desk.page("captured", self.list), methods=["GET"]),
+            Route(one, self._desk.page("captured", self.show), methods=["GET"]),
+            Route(one + "/html", self._desk.page("captured", self.html), methods=["GET"]),
+        ]
+
+    async def list(self, request: Request, visitor: Visitor) -> Response:
+        """The newest captured copies."""
+        rows = await report.captured(
+            self._desk.site.store, controllers=visitor.controllers, addresses=True, limit=_LISTED
+        )
+        listed = []
+        for row in rows:
+            whole = row.address is None or visitor.may("addresses")
+            path = "/".join(quote(step, safe="") for step in (row.controller, row.message_id, str(row.copy_no)))
+            who = (row.address or row.recipient[:8]) if whole else masked(row.address or "")
+            listed.append({"row": row, "who": who, "link": f"/staff/captured/{path}"})
+        return self._desk.show("captured", visitor, place="captured", rows=listed)
+
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        """One mail: header fields, the text part, the HTML in its frame, names of attachments."""
+        mail = await self._mail(request, visitor)
+        if mail is None:
+            return self._desk.gone(visitor)
+        frame = f"{request.url.path}/html" if mail.html is not None else None
+        return self._desk.show("mail", visitor, place="captured", frames=True, mail=mail, frame=frame)
+
+    async def html(self, request: Request, visitor: Visitor) -> Response:
+        """The HTML part for the frame; also harmless when opened by itself."""
+        mail = await self._mail(request, visitor)
+        if mail is None or mail.html is None:
+            return self._desk.gone(visitor)
+        headers = {"Content-Security-Policy": SANDBOX, "Content-Disposition": "inline"}
+        return Response(mail.html, 200, headers, media_type="text/html; charset=utf-8")
+
+    async def _mail(self, request: Request, visitor: Visitor) -> ShownMail | None:
+        """The mail of the path, if it is one of this visitor's controllers; addresses shortened by role."""
+        path, site = request.path_params, self._desk.site
+        controller, copy_no, id_ = path["controller"], path["copy_no"], _uuid(path["message_id"])
+        if controller not in visitor.controllers or id_ is None:
+            return None
+        async with asyncio.timeout(PATIENCE):
+            raw = await site.captured_mail(controller, str(id_), copy_no)
+            copy = await site.store.copy(controller, id_.bytes, copy_no)
+            address = await site.store.address(controller, copy["recipient_key"]) if copy else None
+        if raw is None:
+            return None
+        return read_mail(
+            raw, public_url=site.config.public_url, recipient=address, mask=not visitor.may("addresses")
+        )
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,129 @@
+"""What all staff pages share: who is there, what their role may see, and the frame around a page.
+
+Roles see what their work needs and no more (RULES.md 9, S1 and S2; DESIGN.md P8): a marketer results with shortened
+addresses, a privacy officer the addresses too, an operator numbers without content.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from gateway.config import Controller
+from gateway.store.contract import Staff
+from gateway.web.session import Session, Sessions
+from gateway.web.site import Site
+from gateway.words import Language, accepted, template_folder
+
+# Page -> the roles that may open it. "addresses": see them whole.
+MAY: Final[Mapping[str, frozenset[str]]] = {
+    "overview": frozenset({"submitter", "marketer", "privacy", "operator", "auditor", "administrator"}),
+    "campaigns": frozenset({"marketer", "privacy"}),
+    "blocked": frozenset({"marketer", "privacy"}),
+    "captured": frozenset({"marketer", "privacy"}),
+    "addresses": frozenset({"privacy"}),
+}
+_PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
+                  ("captured", "/staff/captured"))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """A member of staff at a page. `controllers` are those they work for, by id."""
+
+    staff: Staff
+    session: Session
+    language: Language
+    controllers: Mapping[str, Controller]
+
+    def may(self, what: str) -> bool:
+        """Whether one of their roles allows it."""
+        return not MAY[what].isdisjoint(self.staff.roles)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone their dates are shown in: that of the first controller they work for."""
+        return ZoneInfo(next((controller.timezone for controller in self.controllers.values()), "UTC"))
+
+
+Handler = Callable[[Request, Visitor], Awaitable[Response]]
+
+
+class Desk:
+    """Opens staff pages to those who may see them."""
+
+    def __init__(self, site: Site, sessions: Sessions) -> None:
+        self.site, self.sessions = site, sessions
+        self.css = (template_folder() / "staff" / "staff.css").read_bytes()
+        self.css_path = f"/static/staff-{hashlib.sha256(self.css).hexdigest()[:12]}.css"
+
+    def page(self, what: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        """A route's endpoint: sign in first, then the role, then the page."""
+
+        async def endpoint(request: Request) -> Response:
+            visitor = await self.visitor(request)
+            if visitor is None:
+                return RedirectResponse(f"/staff/login?{urlencode({'next': request.url.path})}", 303)
+            if not visitor.may(what):
+                return self.forbidden(visitor)
+            response = await handler(request, visitor)
+            wish = request.query_params.get("lang")
+            if wish is not None:
+                self.sessions.speak(response, visitor.session, visitor.language)
+            return response
+
+        return endpoint
+
+    async def visitor(self, request: Request) -> Visitor | None:
+        """Who is there. Removed staff, and sessions from before a new password, are nobody."""
+        session = self.sessions.read(request, self.site.clock())
+        staff = await self.site.store.staff(session.name) if session else None
+        if session is None or staff is None or not self.sessions.holds(session, staff):
+            return None
+        every = self.site.config.controllers
+        mine = {id_: every[id_] for id_ in staff.controllers if id_ in every} if staff.controllers else dict(every)
+        wishes = [request.query_params.get("lang"), session.language, *accepted(request.headers.get("accept-language"))]
+        return Visitor(staff=staff, session=session, language=self.site.words.pick(wishes), controllers=mine)
+
+    def show(
+        self, template: str, visitor: Visitor, *, place: str, status: int = 200, frames: bool = False, **values: object
+    ) -> Response:
+        """A whole staff page. `frames`: it shows a page of ours inside it."""
+        places = [(name, path) for name, path in _PLACES if visitor.may(name)]
+        page = self.site.words.render(
+            f"staff/{template}.html", visitor.language, visitor=visitor, place=place, places=places, zone=visitor.zone,
+            form_value=self.sessions.form_value(visitor.session), css_path=self.css_path, **values,
+        )  # fmt: skip
+        return self._answer(page, status, frames)
+
+    def show_outside(self, template: str, language: Language, *, status: int = 200, **values: object) -> Response:
+        """A page for somebody who is not signed in."""
+        page = self.site.words.render(
+            f"staff/{template}.html", language, visitor=None, places=[], css_path=self.css_path, **values
+        )
+        return self._answer(page, status, False)
+
+    def _answer(self, page: str, status: int, frames: bool) -> Response:
+        policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        headers = {"Content-Security-Policy": policy + ("; frame-src 'self'" if frames else "")}
+        return Response(page, status, headers, media_type="text/html")
+
+    def forbidden(self, visitor: Visitor) -> Response:
+        """Not for this role: says so, and what to do."""
+        say = self.site.words.text
+        roles = ", ".join(say(visitor.language, f"role.{role}") for role in visitor.staff.roles)
+        lines = [say(visitor.language, "staff.forbidden_text", roles=roles)]
+        heading = say(visitor.language, "staff.forbidden_title")
+        return self.show("notice", visitor, place="", status=403, heading=heading, lines=lines)
+
+    def gone(self, visitor: Visitor) -> Response:
+        """What was asked for is not here, or not for this person: the same answer."""
+        say = self.site.words.text
+        lines = [say(visitor.language, "staff.not_found_text")]
+        heading = say(visitor.language, "staff.not_found_title")
+        return self.show("notice", visitor, place="", status=404, heading=heading, lines=lines)

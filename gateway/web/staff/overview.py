@@ -1,0 +1,54 @@
+"""The first page after signing in: how much went out, what was kept out and why, the latest campaigns."""
+
+import contextlib
+from ipaddress import ip_address
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway import report
+from gateway.config import Config
+from gateway.web.staff.campaigns import campaign_id
+from gateway.web.staff.desk import Desk, Visitor
+from gateway.web.staff.figures import funnel
+
+_COUNTED = 500
+_SHOWN = 12
+_QUEUE_SHOWN = 1_000_000
+
+
+class Overview:
+    """The page `/staff`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def routes(self) -> list[Route]:
+        return [Route("/staff", self._desk.page("overview", self.show), methods=["GET"])]
+
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        """Numbers for every role; campaigns by name for those who may see content. Empty: how to begin."""
+        site = self._desk.site
+        rows = await report.campaigns(site.store, controllers=visitor.controllers, limit=_COUNTED)
+        if not rows:
+            return self._desk.show("start", visitor, place="overview", **connection(site.config, visitor))
+        latest = [(campaign_id(row), row) for row in rows[:_SHOWN]] if visitor.may("campaigns") else []
+        return self._desk.show(
+            "overview", visitor, place="overview", funnel=funnel(rows), campaigns=latest, counted=len(rows),
+            more=len(rows) > _SHOWN, waiting=await site.store.waiting(_QUEUE_SHOWN),
+        )  # fmt: skip
+
+
+def connection(config: Config, visitor: Visitor) -> dict[str, Any]:
+    """What to type into the mailing tool: host, port, security and logins of the visitor's controllers."""
+    listener = (config.listen.submission or config.listen.submissions)[:1]
+    host, port = listener[0] if listener else (config.hostname, 587)
+    with contextlib.suppress(ValueError):  # a name, not an address
+        host = config.hostname if ip_address(host).is_unspecified else host
+    logins = [
+        (login.name, login.streams[0]) for login in config.logins.values() if login.controller in visitor.controllers
+    ]
+    security = "STARTTLS" if config.tls and config.listen.submission else ("TLS" if config.tls else "-")
+    return {"host": host, "port": port, "security": security, "logins": logins}

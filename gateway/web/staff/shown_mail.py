@@ -1,0 +1,126 @@
+"""A mail as values to show: header fields, text, HTML with dead links, names of the other parts.
+
+Lenient where `gateway.mail` is exact: any charset, any transfer encoding, any breakage gives something to look at and
+never an exception. Nothing here makes the HTML safe; the frame's sandbox does (`captured.SANDBOX`).
+"""
+
+import base64
+import email.message
+import email.policy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.header import decode_header
+from typing import Final
+from urllib.parse import quote, unquote
+
+from suppression.address import masked
+
+_KINDS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\],;:=/?&]+@[A-Za-z0-9\u0080-\uffff.-]+\.[A-Za-z0-9\u0080-\uffff-]+")
+_CID: Final = re.compile(r"cid:([^\s\"'>)]+)", re.IGNORECASE)
+_LONGEST: Final = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownMail:
+    """`fields`: name and value in order. `html`, `text`: None where the mail has none. `parts`: name, type, bytes."""
+
+    subject: str
+    fields: tuple[tuple[str, str], ...]
+    text: str | None
+    html: str | None
+    parts: tuple[tuple[str, str, int], ...]
+
+
+def read_mail(raw: bytes, *, public_url: str, recipient: str | None, mask: bool) -> ShownMail:
+    """Read a mail for display. Links to our own pages become "#".
+
+    With `mask`, the recipient's address and those in To and Cc are shortened wherever they stand.
+    """
+    message = email.message_from_bytes(raw, policy=email.policy.compat32)
+    leaves = [part for part in message.walk() if not part.is_multipart()]
+    html = next((part for part in leaves if _is_shown(part, "text/html")), None)
+    text = next((part for part in leaves if _is_shown(part, "text/plain")), None)
+    dead = re.compile(re.escape(public_url.rstrip("/")) + r"/[uowprc]/[A-Za-z0-9._~%-]*", re.IGNORECASE)
+    hidden = _hidden(message, recipient) if mask else None
+
+    def safe(value: str) -> str:
+        value = dead.sub("#", value)
+        return hidden.sub(lambda found: masked(unquote(found[0])), value) if hidden else value
+
+    images = {_content_id(part): part for part in leaves if part.get_content_type() in _KINDS and _content_id(part)}
+    return ShownMail(
+        subject=safe(decoded_words(str(message.get("subject", "")))),
+        fields=tuple((name, safe(decoded_words(str(value)))) for name, value in message.items()),
+        text=safe(_text(text)) if text else None,
+        html=_with_images(safe(_text(html)), images) if html else None,
+        parts=tuple(_described(part) for part in leaves if part is not html and part is not text),
+    )
+
+
+def _hidden(message: "email.message.Message[str, str]", recipient: str | None) -> re.Pattern[str] | None:
+    """What finds the addresses that this role may not read, also as they stand in links."""
+    shown_to = [str(value) for name in ("to", "cc") for value in message.get_all(name, [])]
+    addresses = {found for value in shown_to for found in _ADDRESS.findall(value)}
+    if recipient:
+        addresses.add(recipient)
+    spellings = {spelling for a in addresses for spelling in (a, quote(a), quote(a, safe="@"), quote(a, safe="+@"))}
+    longest_first = sorted(spellings, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if spellings else None
+
+
+def decoded_words(value: str) -> str:
+    """A field's value with its encoded words read (RFC 2047), unfolded; what cannot be read stays as it is."""
+    unfolded = re.sub(r"\r?\n[ \t]*", " ", value).strip()
+    try:
+        pieces = decode_header(unfolded)
+    except Exception:  # the parser raises several kinds on broken words
+        return unfolded
+    return "".join(_decode(piece, charset) if isinstance(piece, bytes) else piece for piece, charset in pieces)
+
+
+def _is_shown(part: "email.message.Message[str, str]", kind: str) -> bool:
+    return part.get_content_type() == kind and part.get_content_disposition() != "attachment"
+
+
+def _text(part: "email.message.Message[str, str]") -> str:
+    payload = part.get_payload(decode=True)
+    charset = part.get_content_charset()
+    return _decode(payload[:_LONGEST] if isinstance(payload, bytes) else b"", charset)
+
+
+def _decode(octets: bytes, charset: str | None) -> str:
+    """Text by its declared charset, else UTF-8, else Latin-1, which reads anything."""
+    for name in (charset, "utf-8"):
+        try:
+            return octets.decode(name or "utf-8")
+        except (LookupError, ValueError):
+            continue
+    return octets.decode("latin-1")
+
+
+def _content_id(part: "email.message.Message[str, str]") -> str:
+    return str(part.get("content-id", "")).strip().strip("<>")
+
+
+def _with_images(html: str, images: "Mapping[str, email.message.Message[str, str]]") -> str:
+    """Pictures that came with the mail stand in the page itself; those from outside stay out."""
+
+    def inlined(found: re.Match[str]) -> str:
+        part = images.get(found[1])
+        payload = part.get_payload(decode=True) if part is not None else None
+        if part is None or not isinstance(payload, bytes) or len(payload) > _LONGEST:
+            return "data:,"
+        return f"data:{part.get_content_type()};base64,{base64.b64encode(payload).decode()}"
+
+    return _CID.sub(inlined, html)
+
+
+def _described(part: "email.message.Message[str, str]") -> tuple[str, str, int]:
+    try:
+        name = part.get_filename() or ""
+    except Exception:  # a broken RFC 2231 parameter
+        name = ""
+    payload = part.get_payload(decode=True)
+    return decoded_words(name), part.get_content_type(), len(payload) if isinstance(payload, bytes) else 0

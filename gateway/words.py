@@ -1,0 +1,320 @@
+"""Everything that is said to people: templates and languages in, footers, sentences and pages out.
+
+Catalogues (`templates/locale/*.po`) and templates are read once, at start; there is no compile step. Keys are names
+(`done.now`), not English sentences, so that every language stands on equal footing. A missing key is a broken
+promise to the reader and raises KeyError; `tests/core/test_words.py` proves that none is missing.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal, TypeGuard
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_time
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
+from markupsafe import Markup, escape
+
+from gateway.config import Controller, Stream
+from gateway.mail.footer import PREFERENCES, UNSUBSCRIBE, WHY, Footer
+
+Language = Literal["nl", "en", "fr", "de"]
+LANGUAGES: Final[tuple[Language, ...]] = ("nl", "en", "fr", "de")
+# What a visitor without a wish gets. English is what a German or French speaker without a header is likeliest to read.
+FALLBACK: Final[Language] = "en"
+
+# On what ground a mail left, as the footer and the pages word it; any other basis reads as "service".
+WORDED_BASES: Final = frozenset({"opt_in", "soft_opt_in", "charity", "b2b", "implied", "opt_out_regime"})
+
+_MARKS: Final = {"unsubscribe": UNSUBSCRIBE, "why": WHY, "preferences": PREFERENCES}
+
+# A name put after "de" in French: "publicité d’Acme". The catalogue's own words are elided as they stand.
+_ELIDED: Final = re.compile(r"\b([dD])e (?=[aeiouâàéèêëîïôû])", re.IGNORECASE)
+
+_LANGUAGE_RANGE: Final = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+
+_LAW_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "nl": {"GDPR": "AVG", "Dir ": "Richtlijn ", "ePD": "ePrivacyrichtlijn"},
+    "en": {"ePD": "ePrivacy Directive", "Dir ": "Directive "},
+    "fr": {"GDPR": "RGPD", "Dir ": "Directive ", "ePD": "directive vie privée"},
+    "de": {"GDPR": "DSGVO", "Dir ": "Richtlinie ", "ePD": "ePrivacy-Richtlinie"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why one mail was or was not sent, for staff: what happened, the ground in words, what would change it."""
+
+    sentence: str
+    ground: str
+    next_step: str
+
+
+class Words:
+    """All texts in four languages. Read-only after start; one object per process."""
+
+    def __init__(self, catalogues: Mapping[Language, Mapping[str, str]], templates: Sequence[Path]) -> None:
+        self._catalogues = catalogues
+        self._locales = {language: Locale.parse(language) for language in LANGUAGES}
+        self._environments = {language: self._environment(language, templates) for language in LANGUAGES}
+        self._footers: dict[tuple[object, ...], Footer] = {}
+
+    @classmethod
+    def load(cls, override: Path | None = None) -> "Words":
+        """Read what ships with the product; a file of the same name below `override` wins over ours.
+
+        Raises OSError where the templates are missing: a relay without words must not start.
+        """
+        ours = template_folder()
+        folders = [override, ours] if override is not None else [ours]
+        return cls({language: read_catalogue(ours / "locale" / f"{language}.po") for language in LANGUAGES}, folders)
+
+    def text(self, language: Language, key: str, **values: object) -> str:
+        """One sentence, plain text."""
+        sentence = self._catalogues[language][key]
+        if not values:
+            return sentence
+        filled = sentence.format(**values)
+        return _ELIDED.sub("\\1’", filled) if language == "fr" else filled
+
+    def count(self, language: Language, key: str, number: int, **values: object) -> str:
+        """A sentence that counts: `key.one` or `key.other` by the language's rule; `{n}` is the number, written out."""
+        form = "one" if self._locales[language].plural_form(number) == "one" else "other"
+        return self.text(language, f"{key}.{form}", n=self.number(language, number), **values)
+
+    def number(self, language: Language, number: int) -> str:
+        """12.400 or 12,400 or 12 400."""
+        return format_decimal(number, locale=self._locales[language])
+
+    def day(self, language: Language, at: datetime, zone: ZoneInfo) -> str:
+        """As people write it: 3 juni 2026."""
+        return format_date(at.astimezone(zone).date(), format="long", locale=self._locales[language])
+
+    def moment(self, language: Language, at: datetime, zone: ZoneInfo) -> str:
+        """21 nov 2026, 10:04: short enough for a table, exact enough to act on."""
+        locale = self._locales[language]
+        local = at.astimezone(zone)
+        day = format_date(local.date(), format="medium", locale=locale)
+        return f"{day}, {format_time(local, 'HH:mm', locale=locale)}"
+
+    def law(self, language: Language, cite: str) -> str:
+        """An article under the name the reader knows the act by: GDPR 7(3) is AVG 7(3) in Dutch."""
+        for ours, theirs in _LAW_NAMES[language].items():
+            cite = cite.replace(ours, theirs)
+        return cite
+
+    def purpose(self, controller: Controller, purpose: str | None, language: Language) -> str:
+        """The controller's own words for a purpose in the reader's language, else in any language it has."""
+        declared = controller.purposes.get(purpose) if purpose else None
+        if declared is None or not declared.title:
+            return self.text(language, "purpose.unnamed")
+        wanted = [name for name in (language, controller.language, *LANGUAGES) if name in declared.title]
+        return declared.title[wanted[0]] if wanted else next(iter(declared.title.values()))
+
+    def why(self, controller: Controller, purpose: str | None, basis: str | None, language: Language) -> str:
+        """"You get this because ...", by the ground the mail left on."""
+        worded = basis if basis in WORDED_BASES else "service"
+        title = self.purpose(controller, purpose, language)
+        return self.text(language, f"because.{worded}", purpose=title, name=controller.display_name)
+
+    def reason(self, code: str, language: Language) -> Reason:
+        """A reason code as a sentence, its legal ground in words and the next step. Unknown codes raise KeyError."""
+        from_ground, from_step = GROUND_AND_STEP[code]
+        return Reason(
+            sentence=self.text(language, f"reason.{code}"),
+            ground=self.text(language, f"ground.{from_ground}"),
+            next_step=self.text(language, f"step.{from_step}"),
+        )
+
+    def footer(
+        self, controller: Controller, stream: Stream, basis: str | None, language: str, *, pack: str | None = None,
+        purpose: str | None = None,
+    ) -> Footer:  # fmt: skip
+        """Who sends, why you get this, and the way out, in at most three lines on a phone; link marks inside.
+
+        `purpose` is the message's own where it chose one, else the stream's. `pack` is the jurisdiction the mail was decided under. Under BE the right to object is named (Royal Decree of
+        4 April 2003, art. 2); with no pack given, a Belgian controller is taken to write to Belgians.
+        Source: RULES.md 5.1 M1-M4, M7, M10.
+        """
+        belgian = (pack or controller.country) == "BE"
+        chosen = self.pick([language, controller.language])
+        because = self.why(controller, purpose or stream.purpose, basis, chosen)
+        # All that the footer shows, so that changed settings make a new one.
+        key = (controller.legal_name, controller.postal_address, controller.notice_url, because, chosen, belgian)
+        if key not in self._footers:
+            values = {"controller": controller, "because": because, "belgian": belgian, "marks": _MARKS}
+            text, html = (self.render(f"mail/footer.{form}", chosen, **values) for form in ("txt", "html"))
+            self._footers[key] = Footer(text=text.strip(), html=html.strip())
+        return self._footers[key]
+
+    def render(self, template: str, language: Language, **values: object) -> str:
+        """Fill one template; HTML is escaped, text is not."""
+        return self.template(template, language).render(**values)
+
+    def template(self, template: str, language: Language) -> Template:
+        """A compiled template of one language (jinja2 keeps it)."""
+        return self._environments[language].get_template(template)
+
+    def pick(self, wishes: Iterable[str | None]) -> Language:
+        """The first wish that we speak ("nl-BE" counts as "nl"), else English."""
+        for wish in wishes:
+            spoken = (wish or "").replace("_", "-").split("-")[0].strip().lower()
+            if is_language(spoken):
+                return spoken
+        return FALLBACK
+
+    def _environment(self, language: Language, folders: Sequence[Path]) -> Environment:
+        environment = Environment(
+            loader=FileSystemLoader(folders), autoescape=select_autoescape(["html"]), undefined=StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+        )  # fmt: skip
+        locale = self._locales[language]
+        environment.globals.update(
+            lang=language, languages=LANGUAGES, number=lambda n: self.number(language, n),
+            t=lambda key, **values: self.text(language, key, **values), rich=_escaping(self, language),
+            count=lambda key, n, **values: self.count(language, key, n, **values),
+            law=lambda cite: self.law(language, cite),
+            code=lambda text: Markup("<code>{}</code>").format(text),
+            language_name=lambda code: Locale.parse(code).get_display_name(code),
+            clock_time=lambda at, zone: format_datetime(at.astimezone(zone), "HH:mm", locale=locale),
+            moment=lambda at, zone: self.moment(language, at, zone), day=lambda at, zone: self.day(language, at, zone),
+        )  # fmt: skip
+        environment.filters["sentence_case"] = sentence_case
+        return environment
+
+
+def _escaping(words: Words, language: Language) -> Callable[..., Markup]:
+    """The templates' `rich`: sentence and values are escaped, but a value that is markup stays so (a link, a list)."""
+
+    def translate(key: str, **values: object) -> Markup:
+        return Markup(escape(words.text(language, key))).format(**values)  # noqa: S704 - escaped right here
+
+    return translate
+
+
+def is_language(code: str) -> TypeGuard[Language]:
+    """Whether a code names one of our four languages."""
+    return code in LANGUAGES
+
+
+def accepted(header: str | None) -> list[str]:
+    """Language codes of an Accept-Language field, best first (RFC 9110 12.5.4). Nonsense gives an empty list."""
+    ranked = []
+    for position, item in enumerate((header or "")[:512].split(",")):
+        code, _, weight = item.partition(";")
+        try:
+            quality = float(weight.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        if quality > 0 and _LANGUAGE_RANGE.fullmatch(code.strip()):
+            ranked.append((-quality, position, code.strip()))
+    return [code for _, _, code in sorted(ranked)]
+
+
+def sentence_case(text: str) -> str:
+    """With a capital first letter, the rest as it is ("de nieuwsbrief" opens a sentence as "De nieuwsbrief")."""
+    return text[:1].upper() + text[1:]
+
+
+def template_folder() -> Path:
+    """Where templates are: beside the modules in a wheel, beside the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "_templates"
+    return installed if installed.is_dir() else here.parent / "templates"
+
+
+def read_catalogue(path: Path) -> dict[str, str]:
+    """One language: key to sentence."""
+    with path.open("rb") as file:
+        catalogue = read_po(file)
+    return {str(message.id): str(message.string) for message in catalogue if message.id}
+
+
+# Reason code -> (ground, next step): keys of the catalogue. The sentence has a key per code.
+GROUND_AND_STEP: Final[Mapping[str, tuple[str, str]]] = {
+    # sent
+    "ALLOW_B2B_EXEMPTION": ("b2b", "none"),
+    "ALLOW_CHARITY_SOFT_OPT_IN": ("charity", "none"),
+    "ALLOW_DOI_CONFIRMATION": ("confirmation", "none"),
+    "ALLOW_IMPLIED_CONSENT": ("implied", "none"),
+    "ALLOW_MANDATORY_NOTICE": ("notice", "none"),
+    "ALLOW_OPT_IN": ("consent", "none"),
+    "ALLOW_OPT_OUT_REGIME": ("opt_out_regime", "none"),
+    "ALLOW_SOFT_OPT_IN": ("customer", "none"),
+    "ALLOW_TRANSACTIONAL": ("contract", "none"),
+    # the person said stop
+    "COMPLAINT_RECEIVED": ("object", "respect"),
+    "CONSENT_WITHDRAWN": ("withdraw", "respect"),
+    "ERASED_DO_NOT_CONTACT": ("erase", "respect"),
+    "ERASURE_PENDING": ("erase", "privacy"),
+    "EXCLUSION_REGISTER": ("register", "ask_first"),
+    "OBJECTED_TO_MARKETING": ("object", "respect"),
+    "OPT_OUT_USED_AT_COLLECTION": ("object", "respect"),
+    "PROCESSING_RESTRICTED": ("restrict", "privacy"),
+    "SUPPRESSED_GLOBAL": ("object", "respect"),
+    "SUPPRESSED_PURPOSE": ("withdraw", "respect"),
+    "SUPPRESSED_SENDER": ("object", "respect"),
+    # no ground
+    "ADDRESS_HARVESTED": ("before", "remove"),
+    "ADDRESS_NOT_FROM_SALE": ("customer", "ask_first"),
+    "CHARITY_PURPOSE_NOT_SOLE": ("charity", "charity_only"),
+    "CHARITY_SOFT_OPT_IN_NOT_RETROACTIVE": ("charity", "ask_first"),
+    "CONSENT_EXPIRED": ("storage", "ask_first"),
+    "CONSENT_NOT_YET_GIVEN": ("before", "dates"),
+    "CONSENT_OTHER_CONTROLLER": ("own_consent", "ask_first"),
+    "CONSENT_PURPOSE_MISMATCH": ("purpose", "right_purpose"),
+    "CONSENT_STALE": ("storage", "ask_first"),
+    "CUSTOMER_RELATION_STALE": ("storage", "ask_first"),
+    "DOI_EXPIRED": ("storage", "sign_up_again"),
+    "DOI_ALREADY_SENT": ("confirmation", "wait"),
+    "DOI_NOT_REQUESTED": ("confirmation", "sign_up_again"),
+    "IMPLIED_CONSENT_EXPIRED": ("implied", "ask_first"),
+    "NO_CONSENT_OR_CUSTOMER_RELATION": ("before", "ask_first"),
+    "NO_OPT_OUT_AT_COLLECTION": ("customer", "fix_checkout"),
+    "NO_SALE_CONTEXT": ("customer", "ask_first"),
+    "OPT_OUT_MISSING_IN_EARLIER_MESSAGE": ("customer", "ask_first"),
+    "RECIPIENT_UNKNOWN": ("before", "import"),
+    "SOFT_OPT_IN_OTHER_CONTROLLER": ("customer", "ask_first"),
+    "SOFT_OPT_IN_TIME_LIMIT": ("customer", "ask_first"),
+    "SPECIAL_CATEGORY_NO_EXPLICIT_CONSENT": ("special", "ask_explicitly"),
+    "TRANSACTIONAL_WITHOUT_BASIS": ("contract", "declare_transaction"),
+    # proof
+    "AGE_UNVERIFIED": ("children", "age"),
+    "CONSENT_BUNDLED_WITH_TERMS": ("valid_consent", "fix_form"),
+    "CONSENT_NOT_ACTIVE": ("valid_consent", "fix_form"),
+    "CONSENT_NOT_FREE": ("valid_consent", "fix_form"),
+    "CONSENT_NOT_SPECIFIC": ("valid_consent", "fix_form"),
+    "CONSENT_UNPROVEN": ("proof", "add_proof"),
+    "MINOR_WITHOUT_PARENTAL_AUTHORISATION": ("children", "parent"),
+    "NO_PRIVACY_NOTICE": ("informed", "fix_form"),
+    "OPT_IN_PENDING_CONFIRMATION": ("proof", "wait"),
+    "PURCHASED_LIST_UNVERIFIED": ("proof", "bought"),
+    "SHARING_WITHOUT_CONSENT": ("sharing", "bought"),
+    "THIRD_PARTY_RECIPIENT_NOT_NAMED": ("sharing", "bought"),
+    # product
+    "PRODUCT_CATEGORY_UNKNOWN": ("customer", "categories"),
+    "PRODUCT_NOT_SIMILAR": ("customer", "similar"),
+    "SOFT_OPT_IN_NOT_OWN_PRODUCT": ("customer", "own_product"),
+    "THIRD_PARTY_OFFER_NOT_CONSENTED": ("purpose", "own_product"),
+    # technical and settings
+    "ADDRESS_UNDELIVERABLE": ("accuracy", "correct_address"),
+    "AD_NOT_IDENTIFIABLE": ("recognisable", "settings"),
+    "DKIM_UNAVAILABLE": ("signing", "operator"),
+    "EVIDENCE_STORE_UNAVAILABLE": ("accountability", "operator"),
+    "OPT_OUT_CONTACT_MISSING": ("way_out", "settings"),
+    "POSTAL_ADDRESS_MISSING": ("identity", "settings"),
+    "PURPOSE_MISSING": ("purpose", "settings"),
+    "RECIPIENT_INVALID": ("accuracy", "correct_address"),
+    "SENDER_IDENTITY_CONCEALED": ("identity", "from_domain"),
+    "SENDER_IDENTITY_MISSING": ("identity", "settings"),
+    "SENDER_NOT_AUTHORISED": ("security", "operator"),
+    "UNCLASSIFIED_MESSAGE": ("accountability", "classify"),
+    "UNSUBSCRIBE_NOT_INJECTABLE": ("way_out", "add_link"),
+    # set aside before any decision
+    "UNPARSABLE": ("accuracy", "tool"),
+}
