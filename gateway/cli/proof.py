@@ -8,10 +8,10 @@ import gc
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, BinaryIO, TextIO
 
 from gateway.packs import read_packs
-from suppression.decision import Decision
 from suppression.decision import decide as judge
 from suppression.facts import Facts, FactsError
 
@@ -85,7 +85,9 @@ def _decide_all(source: BinaryIO, name: str, out: TextIO) -> int:
         for where, item in _items(source):
             try:
                 id_, facts = _facts_of(item, where)
-                lines.append(encode(_shown(id_, judge(facts, packs))))
+                decision = judge(facts, packs)
+                shared = _shown(decision.verdict, decision.reason_code, decision.cite, decision.trace)
+                lines.append(f'{{"id": {encode(id_)}, {shared}')
             except (FactsError, Unusable) as error:
                 wrong += 1
                 _complain(f"{name}: {where}: {error}")
@@ -101,14 +103,11 @@ def _decide_all(source: BinaryIO, name: str, out: TextIO) -> int:
     return 1 if wrong else 0
 
 
-def _shown(id_: object, decision: Decision) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "decision": decision.verdict,
-        "reason_code": decision.reason_code,
-        "cite": decision.cite,
-        "trace": decision.trace,
-    }
+@lru_cache(maxsize=4096)
+def _shown(verdict: str, reason_code: str, cite: str, trace: tuple[str, ...]) -> str:
+    """The part of a line that many items share, as JSON without its opening brace."""
+    shared = {"decision": verdict, "reason_code": reason_code, "cite": cite, "trace": trace}
+    return json.dumps(shared, ensure_ascii=False)[1:]
 
 
 def _facts_of(item: Any, where: str) -> tuple[object, Facts]:
