@@ -97,7 +97,6 @@ class Logins:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="argon2")
         self._by_name_and_ip = Backoff(free=3)
         self._by_ip = Backoff(free=30)
-        self._waiting = 0
         self.reload(logins)
 
     def reload(self, logins: Mapping[str, Login]) -> None:
@@ -176,7 +175,7 @@ class Logins:
             return True
         check = self._checks.get(pair)
         if check is None:
-            if self._waiting >= WAITING_CHECKS:
+            if len(self._checks) >= WAITING_CHECKS:
                 return None
             check = asyncio.ensure_future(self._hash(password_hash, pair, password))
             self._checks[pair] = check
@@ -188,14 +187,12 @@ class Logins:
 
     async def _hash(self, password_hash: str | None, pair: bytes, password: str) -> bool | None:
         verified, checks = self._verified, self._checks  # a reload in between must not remember this one
-        self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
             right = await loop.run_in_executor(self._thread, self._matches, password_hash or self._decoy, password)
         except (argon2.exceptions.Argon2Error, argon2.exceptions.InvalidHashError, RuntimeError, MemoryError):
             return None  # no memory for the hash, a stored hash that is none, or the process is ending
         finally:
-            self._waiting -= 1
             checks.pop(pair, None)
         if right and password_hash is not None:
             verified[pair] = None

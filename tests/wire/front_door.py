@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -201,10 +201,8 @@ class Client:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with suppress(ConnectionError, ssl.SSLError):
             await self.writer.wait_closed()
-        except (ConnectionError, ssl.SSLError):
-            pass
 
 
 async def connect(listener: Listener, *, server: int = 0, tls: ssl.SSLContext | None = None) -> Client:
@@ -229,7 +227,9 @@ async def submission(
 
 
 @asynccontextmanager
-async def return_path(config: Config | None = None, story: Story | None = None) -> AsyncIterator[tuple[ReturnPath, Story]]:
+async def return_path(
+    config: Config | None = None, story: Story | None = None
+) -> AsyncIterator[tuple[ReturnPath, Story]]:
     story = story or Story()
     listener = ReturnPath(config or make_config(), story)
     await listener.start()

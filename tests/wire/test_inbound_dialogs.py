@@ -16,9 +16,20 @@ import re
 from pathlib import Path
 
 import pytest
-from front_door import HASHES, OPEN_TO_LOOPBACK, Client, Story, connect, make_config, make_login, return_path, submission
+from front_door import (
+    HASHES,
+    OPEN_TO_LOOPBACK,
+    Client,
+    Story,
+    connect,
+    make_config,
+    make_login,
+    return_path,
+    submission,
+)
 
 from gateway.mail import reply
+from gateway.mail.envelope import Envelope
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "smtp"
 CASES = sorted(FOLDER.glob("*.dialog"))
@@ -35,6 +46,18 @@ def unescape(text: str) -> bytes:
     return re.sub(
         rb"\\(x[0-9a-f]{2}|[rn0\\])", lambda m: names.get(m[1]) or bytes([int(m[1][1:], 16)]), octets
     )
+
+
+def assert_got(last: Envelope, text: str, where: str) -> None:
+    field, _, value = text.partition("=")
+    if field == "content":
+        assert last.content == unescape(value), where
+    elif field == "rcpts":
+        assert " ".join(rcpt.address for rcpt in last.rcpts) == value, where
+    elif field == "rcpt.0":
+        assert str(sorted(last.rcpts[0].notify)) + f" {last.rcpts[0].orcpt}" == value, where
+    else:
+        assert str(getattr(last, field)) == value, f"{where}, but {getattr(last, field)!r}"
 
 
 async def play(path: Path, client: Client, story: Story) -> None:
@@ -62,16 +85,7 @@ async def play(path: Path, client: Client, story: Story) -> None:
             case "took":
                 assert len(story.messages) == int(text), where
             case "got":
-                field, _, value = text.partition("=")
-                last = story.messages[-1]
-                if field == "content":
-                    assert last.content == unescape(value), where
-                elif field == "rcpts":
-                    assert " ".join(rcpt.address for rcpt in last.rcpts) == value, where
-                elif field.startswith("rcpt."):
-                    assert str(sorted(last.rcpts[0].notify)) + f" {last.rcpts[0].orcpt}" == value, where
-                else:
-                    assert str(getattr(last, field)) == value, f"{where}, but {getattr(last, field)!r}"
+                assert_got(story.messages[-1], text, where)
             case _:
                 raise AssertionError(f"{where}: unknown step")
 

@@ -168,7 +168,7 @@ def test_old_tls_is_refused(authority: Authority) -> None:
             assert client.writer.get_extra_info("ssl_object").version() in ("TLSv1.2", "TLSv1.3")
             await client.close()
 
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         asyncio.run(story())
 
 
