@@ -68,6 +68,11 @@ class Session:
         return self._connection.peer
 
     @property
+    def since(self) -> float:
+        """When the connection in use was opened, in loop time."""
+        return self._connection.since
+
+    @property
     def encrypted(self) -> bool:
         return self._connection.link.encrypted
 

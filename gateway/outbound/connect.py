@@ -9,6 +9,7 @@ Sources: RFC 5321 (EHLO, HELO), RFC 3207 (STARTTLS), RFC 4954 and RFC 4616 (AUTH
 RFC 3461 (what EHLO offers).
 """
 
+import asyncio
 import ssl
 from base64 import b64encode
 from dataclasses import dataclass
@@ -74,11 +75,12 @@ class Host:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A host that is ready for MAIL. `peer` is "host:port", for logs."""
+    """A host that is ready for MAIL. `peer` is "host:port", for logs; `since` when it was opened, in loop time."""
 
     link: Link
     features: Features
     peer: str
+    since: float
 
 
 class ConnectFailed(Exception):
@@ -132,7 +134,7 @@ async def connect(to: Host, *, in_clear: bool = False) -> Connection:
         if link is not None:
             link.abort()
         raise
-    return Connection(link=link, features=features, peer=peer)
+    return Connection(link=link, features=features, peer=peer, since=asyncio.get_running_loop().time())
 
 
 def _expect(stage: Stage, answer: Answer) -> None:

@@ -186,6 +186,8 @@ async def open_link(host: str, port: int, seconds: float, context: ssl.SSLContex
         raise LinkFailed("timeout") from None
     except socket.gaierror as error:
         raise LinkFailed("dns", error.strerror or "") from None
+    except UnicodeError:  # no label of a host name is longer than 63 octets
+        raise LinkFailed("dns", "not a host name") from None
     except ssl.SSLError as error:
         raise LinkFailed("tls", _reason(error)) from None
     except ConnectionRefusedError:

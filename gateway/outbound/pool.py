@@ -22,11 +22,15 @@ from gateway.outbound.tls_policy import POLICIES, context_for, starts_with_tls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """How connections are treated, in seconds. `idle`: kept unused; `cool_down`: a host that failed is asked last, and
-    one that had no room for another connection is not asked for one; `all_down`: every host failed, ask nobody;
-    `in_clear`: a host whose TLS fails is spoken to in clear at once, where the policy allows that."""
+    """How connections are treated, in seconds.
+
+    `idle`: kept unused. `life`: kept at all, so that a busy route finds back to its first host. `cool_down`: a host
+    that failed is asked last, and one that had no room for another connection is not asked for one. `all_down`: every
+    host failed, ask nobody. `in_clear`: a host whose TLS fails is spoken to in clear at once, where the policy allows.
+    """
 
     idle: float = 20
+    life: float = 300
     cool_down: float = 30
     all_down: float = 1
     in_clear: float = 3600
@@ -173,8 +177,9 @@ class Pool:
                 return
 
     def _give_back(self, session: Session) -> None:
-        if session.usable and not self._closed:
-            self._idle.append((self._loop.time(), session))
+        now = self._loop.time()
+        if session.usable and not self._closed and now - session.since < self._habits.life:
+            self._idle.append((now, session))
             if self._reaper is None:
                 self._reaper = self._loop.call_later(self._habits.idle, self._reap)
         else:

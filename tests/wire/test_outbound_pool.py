@@ -55,6 +55,16 @@ async def test_an_idle_connection_is_closed() -> None:
         await pool.close()
 
 
+async def test_a_connection_at_the_end_of_its_life_is_replaced() -> None:
+    async with ScriptedPeer() as peer:
+        pool = Pool(route_to(peer, connections=1), hostname="gate.test", habits=Habits(life=0))
+        for _ in range(3):
+            assert (await deliver(pool)).state == "delivered"
+        assert pool.live == 0
+        await peer.seen("QUIT", 3)
+    assert peer.connections == 3
+
+
 async def test_a_session_in_use_when_the_pool_closes_is_closed_when_it_comes_back() -> None:
     async with ScriptedPeer() as peer:
         pool = Pool(route_to(peer), hostname="gate.test")

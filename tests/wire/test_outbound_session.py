@@ -341,7 +341,7 @@ async def test_mail_is_not_written_behind_an_unanswered_final_dot() -> None:
         await pool.close()
 
 
-async def early_refusal(act: Callable[[asyncio.StreamWriter], None]) -> Outcome:
+async def early_refusal(act: Callable[[asyncio.StreamWriter], None], patience: float = 60) -> Outcome:
     """The outcome of a large message whose server does `act` after the first octets and reads no further."""
     done = asyncio.Event()
 
@@ -359,7 +359,9 @@ async def early_refusal(act: Callable[[asyncio.StreamWriter], None]) -> Outcome:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     pool = Pool(
-        route_to(server.sockets[0].getsockname()[1]), hostname="gate.test", timeouts=Timeouts(block=0.3, body=0.3)
+        route_to(server.sockets[0].getsockname()[1]),
+        hostname="gate.test",
+        timeouts=Timeouts(block=patience, body=patience),
     )
     async with pool.session() as session:
         outcome = await send(session, b"a" * 64_000_000)
@@ -374,7 +376,7 @@ async def test_a_large_message_refused_half_way_ends_there() -> None:
 
 
 async def test_a_server_that_stops_reading_is_left() -> None:
-    outcome = await early_refusal(lambda writer: None)
+    outcome = await early_refusal(lambda writer: None, patience=0.1)
     assert (outcome.state, outcome.stage, outcome.maybe_delivered) == ("retry", "data", False)
 
 
