@@ -29,9 +29,6 @@ OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channe
 REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
 LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
 REFUSED_CONNECTIONS: Final = Counter("consentgate_refused_connections", "SMTP connections refused.", ["cause"])
-UPSTREAM_FAILURES: Final = Counter(
-    "consentgate_upstream_failures", "Connections to a smarthost that failed.", ["route"]
-)
 STORE_FAILURES: Final = Counter("consentgate_store_failures", "Times the store could not be used.", ["where"])
 BUGS: Final = Counter("consentgate_bugs", "Exceptions nobody expected.", ["where"])
 SESSIONS: Final = Gauge("consentgate_sessions", "SMTP sessions now.")
@@ -39,7 +36,7 @@ QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, OPT_OUTS, REPORTS, LOGIN_FAILURES, REFUSED_CONNECTIONS, UPSTREAM_FAILURES,
+    MESSAGES, DECISIONS, COPIES, OPT_OUTS, REPORTS, LOGIN_FAILURES, REFUSED_CONNECTIONS,
     STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip
 
@@ -236,12 +233,6 @@ def kept_out(*, copy: str, route: str, reason_code: str) -> None:
     _log.info("kept_out", copy=copy, route=route, reason_code=reason_code)
 
 
-def upstream_failed(*, route: str, host: str, stage: str, kind: str) -> None:
-    """A connection to a smarthost could not be made or broke."""
-    UPSTREAM_FAILURES.labels(route).inc()
-    _log.warning("upstream_failed", route=route, host=host, stage=stage, kind=kind)
-
-
 def held(*, message_id: str, stage: str, error: BaseException) -> None:
     """A message could not be handled by us; it is kept and set aside for a person."""
     BUGS.labels(stage).inc()
@@ -270,11 +261,6 @@ def opted_out(*, controller: str, channel: str, scope: str, already: bool) -> No
     _log.info("opted_out", controller=controller, channel=channel, scope=scope, already=already)
 
 
-def opt_out_undone(*, controller: str, scope: str) -> None:
-    """A person took an opt-out back from the confirmation page (RULES.md 2.1.10 c)."""
-    _log.info("opt_out_undone", controller=controller, scope=scope)
-
-
 def link_unreadable(*, kind: str) -> None:
     """A link could not be opened; the person got the form instead."""
     _log.info("link_unreadable", kind=kind)
@@ -284,8 +270,3 @@ def report_received(*, kind: str, undeliverable: int) -> None:
     """A bounce, complaint or reply came in at the return path."""
     REPORTS.labels(kind).inc()
     _log.info("report_received", kind=kind, undeliverable=undeliverable)
-
-
-def imported(*, controller: str, kind: str, kept: int, rejected: int, skipped: int) -> None:
-    """A file of people, consents, sales or suppressions was read."""
-    _log.info("imported", controller=controller, kind=kind, kept=kept, rejected=rejected, skipped=skipped)

@@ -104,11 +104,11 @@ def remove(name: Name, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
 
 @user.command("hash")
-def hash_(name: Annotated[str, typer.Argument(metavar="[NAME]", help="Only for the prompt.")] = "login") -> None:
+def hash_() -> None:
     """Print the argon2 hash of a password, for the password_hash of an SMTP login."""
     from gateway.cli import password
 
-    print(password.hashed(command.password_from_input(f"Password for {name}: ")))
+    print(password.hashed(command.password_from_input("Password: ")))
 
 
 @app.command()
