@@ -106,6 +106,7 @@ class Session:
         `mail_from` "" is the null sender. `data`: the message with CRLF line ends and no bare CR or LF, in one piece
         or several; dots are stuffed here. `before_mail` is awaited when everything else is ready, right before MAIL
         is written; False gives `SKIPPED`. It may be asked a second time, when the connection turns out to be gone.
+        `body_8bit`, `smtputf8`: what the client said; passed on where offered, missed only where the octets need it.
         `ret`, `envid` and the recipient's `notify` and `orcpt` are passed on where DSN is offered (RFC 3461).
         ValueError for an address with a control character in it.
         """
@@ -120,10 +121,12 @@ class Session:
                 except ConnectFailed as failed:
                     return failed.outcome
                 self._used = self._unclean = False
-            incapable = _incapable(self.features, raw, mail_from, rcpt, body_8bit, smtputf8)
+            incapable = _incapable(self.features, raw, mail_from, rcpt, smtputf8)
             if incapable is not None:
                 return incapable
-            copy = _copy(self.features, mail_from, rcpt, raw, smtputf8=smtputf8, ret=ret, envid=envid)
+            copy = _copy(
+                self.features, mail_from, rcpt, raw, body_8bit=body_8bit, smtputf8=smtputf8, ret=ret, envid=envid
+            )
             if before_mail is not None and not await before_mail():
                 return SKIPPED
             try:
@@ -224,13 +227,16 @@ def _last(length: int) -> int:
     return length % BLOCK or min(length, BLOCK)
 
 
-def _incapable(
-    features: Features, raw: bytes, mail_from: str, rcpt: Rcpt, body_8bit: bool, smtputf8: bool
-) -> Outcome | None:
-    """What the server cannot carry (RFC 6152 3, RFC 6531 3.2, RFC 1870 6.3): final, so that nothing is mangled."""
-    if (smtputf8 or not (mail_from + rcpt.address).isascii()) and not features.smtputf8:
-        return judge_failure("mail", "needs_utf8")
-    if (body_8bit or not raw.isascii()) and not features.eightbit:
+def _incapable(features: Features, raw: bytes, mail_from: str, rcpt: Rcpt, smtputf8: bool) -> Outcome | None:
+    """What the server cannot carry (RFC 6152 3, RFC 6531 3.2, RFC 1870 6.3): final, so that nothing is mangled.
+
+    The octets decide, not what the client said: a tool that says BODY=8BITMIME for plain ASCII needs no server for it.
+    """
+    if not features.smtputf8:
+        utf8_head = smtputf8 and not raw.isascii() and not raw.partition(b"\r\n\r\n")[0].isascii()
+        if utf8_head or not (mail_from + rcpt.address).isascii():
+            return judge_failure("mail", "needs_utf8")
+    if not features.eightbit and not raw.isascii():
         return judge_failure("mail", "needs_8bit")
     if features.size is not None and len(raw) > features.size:
         return judge_failure("mail", "too_large")
@@ -238,7 +244,15 @@ def _incapable(
 
 
 def _copy(
-    features: Features, mail_from: str, rcpt: Rcpt, raw: bytes, *, smtputf8: bool, ret: str | None, envid: str | None
+    features: Features,
+    mail_from: str,
+    rcpt: Rcpt,
+    raw: bytes,
+    *,
+    body_8bit: bool,
+    smtputf8: bool,
+    ret: str | None,
+    envid: str | None,
 ) -> _Copy:
     for address in (mail_from, rcpt.address):
         if not address.isprintable():
@@ -246,9 +260,9 @@ def _copy(
     mail, to = [f"MAIL FROM:<{mail_from}>"], [f"RCPT TO:<{rcpt.address}>"]
     if features.size is not None:
         mail.append(f"SIZE={len(raw)}")
-    if features.eightbit and not raw.isascii():
+    if features.eightbit and (body_8bit or not raw.isascii()):
         mail.append("BODY=8BITMIME")
-    if smtputf8 or not (mail_from + rcpt.address).isascii():
+    if features.smtputf8 and (smtputf8 or not (mail_from + rcpt.address).isascii()):
         mail.append("SMTPUTF8")
     if features.dsn:
         if ret is not None and _is_word(ret):

@@ -223,21 +223,23 @@ async def test_a_reply_before_the_message_is_not_taken_for_its_own() -> None:
 async def test_what_the_server_cannot_carry_fails_before_mail() -> None:
     utf8 = Rcpt(address="jürgen@exämple.de")
     async with ScriptedPeer(features=["SIZE 100"]) as peer, session_with(peer) as session:
-        eightbit = await send(session, "é".encode())
-        flagged = await send(session, b"a", body_8bit=True)
-        address = await send(session, b"a", rcpt=utf8)
-        said = await send(session, b"a", smtputf8=True)
-        large = await send(session, b"a" * 101)
-        assert (await send(session, b"a")).state == "delivered"
-    assert [o.enhanced for o in (eightbit, flagged, address, said, large)] == [
-        "5.6.3",
-        "5.6.3",
-        "5.6.7",
-        "5.6.7",
-        "5.3.4",
-    ]
-    assert {o.state for o in (eightbit, flagged, address, said, large)} == {"failed"}
+        refused = [
+            await send(session, "A: b\r\n\r\né".encode()),
+            await send(session, "A: b\r\n\r\né".encode(), smtputf8=True),  # the body alone needs only 8BITMIME
+            await send(session, b"a", rcpt=utf8),
+            await send(session, "Subject: é\r\n\r\n".encode(), smtputf8=True),
+            await send(session, b"a" * 101),
+        ]
+        assert (await send(session, b"a", body_8bit=True, smtputf8=True)).state == "delivered"  # said, but not needed
+    assert [o.enhanced for o in refused] == ["5.6.3", "5.6.3", "5.6.7", "5.6.7", "5.3.4"]
+    assert {o.state for o in refused} == {"failed"}
     assert [line for line in peer.commands if line.startswith("MAIL")] == ["MAIL FROM:<b+1@bounce.acme.example> SIZE=1"]
+
+
+async def test_what_the_client_said_is_passed_on() -> None:
+    async with ScriptedPeer() as peer, session_with(peer) as session:
+        assert (await send(session, b"a", body_8bit=True, smtputf8=True)).state == "delivered"
+    assert peer.transactions[0].mail == "MAIL FROM:<b+1@bounce.acme.example> SIZE=1 BODY=8BITMIME SMTPUTF8"
 
 
 async def test_extensions_are_used_where_they_are_offered_and_needed() -> None:
