@@ -16,7 +16,6 @@ import uuid_utils
 
 from gateway import log
 from gateway.config import Config, Controller, Login, Stream
-from gateway.deliver import Deliver
 from gateway.mail import reply
 from gateway.mail.classify import Kind, Refused, classify
 from gateway.mail.envelope import Envelope, Rcpt
@@ -24,7 +23,7 @@ from gateway.mail.headers import Unparsable, decode_words
 from gateway.mail.mime import Message, parse
 from gateway.mail.plan import Plan, make_plan
 from gateway.mail.reply import Reply
-from gateway.parcel import Parcel, pack_rcpt, tally, whose
+from gateway.parcel import Lanes, Parcel, pack_rcpt, tally, whose
 from gateway.render import Original, received, wants
 from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who
 from gateway.weigh import Case, Scales
@@ -51,8 +50,8 @@ class Read:
 class Accept:
     """Takes messages in. One per process; `configure` swaps the configuration between messages."""
 
-    def __init__(self, store: Store, deliver: Deliver, *, ring: KeyRing, clock: Callable[[], datetime]) -> None:
-        self._store, self._deliver, self._ring, self._clock = store, deliver, ring, clock
+    def __init__(self, store: Store, lanes: Lanes, *, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+        self._store, self._lanes, self._ring, self._clock = store, lanes, ring, clock
         self.full: str = ""
 
     def configure(self, config: Config, scales: Scales) -> None:
@@ -111,7 +110,7 @@ class Accept:
         if len(envelope.content) < LARGE:
             return read_message(envelope, login, controller)
         return await asyncio.get_running_loop().run_in_executor(
-            self._deliver.threads, read_message, envelope, login, controller
+            self._lanes.threads, read_message, envelope, login, controller
         )
 
     def _who(self, controller_id: str, rcpt: Rcpt) -> Who | None:
@@ -130,7 +129,7 @@ class Accept:
         """Commit the message with its decisions; then hand what is allowed to its lane."""
         taken, route = answer.accepts, read.stream.route
         leaving = sum(1 for r in rulings if r.decision.verdict == "allow") if taken else 0
-        direct = leaving > 0 and self._deliver.room(route, leaving, len(envelope.content))
+        direct = leaving > 0 and self._lanes.room(route, leaving, len(envelope.content))
         copies = []
         for n, (rcpt, who, person, ruling) in enumerate(zip(envelope.rcpts, whos, people, rulings, strict=True)):
             state = self._state(ruling.decision.verdict, taken, direct)
@@ -143,7 +142,7 @@ class Accept:
             controller_id=controller.id, message_id=message_id, at=now, stream=read.stream.name,
             campaign=read.campaign, mode=read.stream.mode, kind=read.case.to_json(), envelope=outer(envelope),
             subject=read.subject, body=envelope.content if taken else None, size=len(envelope.content), copies=copies,
-            worker=self._deliver.worker,
+            worker=self._lanes.worker,
         ))  # fmt: skip
         if direct and read.plan is not None:
             original = Original(
@@ -154,7 +153,7 @@ class Accept:
                     hostname=self._config.hostname, message_id=message_id, at=now,
                 ),
             )  # fmt: skip
-            self._deliver.offer(route, [
+            self._lanes.offer(route, [
                 Parcel(
                     original=original, weigh=weigh, mail_from=envelope.mail_from, ret=envelope.ret,
                     envid=envelope.envid, body_8bit=envelope.body_8bit, smtputf8=envelope.smtputf8,
@@ -166,7 +165,7 @@ class Accept:
                 if copy.state == "claimed" and who is not None
             ])  # fmt: skip
         elif taken:
-            self._deliver.wake(route)
+            self._lanes.wake(route)
 
     @staticmethod
     def _state(verdict: str, taken: bool, direct: bool) -> str:

@@ -6,8 +6,10 @@
 import json
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from gateway import log
 from gateway.mail.envelope import Rcpt
@@ -83,6 +85,22 @@ class Parcel:
             reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
             mailed=mailed,
         )  # fmt: skip
+
+
+class Lanes(Protocol):
+    """The ways out, as whoever has something to send sees them (deliver.py)."""
+
+    worker: str
+    threads: ThreadPoolExecutor
+
+    def room(self, route: str, copies: int, size: int) -> bool:
+        """Whether a fresh message may go straight to its lane."""
+
+    def offer(self, route: str, parcels: Sequence[Parcel]) -> None:
+        """Committed copies of one message, in state claimed, held by this worker."""
+
+    def wake(self, route: str) -> None:
+        """Copies were left in the queue."""
 
 
 class HandOver:
