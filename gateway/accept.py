@@ -18,12 +18,14 @@ from gateway import log
 from gateway.config import Config, Controller, Login, Stream
 from gateway.mail import reply
 from gateway.mail.classify import Kind, Refused, classify
+from gateway.mail.dsn import is_owed
 from gateway.mail.envelope import Envelope, Rcpt
 from gateway.mail.headers import Unparsable, decode_words
 from gateway.mail.mime import Message, parse
 from gateway.mail.plan import Plan, make_plan
 from gateway.mail.reply import Reply
-from gateway.parcel import Lanes, Parcel, pack_rcpt, tally, whose
+from gateway.notice import Notices, pack_rcpt
+from gateway.parcel import Lanes, Parcel, blocked, tally, whose
 from gateway.render import Original, received, wants
 from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who
 from gateway.weigh import Case, Scales
@@ -54,8 +56,8 @@ class Accept:
         self._store, self._lanes, self._ring, self._clock = store, lanes, ring, clock
         self.full: str = ""
 
-    def configure(self, config: Config, scales: Scales) -> None:
-        self._config, self._scales = config, scales
+    def configure(self, config: Config, scales: Scales, notices: Notices) -> None:
+        self._config, self._scales, self._notices = config, scales, notices
 
     async def __call__(self, envelope: Envelope) -> Reply:
         """Decide, store, answer. The last word of a 250 is the message id."""
@@ -138,12 +140,14 @@ class Accept:
                 rcpt=pack_rcpt(rcpt), state=state, ruling=ruling, route=route,
                 due_at=now if state == "queued" else None,
             ))  # fmt: skip
-        await self._store.enqueue(Arrival(
+        arrival = Arrival(
             controller_id=controller.id, message_id=message_id, at=now, stream=read.stream.name,
             campaign=read.campaign, mode=read.stream.mode, kind=read.case.to_json(), envelope=outer(envelope),
             subject=read.subject, body=envelope.content if taken else None, size=len(envelope.content), copies=copies,
             worker=self._lanes.worker,
-        ))  # fmt: skip
+        )  # fmt: skip
+        notice = self._notice(envelope, controller, read, rulings, now) if taken else None
+        await self._store.enqueue(arrival, *([notice] if notice is not None else []))
         if direct and read.plan is not None:
             original = Original(
                 controller=controller, stream=read.stream, case=read.case, message_id=message_id, at=now,
@@ -164,8 +168,23 @@ class Accept:
                 for copy, who in zip(copies, whos, strict=True)
                 if copy.state == "claimed" and who is not None
             ])  # fmt: skip
-        elif taken:
+        if taken and (notice is not None or not direct):
             self._lanes.wake(route)
+
+    def _notice(
+        self, envelope: Envelope, controller: Controller, read: Read, rulings: Sequence[Ruling], now: datetime
+    ) -> Arrival | None:
+        """The report on recipients who were kept out of a message that was taken, where one is owed."""
+        owed = [
+            blocked(rcpt, ruling.decision.reason_code)
+            for rcpt, ruling in zip(envelope.rcpts, rulings, strict=True)
+            if ruling.decision.verdict == "block"
+            and is_owed("blocked", rcpt.notify, envelope.mail_from, read.stream.on_block)
+        ]
+        return self._notices.report(
+            controller, read.stream, owed, mail_from=envelope.mail_from, envid=envelope.envid, ret=envelope.ret,
+            original=envelope.content, subject=read.subject, arrived=now, now=now,
+        )  # fmt: skip
 
     @staticmethod
     def _state(verdict: str, taken: bool, direct: bool) -> str:

@@ -31,6 +31,7 @@ from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
 from gateway.mail.dkim import Signer, load_signer
+from gateway.notice import Notices
 from gateway.outbound.pool import Pool
 from gateway.render import Renderer
 from gateway.show import captured_mail, link_context
@@ -236,8 +237,9 @@ class Worker:
                 self._pools[name] = Pool(route, hostname=config.hostname)
             if old is not None:
                 await old.close()
-        self._deliver.configure(config, scales, self._renderer, self._pools)
-        self._accept.configure(config, scales)
+        notices = Notices(config, self._words, scales, self._ring)
+        self._deliver.configure(config, scales, self._renderer, notices, self._pools)
+        self._accept.configure(config, scales, notices)
         self._hear.configure(config)
         self._web.pages = self._pages(config)
         self.config = config

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta
 
 from gateway import log
 from gateway.config import Config, Route
+from gateway.notice import Notices, unpack_rcpt
 from gateway.outbound.pool import Pool
-from gateway.parcel import CHECK_AGE, HandOver, Parcel, tally, unpack_rcpt, whose
+from gateway.parcel import CHECK_AGE, HandOver, Parcel, tally, whose
 from gateway.render import Original, Renderer, open_original
 from gateway.store.connection import Gatherer
 from gateway.store.contract import ClaimedCopy, Ending, Store, StoreUnavailable
@@ -50,9 +51,11 @@ class Deliver:
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
         self.endings: Gatherer[Ending, None] = Gatherer(self._write_down)
 
-    def configure(self, config: Config, scales: Scales, renderer: Renderer, pools: Mapping[str, Pool]) -> None:
+    def configure(
+        self, config: Config, scales: Scales, renderer: Renderer, notices: Notices, pools: Mapping[str, Pool]
+    ) -> None:
         """Take a configuration into use. What is on its way goes on under the new one."""
-        self.config, self.scales, self.renderer = config, scales, renderer
+        self.config, self.scales, self.renderer, self.notices = config, scales, renderer, notices
         for name, route in config.routes.items():
             if name not in self._lanes:
                 self._lanes[name] = Lane(self, route)
@@ -151,8 +154,8 @@ class Lane:
         deliver = self._deliver
         self._route, self._sends = route, pool is not None
         self._hand_over = HandOver(
-            deliver.store, deliver.scales, deliver.renderer, pool, route.name, clock=deliver.clock,
-            leased=deliver.leased,
+            deliver.store, deliver.scales, deliver.renderer, pool, route.name, notices=deliver.notices,
+            clock=deliver.clock, leased=deliver.leased,
         )  # fmt: skip
 
     def room(self, copies: int, size: int) -> bool:

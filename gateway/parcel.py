@@ -3,21 +3,23 @@
 `HandOver` decides once more, sends, and says what came of it; the lanes of deliver.py only move parcels to it.
 """
 
-import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from gateway import log
+from gateway.mail.dsn import Reported, is_owed, reported
 from gateway.mail.envelope import Rcpt
+from gateway.mail.headers import decode_words
 from gateway.mail.outcome import Outcome, Retry, after
+from gateway.notice import Notices
 from gateway.outbound.connect import ConnectFailed
 from gateway.outbound.pool import Pool
 from gateway.render import Original, Renderer
-from gateway.store.contract import Ending, Person, Ruling, Store, Who
+from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
 from gateway.weigh import Scales
 from suppression.vault import KeyRing
 
@@ -25,6 +27,12 @@ CHECK_AGE = timedelta(seconds=1)
 """How old the state may be on which MAIL FROM is written (DESIGN P2)."""
 DEFERRED_AGAIN = timedelta(minutes=1)
 """When a copy that could not be decided is looked at again."""
+
+
+UNRELAYABLE = Outcome(
+    state="failed", code=None, enhanced="5.6.3", stage="body",
+    text="signed content with a line over 998 octets cannot be relayed unchanged",
+)  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,14 +84,14 @@ class Parcel:
 
     def ending(
         self, state: str, at: datetime, *, said: str = "", due_at: datetime | None = None, dead_address: bool = False,
-        mailed: bool = False,
+        mailed: bool = False, notice: Arrival | None = None,
     ) -> Ending:  # fmt: skip
         """What is written down about this copy."""
         return Ending(
             controller_id=self.original.controller.id, message_id=self.original.message_id, copy_no=self.copy_no,
             stream=self.original.stream.name, campaign=self.campaign, state=state, ruling=self.ruling, was=self.was,
             reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
-            mailed=mailed,
+            mailed=mailed, notice=notice,
         )  # fmt: skip
 
 
@@ -108,10 +116,10 @@ class HandOver:
 
     def __init__(
         self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | None, route: str, *,
-        clock: Callable[[], datetime], leased: Callable[[datetime], bool],
+        notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
     ) -> None:  # fmt: skip
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
-        self._clock, self._leased = clock, leased
+        self._notices, self._clock, self._leased = notices, clock, leased
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
         """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
@@ -122,6 +130,8 @@ class HandOver:
                 return self.put_by(parcel)
             log.captured(copy=parcel.name, route=self._route)
             return parcel.ending("captured", self._clock())
+        if parcel.original.plan.long_lines:
+            return self._judged(parcel, UNRELAYABLE)
         while True:
             outcome = await self._send(self._pool, parcel)
             if outcome.state != "skipped":
@@ -162,7 +172,20 @@ class HandOver:
         if decision.verdict == "defer":
             return parcel.ending("queued", self._clock(), due_at=self._clock() + DEFERRED_AGAIN)
         log.kept_out(copy=parcel.name, route=self._route, reason_code=decision.reason_code)
-        return parcel.ending("blocked", self._clock())
+        now, on_block = self._clock(), parcel.original.stream.on_block
+        notice = None
+        if is_owed("blocked", parcel.rcpt.notify, parcel.mail_from, on_block):
+            notice = self._notice(parcel, blocked(parcel.rcpt, decision.reason_code), now)
+        return parcel.ending("blocked", now, notice=notice)
+
+    def _notice(self, parcel: Parcel, about: Reported, now: datetime) -> Arrival | None:
+        original = parcel.original
+        message = original.plan.message
+        return self._notices.report(
+            original.controller, original.stream, [about], mail_from=parcel.mail_from, envid=parcel.envid,
+            ret=parcel.ret, original=message.raw, subject=decode_words(message.get(b"subject") or b"")[:200],
+            arrived=original.at, now=now,
+        )  # fmt: skip
 
     def _judged(self, parcel: Parcel, outcome: Outcome) -> Ending:
         said = f"{outcome.code or ''} {outcome.enhanced or ''} {outcome.text}".strip()
@@ -184,18 +207,12 @@ class HandOver:
         )  # fmt: skip
         if isinstance(step, Retry):
             return parcel.ending("queued", now, said=said, due_at=step.at)
-        return parcel.ending("failed", now, said=said, dead_address=outcome.dead_address)
-
-
-def pack_rcpt(rcpt: Rcpt) -> bytes:
-    """A recipient as it waits in the queue."""
-    return json.dumps({"address": rcpt.address, "notify": sorted(rcpt.notify), "orcpt": rcpt.orcpt}).encode()
-
-
-def unpack_rcpt(packed: bytes) -> Rcpt:
-    """The recipient again."""
-    fields = json.loads(packed)
-    return Rcpt(address=fields["address"], notify=frozenset(fields["notify"]), orcpt=fields["orcpt"])
+        notice = None
+        if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
+            rcpt = parcel.rcpt
+            about = reported(rcpt.address, outcome, action="failed", orcpt=rcpt.orcpt, last_attempt=now)
+            notice = self._notice(parcel, about, now)
+        return parcel.ending("failed", now, said=said, dead_address=outcome.dead_address, notice=notice)
 
 
 def tally(verdict: str, reason_code: str) -> str:
@@ -210,4 +227,12 @@ def whose(ring: KeyRing, controller_id: str, address: str, recipient_key: bytes 
     return Who(
         controller_id=controller_id, recipient_keys=(*first, *(k for k in keys if k != recipient_key)),
         global_keys=ring.global_keys(address) if address else (),
+    )  # fmt: skip
+
+
+def blocked(rcpt: Rcpt, reason_code: str) -> Reported:
+    """What a report says of a recipient who was kept out: 5.7.1 and the reason code (RULES.md 2.4)."""
+    return Reported(
+        address=rcpt.address, orcpt=rcpt.orcpt, action="failed", status="5.7.1",
+        diagnostic=f"X-Consentgate; {reason_code}",
     )  # fmt: skip

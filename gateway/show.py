@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.config import Config
-from gateway.parcel import unpack_rcpt
+from gateway.notice import unpack_rcpt
 from gateway.record import named
 from gateway.render import Renderer, open_original
 from gateway.store.contract import Ruling, Store, Who

@@ -129,6 +129,14 @@ def _recipient(person: Person | None) -> Recipient:
     return recipient
 
 
+def stranger(controller_id: str, recipient_key: bytes) -> Person:
+    """Somebody of whom nothing is known."""
+    return Person(
+        controller_id=controller_id, recipient_key=recipient_key, seen=False, readable=True, version=0,
+        standing=_NOBODY, suppressions=(),
+    )  # fmt: skip
+
+
 def unreadable_store(now: dt.datetime) -> Ruling:
     """The ruling when the facts cannot be read at all: wait (RULES.md A1, P5)."""
     decision = Decision(

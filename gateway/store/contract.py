@@ -130,7 +130,10 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What became of one claimed copy: final in `state`, or again "queued" until `due_at`."""
+    """What became of one claimed copy: final in `state`, or again "queued" until `due_at`.
+
+    `notice`: the report on it, stored with it or not at all. `mailed`: remember the mailing (pack IE).
+    """
 
     controller_id: str
     message_id: bytes
@@ -146,6 +149,7 @@ class Ending:
     recipient_key: bytes | None = None
     dead_address: bool = False
     mailed: bool = False
+    notice: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +247,7 @@ class Store(Protocol):
     async def address(self, controller_id: str, recipient_key: bytes) -> str | None: ...
 
     # the queue
-    async def enqueue(self, arrival: Arrival) -> None: ...
+    async def enqueue(self, *arrivals: Arrival) -> None: ...
     async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]: ...
     async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None: ...
     async def finish(self, worker: str, endings: Sequence[Ending]) -> None: ...

@@ -25,8 +25,13 @@ OPEN = ("queued", "claimed", "captured", "held")
 HOUR_MS = 3_600_000
 
 
-def enqueue(handles: Handles, arrival: Arrival) -> None:
-    """Store a message, its decisions and its copies."""
+def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
+    """Store messages with their decisions and their copies: all of them, or none."""
+    for arrival in arrivals:
+        _enqueue(handles, arrival)
+
+
+def _enqueue(handles: Handles, arrival: Arrival) -> None:
     db, controller_id, message_id = handles.db, arrival.controller_id, arrival.message_id
     at = milliseconds(arrival.at)
     hour = at // HOUR_MS
@@ -127,6 +132,8 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
             tally[now_counts] += 1
         if ending.state in ("delivered", "failed"):
             tally["delivered" if ending.state == "delivered" else "bounced"] += 1
+        if ending.notice is not None:
+            _enqueue(handles, ending.notice)
         _learn(handles, ending)
     for (controller_id, message_id), n in closed.items():
         _close(handles, controller_id, message_id, n)

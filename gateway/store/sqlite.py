@@ -145,8 +145,8 @@ class SqliteStore:
 
     # the queue
 
-    async def enqueue(self, arrival: Arrival) -> None:
-        await self._write(partial(queue.enqueue, arrival=arrival))
+    async def enqueue(self, *arrivals: Arrival) -> None:
+        await self._write(partial(queue.enqueue, arrivals=arrivals))
 
     async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]:
         return await self._write(partial(queue.claim, worker=worker, route=route, now=now, n=n))
