@@ -1,0 +1,241 @@
+"""What kind of mail a message is: stream, purpose, categories, campaign; and what in it decided (DESIGN section 6).
+
+Order: X-Consentgate-* fields, login suffix, the tool's campaign id, provider tags, List-Id, Feedback-ID, a fingerprint.
+A value that was not declared is refused, never replaced by a default; a field that is there twice is refused too.
+It never says whether mail may be sent. Failures: `Refused` with the reply and, for staff, why; nothing raises.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.mail import reply
+from gateway.mail.campaign import campaign_of, tidy
+from gateway.mail.from_field import read_author
+from gateway.mail.headers import decode_words
+from gateway.mail.mime import Message
+from gateway.mail.reply import Reply
+
+BULK_PRECEDENCE = frozenset({b"bulk", b"list", b"junk"})
+CAMPAIGN_FIELDS = ("List-Unsubscribe", "List-Id")
+MARKETING = frozenset({"marketing", "mixed", "consent_request"})
+NO_REFERENCE = frozenset({"no", "none", "false", "0", "-"})
+
+HIDING_JSON = {b"x-smtpapi": ("to",), b"x-msys-api": ("cc", "bcc", "archive")}
+"""Fields in which the provider behind us would find more recipients than the envelope has (JSON keys)."""
+HIDING = (b"x-mc-bccaddress",)
+"""The same, where the field itself is the address."""
+
+
+class Stream(Protocol):
+    """What is read of a configured stream."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def message_class(self) -> str: ...
+    @property
+    def purpose(self) -> str | None: ...
+    @property
+    def purposes(self) -> tuple[str, ...]: ...
+    @property
+    def categories(self) -> tuple[str, ...]: ...
+    @property
+    def transaction_ref(self) -> str | None: ...
+
+
+class Login(Protocol):
+    """What is read of a configured login: the streams it may use, the first one is its default."""
+
+    @property
+    def streams(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a message is.
+
+    `promotional`: its fields say it is a campaign, although its stream is not for marketing; it is then marketing by
+    law (RULES 2.2, effective class). `categories`: all of the stream's when the message names none. `from_domain`: of
+    the one From address, lower-case A-label. `matched`: what decided what, for staff, without personal data.
+    """
+
+    stream: str
+    message_class: str
+    promotional: bool
+    purpose: str | None
+    categories: tuple[str, ...]
+    campaign: str
+    transaction_ref: bool
+    restriction_exemption: str | None
+    from_domain: str
+    matched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A message that cannot be classified. `why` for the report, without personal data."""
+
+    reply: Reply
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What message or login name asks for: the value and where it stands."""
+
+    value: str
+    place: str
+
+
+class _Fault(Exception):
+    """Ends the reading of a message; never leaves this module."""
+
+    def __init__(self, answer: Reply, why: str) -> None:
+        super().__init__(why)
+        self.refused = Refused(reply=answer, why=why)
+
+
+def classify(message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None) -> Kind | Refused:
+    """Say what kind of mail this is.
+
+    `streams`: those of the login's controller by name. `suffix`: what stood behind the last `+` of the login name:
+    `purpose`, `purpose.category` or `.category`.
+    """
+    try:
+        return _classify(message, login, streams, suffix)
+    except _Fault as fault:
+        return fault.refused
+
+
+def _classify(message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None) -> Kind:
+    present = {field.name for field in message.fields}
+    _refuse_hidden_recipients(message, present)
+    author = read_author(message.get_all(b"from"))
+    if author is None:
+        text = "SENDER_IDENTITY_CONCEALED There must be one From field with one plain address"
+        raise _Fault(reply.POLICY.with_text(text), "From: not exactly one address")
+
+    in_suffix, _, category_in_suffix = (suffix or "").partition(".")
+    purpose = _wish(message, present, "X-Consentgate-Purpose", in_suffix)
+    category = _wish(message, present, "X-Consentgate-Category", category_in_suffix)
+    stream, from_stream = _stream(message, present, login, streams, purpose)
+    categories, from_category = _categories(stream, category)
+    matched = [from_stream, f"purpose {purpose.place if purpose else 'stream'}", from_category]
+
+    named = _wish(message, present, "X-Consentgate-Campaign", "")
+    campaign, place = tidy(named.value) if named else "", "X-Consentgate-Campaign"
+    if not campaign:
+        campaign, place = campaign_of(message, present, author.address)
+    matched.append(f"campaign {place}")
+
+    transaction = stream.transaction_ref == "stream"
+    if stream.transaction_ref == "header":
+        reference = _wish(message, present, "X-Consentgate-Transaction", "")
+        if reference is not None and reference.value.lower() not in NO_REFERENCE:
+            transaction = True
+            matched.append("transaction X-Consentgate-Transaction")
+    signs = [] if stream.message_class in MARKETING else _signs_of_campaign(message, present)
+    matched += [f"promotional {sign}" for sign in signs]
+    if (message.get(b"x-mailgun-drop-message") or b"").strip().lower() == b"yes":
+        matched.append("test X-Mailgun-Drop-Message")
+    return Kind(
+        stream=stream.name,
+        message_class=stream.message_class,
+        promotional=bool(signs),
+        purpose=purpose.value if purpose else stream.purpose,
+        categories=categories,
+        campaign=campaign,
+        transaction_ref=transaction,
+        restriction_exemption=None,
+        from_domain=author.domain,
+        matched=tuple(matched),
+    )
+
+
+def _wish(message: Message, present: Collection[bytes], field: str, in_suffix: str) -> _Wish | None:
+    """The value of our field, else of the login suffix; None for neither. A field given twice is refused."""
+    name = field.lower().encode("ascii")
+    if name in present:
+        values = message.get_all(name)
+        if len(values) > 1:
+            raise _undeclared(field, "it is there more than once")
+        if value := decode_words(values[0]).strip():
+            return _Wish(value=value, place=field)
+    return _Wish(value=in_suffix, place="login suffix") if in_suffix else None
+
+
+def _stream(
+    message: Message, present: Collection[bytes], login: Login, streams: Mapping[str, Stream], purpose: _Wish | None
+) -> tuple[Stream, str]:
+    """The stream asked for, else the first of the login's that has the purpose asked for."""
+    wish = _wish(message, present, "X-Consentgate-Stream", "")
+    allowed = [streams[name] for name in login.streams]
+    if wish is not None:
+        if wish.value not in login.streams:
+            raise _undeclared(wish.place, _allowed(login.streams))
+        allowed = [streams[wish.value]]
+    place = f"stream {wish.place if wish else 'login'}"
+    if purpose is None:
+        return allowed[0], place
+    for number, stream in enumerate(allowed):
+        if purpose.value in _purposes(stream):
+            return stream, place if number == 0 else f"stream {purpose.place}"
+    raise _undeclared(purpose.place, _allowed([name for stream in allowed for name in _purposes(stream)]))
+
+
+def _purposes(stream: Stream) -> tuple[str, ...]:
+    return (stream.purpose, *stream.purposes) if stream.purpose is not None else stream.purposes
+
+
+def _categories(stream: Stream, wish: _Wish | None) -> tuple[tuple[str, ...], str]:
+    """The categories asked for, several separated by commas; each must be one of the stream's."""
+    if wish is None:
+        return stream.categories, "category stream"
+    asked = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", wish.value) if part))
+    if not asked or not set(asked) <= set(stream.categories):
+        raise _undeclared(wish.place, _allowed(stream.categories))
+    return asked, f"category {wish.place}"
+
+
+def _undeclared(place: str, problem: str) -> _Fault:
+    why = f"{place}; {problem}"
+    return _Fault(reply.UNDECLARED.with_text(f"{reply.UNDECLARED.text} {why}"[:400]), why)
+
+
+def _allowed(names: Collection[str]) -> str:
+    return f"allowed: {', '.join(dict.fromkeys(names)) or 'none'}"
+
+
+def _signs_of_campaign(message: Message, present: Collection[bytes]) -> list[str]:
+    """What makes mail of a transactional stream look like a campaign (DESIGN section 6)."""
+    signs = [field for field in CAMPAIGN_FIELDS if field.lower().encode("ascii") in present]
+    if b"precedence" in present and any(v.strip().lower() in BULK_PRECEDENCE for v in message.get_all(b"precedence")):
+        signs.append("Precedence")
+    return signs
+
+
+def _refuse_hidden_recipients(message: Message, present: Collection[bytes]) -> None:
+    for name, keys in HIDING_JSON.items():
+        if name in present and any(_names_recipients(value, keys) for value in message.get_all(name)):
+            raise _Fault(reply.HIDDEN_RECIPIENTS, f"{name.decode('ascii')} with recipients")
+    for name in HIDING:
+        if name in present:
+            raise _Fault(reply.HIDDEN_RECIPIENTS, f"{name.decode('ascii')} with recipients")
+
+
+def _names_recipients(value: bytes, keys: Collection[str]) -> bool:
+    """Whether a JSON object has one of the keys, also written twice or escaped; what cannot be read counts as yes."""
+
+    def note(pairs: list[tuple[str, object]]) -> frozenset[str]:
+        return frozenset(key.strip().casefold() for key, _ in pairs)
+
+    try:
+        top = json.loads(decode_words(value), object_pairs_hook=note)
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(top, frozenset) or not top.isdisjoint(keys)
