@@ -86,7 +86,7 @@ def _author(text: bytes) -> Author | None:
 
 def _without_comments(value: bytes) -> bytes | None:
     """The value with each comment as one blank; None when a comment or a quoted string does not end."""
-    if b"(" not in value and b")" not in value and b'"' not in value:
+    if b"(" not in value and b")" not in value:
         return value
     kept = bytearray()
     depth, quoted, at = 0, False, 0
