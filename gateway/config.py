@@ -148,7 +148,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controller:
-    """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty; their absence blocks (E1, E3, E4)."""
+    """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty, which blocks (E1, E3, E4)."""
 
     id: str
     legal_name: str
