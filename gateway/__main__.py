@@ -20,7 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "queue": ("gate", "what waits to leave"),
     "decide": ("proof", "decide facts from a file: may this be sent, and why"),
     "rewrite": ("mail", "show how a message would leave"),
-    "import": ("people", "take in consents, sales, people or suppressions from a file"),
+    "import": ("imports", "take in consents, sales, people or suppressions from a file"),
     "consent": ("people", "record a consent"),
     "suppress": ("people", "the list of people who must not be mailed"),
     "report": ("reports", "what was kept out and why, per recipient or campaign"),

@@ -112,18 +112,27 @@ async def _stop(
         scope="purpose" if purpose is not None else "sender", purpose=purpose, reason=reason, source=source, at=at,
         lifted_at=None,
     )  # fmt: skip
-    ref = row.suppression_id.hex()
-    acts = [
-        _act(row, "suppression", {
-            "scope": row.scope, "purpose": purpose, "reason": reason, "source": source, "ref": ref,
-        }, at),
-        _act(row, "withdrawal", {"purpose": purpose, "at": _stamp(at), "ref": ref}, at),
-    ]  # fmt: skip
-    placed = await store.opt_out(acts, row, message_id)
+    placed = await store.opt_out(opt_out_acts(row), row, message_id)
     return OptOut(
         reference=reference(placed.suppression_id), suppression_id=placed.suppression_id, controller_id=controller_id,
         scope=placed.scope, purpose=placed.purpose, at=placed.at, already=placed.suppression_id != row.suppression_id,
     )  # fmt: skip
+
+
+def opt_out_acts(row: SuppressionRow) -> list[Act]:
+    """The ledger entries of an opt-out: the suppression, and the withdrawal of what was agreed before it.
+
+    A suppression of global scope is nobody's withdrawal: it stands outside every controller's records.
+    """
+    ref = row.suppression_id.hex()
+    acts = [
+        _act(row, "suppression", {
+            "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "source": row.source, "ref": ref,
+        }, row.at),
+    ]  # fmt: skip
+    if row.scope != "global":
+        acts.append(_act(row, "withdrawal", {"purpose": row.purpose, "at": _stamp(row.at), "ref": ref}, row.at))
+    return acts
 
 
 async def undo(store: Store, token: LinkToken, suppression_id: bytes, *, now: datetime) -> bool:

@@ -10,8 +10,9 @@ Document: {"consents": [...], "sales": [...]} with records as in the decision sc
 sale (pack IE, RULES.md section 3).
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -55,17 +56,21 @@ def dump(document: Document) -> bytes:
 
 
 def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> Document:
-    """The document after one more entry. Pure; the argument is not changed. A record seen before changes nothing."""
+    """The document after one more entry. Pure; the argument is not changed.
+
+    A record whose id is on file corrects that one; the same record again changes nothing. A person's facts are those
+    declared last; `unless_known` holds the values of those that nobody declared.
+    """
     after: Document = dict(document)
     if kind in ("consent", "sale"):
         name = kind + "s"
-        records = list(after.get(name, ()))
-        if all(record["id"] != fields["id"] for record in records):
-            records.append(dict(fields))
-            after[name] = records
+        records = after.get(name, ())
+        stated = _with_record(records, dict(fields), kind)
+        if stated is not records:
+            after[name] = stated
     elif kind == "person":
         declared = {k: v for k, v in fields.items() if k in UNKNOWN_RECIPIENT}
-        after["recipient"] = {**after.get("recipient", {}), **declared}
+        after["recipient"] = {**fields.get("unless_known", EMPTY), **after.get("recipient", EMPTY), **declared}
         after.update({k: fields[k] for k in ("country", "billing_country", "language") if fields.get(k)})
     elif kind == "withdrawal":
         made = {"at": fields["at"], "purpose": fields.get("purpose"), "ref": fields["ref"]}
@@ -77,6 +82,53 @@ def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> 
     elif kind == "mailed":
         after["mailed"] = [*after.get("mailed", ()), fields["at"]][-36:]
     return after
+
+
+def _with_record(records: Sequence[Document], new: Document, kind: str) -> Sequence[Document]:
+    """The records with one more, or with one corrected; the same object where nothing changes.
+
+    A correction loses no opt-out: a withdrawal and a refusal at collection stay. Records that share an id but cannot be
+    the same act (other purposes, another sale) are kept apart, the later one under an id of its own.
+    """
+    for place, old in enumerate(records):
+        if old["id"] != new["id"]:
+            continue
+        if old == new:
+            return records
+        if not (_same_consent(old, new) if kind == "consent" else _same_sale(old, new)):
+            mark = hashlib.sha256(json.dumps(new, sort_keys=True).encode()).hexdigest()[:12]
+            return _with_record(records, {**new, "id": f"{new['id']}#{mark}"}, kind)
+        corrected = _corrected_consent(old, new) if kind == "consent" else _corrected_sale(old, new)
+        return records if corrected == old else [*records[:place], corrected, *records[place + 1 :]]
+    return [*records, new]
+
+
+def _same_consent(old: Document, new: Document) -> bool:
+    if old["withdrawn_at"] is not None and new["given_at"] is not None and new["given_at"] > old["withdrawn_at"]:
+        return False  # agreed anew after the withdrawal: another act
+    return not old["purposes"] or not new["purposes"] or not set(old["purposes"]).isdisjoint(new["purposes"])
+
+
+def _same_sale(old: Document, new: Document) -> bool:
+    return bool((old["kind"], old["concluded_at"]) == (new["kind"], new["concluded_at"]))
+
+
+def _corrected_consent(old: Document, new: Document) -> Document:
+    """The new statement, still withdrawn where the old one was, and for no fewer purposes (RULES.md 2.1.12)."""
+    if old["withdrawn_at"] is None:
+        return new
+    ended = min(old["withdrawn_at"], new["withdrawn_at"] or old["withdrawn_at"])
+    more = [purpose for purpose in old["purposes"] if purpose not in new["purposes"]]
+    return {**new, "withdrawn_at": ended, "purposes": [*new["purposes"], *more]}
+
+
+def _corrected_sale(old: Document, new: Document) -> Document:
+    """The new statement; an opt-out once used stays used, and one once missing stays missing (D4, 8 and 10)."""
+    return {
+        **new,
+        "opt_out_used_at_collection": old["opt_out_used_at_collection"] or new["opt_out_used_at_collection"],
+        "opt_out_in_all_messages": old["opt_out_in_all_messages"] and new["opt_out_in_all_messages"],
+    }
 
 
 def read(document: Mapping[str, Any], *, address_valid: bool = True) -> Standing:

@@ -7,7 +7,7 @@ cannot be reached raises StoreUnavailable: the caller answers 451 or 503 and cha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from suppression.decision import Decision
 from suppression.facts import Suppression
@@ -185,6 +185,37 @@ class SuppressionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What one row of an import says about one person: ledger entries as (kind, private fields), in order.
+
+    `profile`: name and external id, where given. `purposes`: those the row is about, None for all.
+    """
+
+    who: Who
+    address: str
+    entries: Sequence[tuple[str, Mapping[str, Any]]]
+    profile: Mapping[str, str]
+    purposes: Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """One suppression of an import with its ledger entries. `who` of the row's controller, which may be everywhere."""
+
+    who: Who
+    row: SuppressionRow
+    acts: Sequence[Act]
+
+
+class Taken(NamedTuple):
+    """What became of one row of an import. `stopped`: an opt-out stands against it, so that it opens no way."""
+
+    outcome: Literal["kept", "unchanged", "erased"]
+    new_person: bool
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Staff:
     """A member of staff who may sign in. `controllers` empty: all."""
 
@@ -245,6 +276,8 @@ class Store(Protocol):
         self, controller_id: str, *, after: tuple[bytes, bytes], n: int, addresses: bool
     ) -> list[SuppressionRow]: ...
     async def address(self, controller_id: str, recipient_key: bytes) -> str | None: ...
+    async def take_in(self, statements: Sequence[Statement], *, at: datetime, dry: bool) -> list[Taken]: ...
+    async def take_in_stops(self, stops: Sequence[Stop], *, at: datetime, dry: bool) -> list[Taken]: ...
 
     # the queue
     async def enqueue(self, *arrivals: Arrival) -> None: ...

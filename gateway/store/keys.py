@@ -7,6 +7,7 @@ connection; a new secret is committed before the row that needs it.
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -61,6 +62,17 @@ class Keys:
         wrapped = self._ring.wrap(secret, bound, os.urandom(NONCE_BYTES))
         SQL.add_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key, wrapped=wrapped)
         return PersonSecret(secret), True
+
+    def add_people(self, made: Sequence[tuple[str, bytes, PersonSecret]]) -> None:
+        """Keep the secrets of people who have none yet."""
+        if made:
+            self.begin()
+        rows = []
+        for controller_id, recipient_key, new in made:
+            bound = _person_row(controller_id, recipient_key)
+            wrapped = self._ring.wrap(new.secret, bound, os.urandom(NONCE_BYTES))
+            rows.append({"controller_id": controller_id, "recipient_key": recipient_key, "wrapped": wrapped})
+        self._db.executemany(SQL.add_person_key.sql, rows)
 
     def make_controller(self, controller_id: str) -> PersonSecret:
         """A controller's own secret, for what is about no single person; it goes when the controller goes."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import aiosql
 
-from gateway.store import people, queue, reports
+from gateway.store import intake, people, queue, reports
 from gateway.store.connection import Gatherer, Handles, Thread, Writer
 from gateway.store.contract import (
     Act,
@@ -27,9 +27,12 @@ from gateway.store.contract import (
     HeldOut,
     Person,
     Staff,
+    Statement,
+    Stop,
     StoredMessage,
     StoreUnavailable,
     SuppressionRow,
+    Taken,
     Who,
 )  # fmt: skip
 from suppression.vault import KeyRing
@@ -142,6 +145,14 @@ class SqliteStore:
 
     async def address(self, controller_id: str, recipient_key: bytes) -> str | None:
         return await self._read(partial(people.address, controller_id=controller_id, recipient_key=recipient_key))
+
+    async def take_in(self, statements: Sequence[Statement], *, at: datetime, dry: bool) -> list[Taken]:
+        unit = partial(intake.take_in, statements=statements, at=at, dry=dry)
+        return await (self._read(unit) if dry else self._write(unit))
+
+    async def take_in_stops(self, stops: Sequence[Stop], *, at: datetime, dry: bool) -> list[Taken]:
+        unit = partial(intake.take_in_stops, stops=stops, at=at, dry=dry)
+        return await (self._read(unit) if dry else self._write(unit))
 
     # the queue
 

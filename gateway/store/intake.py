@@ -1,0 +1,221 @@
+"""Many statements at once into SQLite: what `consentgate import` writes, a batch per transaction.
+
+The same rows in the same tables as people.record and people.suppress make one at a time; here the look-ups and
+inserts of a batch are gathered, and a person who is met twice is read once. Looking without writing (`dry`) runs on a
+reading connection and returns the same answers.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from gateway.store.connection import Handles
+from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
+from gateway.store.keys import opened, sealed
+from gateway.store.people import (
+    EVERYWHERE,
+    SQL,
+    document,
+    milliseconds,
+    new_id,
+    profile_row,
+    standing_row,
+    suppressions_of,
+)  # fmt: skip
+from suppression import ledger, standing
+from suppression.suppression_list import in_force
+from suppression.vault import SECRET_BYTES, PersonSecret
+
+
+def take_in(handles: Handles, statements: Sequence[Statement], at: datetime, dry: bool) -> list[Taken]:
+    """Take in consents, sales and facts about people. Rows of erased people change nothing (RULES.md 6.4)."""
+    batch = _Batch(handles, at)
+    taken = [_state(batch, statement) for statement in statements]
+    if not dry:
+        batch.write()
+    return taken
+
+
+def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bool) -> list[Taken]:
+    """Put suppressions on the list, with their ledger entries; one that stands, or stood and was lifted, is left."""
+    batch = _Batch(handles, at)
+    taken = [_stop(batch, stop) for stop in stops]
+    if not dry:
+        batch.write()
+    return taken
+
+
+def _state(batch: "_Batch", statement: Statement) -> Taken:
+    person = batch.person(statement.who)
+    active = [row for row in person.suppressions if in_force(row.at, row.lifted_at, batch.at)]
+    if any(row.reason == "erasure" for row in active):
+        return Taken("erased", new_person=False, stopped=True)
+    new_person, changed = person.secret is None, False
+    for kind, fields in statement.entries:
+        changed |= batch.enter(person, kind, {}, fields)
+    changed |= batch.file(person, {"address": statement.address, **statement.profile})
+    purposes = statement.purposes
+    stopped = any(
+        row.scope != "purpose" or row.purpose is None or purposes is None or row.purpose in purposes for row in active
+    )
+    return Taken("kept" if changed else "unchanged", new_person=new_person, stopped=stopped)
+
+
+def _stop(batch: "_Batch", stop: Stop) -> Taken:
+    person, row = batch.person(stop.who), stop.row
+    for old in person.suppressions:
+        same = (old.scope, old.purpose, old.reason) == (row.scope, row.purpose, row.reason)
+        if same and (old.at == row.at or (old.lifted_at is None and old.at <= row.at)):
+            return Taken("unchanged", new_person=False, stopped=True)
+    new_person = person.secret is None
+    placed = replace(row, recipient_key=person.key)
+    person.suppressions.append(placed)
+    batch.stops.append(placed)
+    for act in stop.acts:
+        batch.enter(person, act.kind, act.public, None)
+    return Taken("kept", new_person=new_person, stopped=True)
+
+
+@dataclass(slots=True)
+class _Person:
+    """One person while a batch is under way. `secret` None: never seen. `on_file`: there was a key before the batch."""
+
+    controller_id: str
+    key: bytes
+    secret: PersonSecret | None
+    on_file: bool
+    document: Mapping[str, Any]
+    suppressions: list[SuppressionRow]
+    changed: bool = False
+    profile: dict[str, Any] | None = None
+    profile_kept: bool = False
+    profile_changed: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Reads each person once, gathers what is to be written, and writes it table by table."""
+
+    handles: Handles
+    at: datetime
+    people: dict[tuple[str, bytes], _Person] = field(default_factory=dict)
+    entries: list[ledger.Entry] = field(default_factory=list)
+    stops: list[SuppressionRow] = field(default_factory=list)
+
+    def person(self, who: Who) -> _Person:
+        """The person as on file, under whichever live key, or as this batch has left them."""
+        name = (who.controller_id, who.recipient_keys[0])
+        person = self.people.get(name)
+        if person is None:
+            person = self.people[name] = self._read(who)
+        return person
+
+    def _read(self, who: Who) -> _Person:
+        controller_id, key, secret = who.controller_id, who.recipient_keys[0], None
+        suppressions: list[SuppressionRow] = []
+        for one in who.recipient_keys:
+            suppressions += self._suppressions(controller_id, one)
+            if secret is None and (secret := self.handles.keys.person(controller_id, one)) is not None:
+                key = one
+        for one in who.global_keys:
+            suppressions += self._suppressions(EVERYWHERE, one)
+        return _Person(
+            controller_id=controller_id, key=key, secret=secret, on_file=secret is not None,
+            document={} if secret is None else document(self.handles, secret, controller_id, key),
+            suppressions=suppressions,
+        )  # fmt: skip
+
+    def _suppressions(self, controller_id: str, key: bytes) -> list[SuppressionRow]:
+        # Straight to the driver: most people have none, and aiosql's way costs more than the answer.
+        asked = {"controller_id": controller_id, "recipient_key": key}
+        if self.handles.db.execute(SQL.suppressions.sql, asked).fetchone() is None:
+            return []
+        return suppressions_of(self.handles, controller_id, key)
+
+    def enter(
+        self, person: _Person, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None
+    ) -> bool:
+        """One entry for the ledger and its effect. False where it changes nothing: then it is not written."""
+        after = standing.apply(person.document, kind, private if private is not None else public)
+        changed = after != person.document
+        if not changed and kind != "suppression":
+            return False
+        if person.secret is None:
+            person.secret = PersonSecret(os.urandom(SECRET_BYTES))
+        person.document = after
+        person.changed |= changed
+        self.entries.append(
+            ledger.write(
+                controller_id=person.controller_id, entry_id=new_id(), at=milliseconds(self.at), kind=kind,
+                person=person.secret, recipient_key=person.key, public=public, private=private,
+                random=os.urandom(ledger.RANDOM_BYTES),
+            )
+        )  # fmt: skip
+        return True
+
+    def file(self, person: _Person, said: Mapping[str, str]) -> bool:
+        """Keep address, name and external id of somebody who is on file. Whether one of those on file changed."""
+        if person.secret is None:
+            return False
+        if person.profile is None:
+            kept = self._profile(person) if person.on_file else None
+            person.profile, person.profile_kept = kept or {}, kept is not None
+        after = {**person.profile, **said}
+        changed = after != person.profile
+        person.profile = after
+        person.profile_changed |= changed
+        return changed and person.profile_kept
+
+    def _profile(self, person: _Person) -> dict[str, Any] | None:
+        assert person.secret is not None
+        row = SQL.profile(self.handles.db, controller_id=person.controller_id, recipient_key=person.key)
+        plain = opened(person.secret.key, row[0] if row else None, profile_row(person.controller_id, person.key))
+        return standing.load(plain) if plain else None
+
+    def write(self) -> None:
+        """Write all of it; the transaction is the caller's."""
+        db, keys, at = self.handles.db, self.handles.keys, milliseconds(self.at)
+        # In key order, the order of the tables: neighbours share pages.
+        met = sorted((one for one in self.people.values() if one.secret is not None), key=lambda one: one.key)
+        keys.add_people([(one.controller_id, one.key, one.secret) for one in met if one.secret and not one.on_file])
+        profiles = [(one, _row(one, profile=_sealed_profile(one))) for one in met if one.profile_changed]
+        new = [{**row, "first_seen": at} for one, row in profiles if not one.profile_kept]
+        db.executemany(SQL.add_person.sql, new)
+        db.executemany(SQL.set_profile.sql, [row for one, row in profiles if one.profile_kept])
+        db.executemany(SQL.add_suppression.sql, [_columns(stop) for stop in self.stops])
+        db.executemany(SQL.add_entry.sql, [_entry(entry) for entry in self.entries])
+        db.executemany(SQL.put_standing.sql, [_row(one, facts=_sealed_facts(one)) for one in met if one.changed])
+
+
+def _row(person: _Person, **more: bytes) -> dict[str, Any]:
+    return {"controller_id": person.controller_id, "recipient_key": person.key, **more}
+
+
+def _sealed_profile(person: _Person) -> bytes:
+    assert person.secret is not None and person.profile is not None
+    bound_to = profile_row(person.controller_id, person.key)
+    return sealed(person.secret.key, ledger.encode(person.profile), bound_to)
+
+
+def _sealed_facts(person: _Person) -> bytes:
+    assert person.secret is not None
+    bound_to = standing_row(person.controller_id, person.key)
+    return sealed(person.secret.key, standing.dump(dict(person.document)), bound_to)
+
+
+def _columns(row: SuppressionRow) -> dict[str, Any]:
+    return {
+        "controller_id": row.controller_id, "recipient_key": row.recipient_key, "suppression_id": row.suppression_id,
+        "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "source": row.source,
+        "at": milliseconds(row.at), "lifted_at": None if row.lifted_at is None else milliseconds(row.lifted_at),
+    }  # fmt: skip
+
+
+def _entry(entry: ledger.Entry) -> dict[str, Any]:
+    return {
+        "controller_id": entry.controller_id, "entry_id": entry.entry_id, "at": entry.at, "kind": entry.kind,
+        "subject": entry.subject, "public": entry.public.decode(), "private": entry.private,
+        "commitment": entry.commitment,
+    }  # fmt: skip

@@ -1,0 +1,289 @@
+"""A file of consents, sales, people or suppressions into memory (`consentgate import`).
+
+Read in one stream, committed in batches: what was committed stays, and the same file again changes nothing, so an
+import that was cut short is simply run again. No row lifts an opt-out, and rows of erased people are passed over. What
+cannot be read goes to a file beside the first, with line and reason.
+"""
+
+import contextlib
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final
+
+import uuid_utils
+
+from gateway import record
+from gateway.config import Controller
+from gateway.files import native, table
+from gateway.files.native import Kind, Native, Rejected, Stated
+from gateway.files.table import Refusal, Row, Table
+from gateway.store.contract import Statement, Stop, Store, SuppressionRow, Taken, Who
+from suppression.vault import KeyRing
+
+BATCH: Final = 1000
+"""Rows per commit: a bound on memory, and on how long another process waits for the database."""
+SHOWN: Final = 10
+"""Rejected rows that are told at once; all of them stand in the file."""
+MOST_NAMES: Final = 100
+"""Names of unknown purposes and categories that are kept apart; the others are counted together."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes read so far and the bytes there are."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of a file's rows: `rows` is the sum of `kept`, `unchanged`, `rejected` and `skipped`.
+
+    `skipped`: rows of erased people. `new_people`: rows, of those kept, about somebody who had no record. `stopped`:
+    rows against which an opt-out stands, kept or not. `unknown`: names that the settings do not declare.
+    `first_rejected`: line and reason. `rejected_file`: None where nothing was rejected, or nothing was to be written.
+    """
+
+    kept: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    new_people: int = 0
+    stopped: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+    first_rejected: list[tuple[int, str]] = field(default_factory=list)
+    rejected_file: Path | None = None
+
+    @property
+    def rows(self) -> int:
+        """The rows of the file."""
+        return self.kept + self.unchanged + self.rejected + self.skipped
+
+    def count(self, taken: Sequence[Taken]) -> None:
+        """Add what became of a batch."""
+        for one in taken:
+            if one.outcome == "kept":
+                self.kept += 1
+                self.new_people += one.new_person
+            elif one.outcome == "unchanged":
+                self.unchanged += 1
+            else:
+                self.skipped += 1
+            self.stopped += one.stopped and one.outcome != "erased"
+
+
+async def take_in(
+    file: Path, kind: Kind, *, store: Store, controller: Controller, ring: KeyRing, now: datetime, dry: bool = False,
+    progress: Progress | None = None,
+) -> Summary:  # fmt: skip
+    """Take in one file. `dry`: look only, write nothing; a row that stands twice in the file then counts as new twice.
+
+    Raises Refusal where the file as a whole cannot be read: then nothing was taken in, unless the file changed
+    meanwhile. Raises StoreUnavailable; the batches before it are kept.
+    """
+    summary = Summary()
+    at = now.astimezone(UTC).replace(microsecond=0)
+    clerk = _Clerk(kind, controller, ring, at, summary)
+    with _opened(file) as source:
+        size = os.fstat(source.fileno()).st_size
+        with _Rejects(file, source.table(kind), dry=dry) as rejects:
+            reader = Native(kind, rejects.table.columns, controller.id, tuple(controller.purposes))
+            for batch in _batches(rejects.table):
+                stated = [good for row in batch if (good := _read(reader, row, rejects, summary)) is not None]
+                if kind == "suppressions":
+                    taken = await store.take_in_stops([clerk.stop(one) for one in stated], at=now, dry=dry)
+                else:
+                    taken = await store.take_in([clerk.statement(one) for one in stated], at=now, dry=dry)
+                summary.count(taken)
+                if progress is not None:
+                    progress(source.tell(), size)
+            summary.rejected_file = rejects.path if rejects.written else None
+    return summary
+
+
+def rejected_path(file: Path) -> Path:
+    """Where the rejected rows of a file go: FILE.csv has FILE.rejected.csv."""
+    return file.with_suffix(".rejected.csv") if file.suffix.lower() == ".csv" else Path(f"{file}.rejected.csv")
+
+
+def _read(reader: Native, row: Row, rejects: "_Rejects", summary: Summary) -> Stated | None:
+    result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
+    if isinstance(result, Stated):
+        return result
+    summary.rejected += 1
+    reason = " ".join(result.reasons)
+    if len(summary.first_rejected) < SHOWN:
+        summary.first_rejected.append((row.line, reason))
+    rejects.put(row, reason)
+    return None
+
+
+def _batches(rows: Table) -> Iterator[list[Row]]:
+    """The rows, so many at a time."""
+    batch: list[Row] = []
+    try:
+        for row in rows:
+            batch.append(row)
+            if len(batch) >= BATCH:
+                yield batch
+                batch = []
+    except UnicodeDecodeError:
+        raise Refusal(None, "the file changed while it was read", "Let it be finished, then import it again") from None
+    if batch:
+        yield batch
+
+
+@dataclass(slots=True)
+class _Clerk:
+    """Turns what rows say into what the store takes."""
+
+    kind: Kind
+    controller: Controller
+    ring: KeyRing
+    at: datetime
+    summary: Summary
+
+    def who(self, address: str) -> Who:
+        """The person at this controller, and everywhere."""
+        return Who(
+            self.controller.id, self.ring.recipient_keys(self.controller.id, address), self.ring.global_keys(address)
+        )
+
+    def statement(self, stated: Stated) -> Statement:
+        """A row of consents, sales or people."""
+        who, fields = self.who(stated.address), stated.fields
+        if self.kind == "people":
+            return _person(who, stated)
+        if fields["id"] is None:
+            # By the oldest live key: adding an installation key does not make old rows new ones.
+            fields["id"] = native.generated_id(self.kind, who.recipient_keys[-1], fields)
+        purposes = fields.get("purposes")
+        self._check("purpose", self.controller.purposes, purposes or ())
+        self._check("category", self.controller.categories, fields["product_categories"] or ())
+        entry = ("consent" if self.kind == "consents" else "sale", fields)
+        return Statement(who=who, address=stated.address, entries=(entry,), profile={}, purposes=purposes)
+
+    def stop(self, stated: Stated) -> Stop:
+        """A row of suppressions. Global scope stands under keys of its own, so that it binds every controller."""
+        fields = stated.fields
+        who = self.who(stated.address)
+        if fields["scope"] == "global":
+            who = Who("", who.global_keys, ())
+        if fields["purpose"] is not None:
+            self._check("purpose", self.controller.purposes, (fields["purpose"],))
+        row = SuppressionRow(
+            controller_id=who.controller_id, recipient_key=who.recipient_keys[0],
+            suppression_id=uuid_utils.uuid7().bytes, scope=fields["scope"], purpose=fields["purpose"],
+            reason=fields["reason"], source="import", lifted_at=None,
+            at=self.at if fields["at"] is None else datetime.fromisoformat(fields["at"]),
+        )  # fmt: skip
+        return Stop(who=who, row=row, acts=record.opt_out_acts(row))
+
+    def _check(self, what: str, declared: Mapping[str, object], names: Sequence[str]) -> None:
+        for name in names:
+            if name not in declared:
+                said, unknown = f"{what} {name}", self.summary.unknown
+                unknown[said if said in unknown or len(unknown) < MOST_NAMES else "others"] += 1
+
+
+def _person(who: Who, stated: Stated) -> Statement:
+    """A row about a person. A dead address is marked; good news about it is not believed, bounces say more."""
+    said = dict(stated.fields)
+    profile: dict[str, str] = {name: said.pop(name) for name in native.PROFILE if name in said}
+    dead = said.pop("undeliverable", False) or not said.pop("address_valid", True)
+    said.pop("known", None)  # this row makes the person known
+    entries: list[tuple[str, Mapping[str, Any]]] = [("person", {**said, "unless_known": native.absent_recipient()})]
+    if dead:
+        entries.append(("undeliverable", {"undeliverable": True}))
+    return Statement(who=who, address=stated.address, entries=entries, profile=profile, purposes=None)
+
+
+class _Source:
+    """The file, read twice over the same handle: once to see that it is text, once for its rows."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def table(self, kind: Kind) -> Table:
+        """The rows of the file, once it has proved to be text."""
+        table.check_text(iter(partial(self._raw.readline, table.LINE_BYTES + 1), b""))
+        self._raw.seek(0)
+        return Table(io.TextIOWrapper(self._raw, encoding="utf-8-sig", newline=""), native.columns(kind))
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[_Source]:
+    try:
+        raw = file.open("rb")
+    except OSError as failed:
+        raise Refusal(None, f"{file} cannot be read: {failed.strerror}", "Check its path and mode") from None
+    with raw:
+        if not raw.seekable():
+            raise Refusal(None, f"{file} is no plain file", "Save what it gives as a file and import that")
+        yield _Source(raw)
+
+
+class _Rejects:
+    """FILE.rejected.csv: the original cells, then line and reason. Made with the first rejected row, owner-only.
+
+    The cells stand as they were given, so that the corrected file can be imported: nothing is put in front of one that
+    a spreadsheet would take for a formula. The reason never begins like one, since it begins with a column's name.
+    """
+
+    def __init__(self, file: Path, rows: Table, *, dry: bool) -> None:
+        self.path = rejected_path(file)
+        self.table = rows
+        self.written = False
+        self._width = len(rows.columns)
+        self._dry = dry
+        self._out: io.TextIOWrapper | None = None
+
+    def __enter__(self) -> "_Rejects":
+        if not self._dry:
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as failed:
+                raise self._refusal(failed) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._out is not None:
+            self._out.close()
+
+    def put(self, row: Row, reason: str) -> None:
+        """Add a row."""
+        if self._dry:
+            return
+        out = self._out = self._out or self._made()
+        cells = row.cells[: self._width]
+        cells += [""] * (self._width - len(cells))
+        surplus = row.cells[len(self.table.header) :]
+        if surplus:
+            reason += " Left over: " + table.written(surplus, self.table.delimiter).rstrip("\r\n")
+        out.write(table.written([*cells, str(row.line), reason], self.table.delimiter))
+
+    def _made(self) -> io.TextIOWrapper:
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as failed:
+            raise self._refusal(failed) from None
+        self.written = True
+        out = os.fdopen(handle, "w", encoding="utf-8", newline="")
+        header = self.table.header[: self._width]
+        out.write(table.written([*header, *table.MARKS], self.table.delimiter))
+        return out
+
+    def _refusal(self, failed: OSError) -> Refusal:
+        what = f"there are rows to reject, and {self.path} cannot be written: {failed.strerror}"
+        return Refusal(None, what, "Make its folder writable and import again; rows that were kept are not taken twice")
