@@ -149,7 +149,7 @@ class Web(uvicorn.Server):
     def __init__(self) -> None:
         self.pages: FastAPI | None = None
         super().__init__(uvicorn.Config(
-            self._serve_pages, log_config=None, access_log=False, lifespan="off", server_header=False,
+            self._serve_pages, interface="asgi3", log_config=None, access_log=False, lifespan="off", server_header=False,
             proxy_headers=False, timeout_keep_alive=15, limit_concurrency=512,
         ))  # fmt: skip
         self.accepting = asyncio.Event()
