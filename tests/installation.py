@@ -147,7 +147,7 @@ class Installation:
             writer.writerows(rows)
         done = self.tool("import", kind, file, "--controller", "acme")
         assert done.returncode == 0, done.stderr.decode()
-        assert not file.with_name(file.name + ".rejected.csv").exists()
+        assert not file.with_suffix(".rejected.csv").exists()
 
     def load_people(self) -> None:
         """anna, wim and kleed; niemand stays unknown."""

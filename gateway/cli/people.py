@@ -1,4 +1,4 @@
-"""Commands about people: consent, suppress. Import is in imports.py."""
+"""Commands about people: consent, suppress. Files of people are taken in by imports.py."""
 
 from typing import Annotated, Any, Literal
 
