@@ -32,7 +32,6 @@ HANDSHAKE_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 TICK_SECONDS = 15.0
 
-_NO_HOOKS = object()
 T = TypeVar("T")
 
 
@@ -43,7 +42,20 @@ class Connection(SMTP):
     """
 
     def __init__(self, door: Door, *, loop: asyncio.AbstractEventLoop, counted: bool = False) -> None:
-        super().__init__(_NO_HOOKS, hostname=door.hostname, loop=loop, data_size_limit=None)
+        # aiosmtpd's own __init__ looks through every attribute of class and handler for hooks, for each connection
+        # (115 us); none of what it finds is used here.
+        asyncio.StreamReaderProtocol.__init__(
+            self,
+            asyncio.StreamReader(limit=READ_OCTETS, loop=loop),
+            client_connected_cb=self._cb_client_connected,
+            loop=loop,
+        )
+        self.loop = loop
+        self.session = None
+        self.transport = None
+        self._original_transport = None
+        self._timeout_handle: asyncio.TimerHandle | None = None
+        self._handler_coroutine: asyncio.Task[None] | None = None
         self._door = door
         self._counted = counted
         self._peer = Peer(ip="", loopback=False)
@@ -72,7 +84,6 @@ class Connection(SMTP):
         ip, loopback = plain_ip(transport.get_extra_info("peername"))
         self._peer = Peer(ip=ip, loopback=loopback, tls=transport.get_extra_info("sslcontext") is not None)
         super().connection_made(transport)
-        self._reader._limit = READ_OCTETS  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         if self._silent:

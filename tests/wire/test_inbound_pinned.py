@@ -15,6 +15,13 @@ from front_door import Story, connect, make_config, submission
 
 from gateway.inbound.connection import Connection
 
+SET_BY_AIOSMTPD_ALONE = {
+    "__ident__", "_auth_callback", "_auth_methods", "_auth_require_tls", "_auth_required", "_authenticator",
+    "_decode_data", "_ehlo_hook_ver", "_enforce_call_limit", "_handle_hooks", "_proxy_timeout", "_smtp_methods",
+    "_timeout_duration", "_tls_handshake_okay", "_tls_protocol", "data_size_limit",
+    "enable_SMTPUTF8", "envelope", "event_handler", "hostname", "require_starttls", "tls_context",
+}  # fmt: skip
+
 
 def test_the_version_that_was_read() -> None:
     assert aiosmtpd.__version__ == "1.4.6"
@@ -30,6 +37,7 @@ def test_aiosmtpd_attributes() -> None:
         "self._timeout_handle",
         "self._set_post_data_state()",
         "self.transport = transport",
+        "seen_starttls = (self._original_transport is not None)",
     ):
         assert name in source, name
     for name in (
@@ -48,7 +56,9 @@ async def test_stream_attributes() -> None:
         talk = next(iter(door.conversations))
         assert isinstance(talk, Connection)
         assert isinstance(talk._reader._buffer, bytearray)  # type: ignore[attr-defined]
-        assert talk._reader._limit == 65_536  # type: ignore[attr-defined]
+        made = SMTP(object(), loop=asyncio.get_running_loop(), hostname="mail.example")
+        unset = {name for name in vars(made) if name not in vars(talk)}
+        assert unset == SET_BY_AIOSMTPD_ALONE, "its __init__ is not called"
         assert talk._reader._transport is talk.transport  # type: ignore[attr-defined]
         assert talk._writer._transport is talk.transport  # type: ignore[attr-defined]
         assert talk._transport is talk.transport  # type: ignore[attr-defined]
