@@ -11,7 +11,7 @@ import argon2
 import pytest
 
 from gateway.__main__ import COMMANDS
-from tests.installation import ROOT, Installation, consentgate, lines_of
+from tests.installation import ROOT, Installation, consentgate, lines_of, program
 
 
 def test_help_lists_every_command() -> None:
@@ -47,7 +47,7 @@ def test_wrong_usage_is_exit_code_2(args: list[str], said: bytes) -> None:
 
 
 def test_version() -> None:
-    done = consentgate("--version")
+    done = program("--version")
     assert done.returncode == 0
     assert done.stdout.startswith(b"consentgate 0.")
 
