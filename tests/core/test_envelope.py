@@ -206,8 +206,18 @@ def test_any_bytes_give_a_value_or_a_reply(argument: bytes, smtputf8: bool) -> N
 
 def test_values_are_frozen() -> None:
     envelope = Envelope(
-        login="news", suffix=None, mail_from="", rcpts=(Rcpt(address="bob@example.org"),), content=b"", body_8bit=False,
-        smtputf8=False, ret=None, envid=None, peer_ip="127.0.0.1", helo="client", tls=False,
+        login="news",
+        suffix=None,
+        mail_from="",
+        rcpts=(Rcpt(address="bob@example.org"),),
+        content=b"",
+        body_8bit=False,
+        smtputf8=False,
+        ret=None,
+        envid=None,
+        peer_ip="127.0.0.1",
+        helo="client",
+        tls=False,
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
         envelope.login = "other"  # type: ignore[misc]

@@ -43,9 +43,7 @@ def unescape(text: str) -> bytes:
     )
     octets = text.encode()
     names = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"\\": b"\\"}
-    return re.sub(
-        rb"\\(x[0-9a-f]{2}|[rn0\\])", lambda m: names.get(m[1]) or bytes([int(m[1][1:], 16)]), octets
-    )
+    return re.sub(rb"\\(x[0-9a-f]{2}|[rn0\\])", lambda m: names.get(m[1]) or bytes([int(m[1][1:], 16)]), octets)
 
 
 def assert_got(last: Envelope, text: str, where: str) -> None:

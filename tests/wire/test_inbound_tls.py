@@ -131,9 +131,7 @@ def test_a_transaction_and_a_login_do_not_survive_starttls(authority: Authority)
     asyncio.run(story())
 
 
-def test_a_failed_handshake_ends_the_connection(
-    run: Callable[[Awaitable[None]], None], authority: Authority
-) -> None:
+def test_a_failed_handshake_ends_the_connection(run: Callable[[Awaitable[None]], None], authority: Authority) -> None:
     async def story() -> None:
         async with submission(make_config(tls=authority.tls, listen=BOTH)) as (listener, _):
             async with greeted(listener) as client:
