@@ -300,17 +300,13 @@ class Lane:
         return parcel
 
     async def _carry(self) -> None:
-        written: asyncio.Future[None] | None = None
         while (parcel := await self._next()) is not None:
             self._busy += 1
             self._quiet.clear()
             try:
                 ending = await self._hand_over(parcel)
-                if written is not None:
-                    await written  # one ending at most is on its way to the store per session
-                written = self._deliver.endings.ask(ending) if ending is not None else None
-                if self._deliver.stopping.is_set() and written is not None:
-                    await written
+                if ending is not None:
+                    await self._deliver.endings.ask(ending)  # first: a crash then repeats one copy per session at most
             except StoreUnavailable as down:
                 log.store_unavailable(where="check", error=down)
                 await self._deliver.pause(1.0)
