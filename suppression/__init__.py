@@ -6,6 +6,7 @@ The way of a question through the room:
       consent.py          a consent record        restriction.py        a restriction, an erasure request
       sale.py             a customer relation     suppression_list.py   an opt-out and whom it covers
       fields.py           how all of these are read from JSON, and what is said about a field that is wrong
+      frozen.py           how they are made quickly
     jurisdiction.py     packs/*.toml as values; country -> packs; where a controller is stricter
     similarity.py       category tree and rulings -> pairs of similar categories
     rules.py            stages A to C, row by row

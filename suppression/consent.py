@@ -31,6 +31,7 @@ from suppression.fields import (
     strings,
     written_or_none,
 )
+from suppression.frozen import quick_init
 
 Source = Literal["own_form", "own_paper", "own_oral", "imported_legacy", "third_party_share", "purchased_list"]
 Action = Literal["active_tick", "active_other", "signed", "oral_recorded", "pre_ticked", "silence", "unknown"]
@@ -53,6 +54,7 @@ _EVIDENCE: Shape = {
 _EVIDENCE_FIELDS = itemgetter(*_EVIDENCE)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What proves a consent: how it was given, the exact wording, the notice shown, where. None: not known."""
@@ -92,6 +94,7 @@ _DOUBLE_OPT_IN: Shape = {
 _DOUBLE_OPT_IN_FIELDS = itemgetter(*_DOUBLE_OPT_IN)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoubleOptIn:
     """The confirmation from the mailbox itself: whether needed, when asked for and given (UTC), mails sent for it."""
@@ -162,6 +165,7 @@ _FLAGS = itemgetter(*(name for name, kind in _CONSENT.items() if kind is FLAG))
 _INSTANTS = itemgetter("given_at", "withdrawn_at", "expires_at", "last_interaction_at")
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
     """One consent as recorded; fields as in decisions.schema.json. Instants are aware UTC; None: not known.

@@ -13,6 +13,7 @@ from typing import Literal
 from suppression.basis import OFFER_CHECKS
 from suppression.duties import DUTIES, SIGNING
 from suppression.facts import Facts
+from suppression.frozen import quick_init
 from suppression.ground import Ground, find_ground
 from suppression.jurisdiction import UNKNOWN, Pack, Packs
 from suppression.next_change import next_change
@@ -34,6 +35,7 @@ __all__ = ["MESSAGE_LEVEL", "Decision", "decide", "next_change"]
 Verdict = Literal["allow", "block", "defer"]
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What was decided for one recipient of one message, and why.

@@ -38,6 +38,7 @@ from suppression.fields import (
     strings,
     written,
 )
+from suppression.frozen import quick_init
 from suppression.restriction import ErasureRequest, Restriction
 from suppression.sale import Sale
 from suppression.suppression_list import Suppression
@@ -91,6 +92,7 @@ _SENDER: Shape = {
 _SENDER_FIELDS = itemgetter(*_SENDER)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
     """The controller on whose behalf the message goes, and what is known of it."""
@@ -147,6 +149,7 @@ _MESSAGE: Shape = {
 _MESSAGE_FIELDS = itemgetter(*_MESSAGE)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What the message is about and whose offer it is. `message_class` is the declared class."""
@@ -222,6 +225,7 @@ _RECIPIENT: Shape = {
 _RECIPIENT_FIELDS = itemgetter(*_RECIPIENT)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
     """The person behind the address, as far as known. No address here: the store has matched it already."""
@@ -301,6 +305,7 @@ _FACTS_FIELDS = itemgetter(*_FACTS)
 _INFRASTRUCTURE: Shape = {"dkim_ready": FLAG}
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that a decision rests on. `as_of` is the instant of hand-over to the next hop (aware UTC).

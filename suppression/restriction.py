@@ -23,6 +23,7 @@ from suppression.fields import (
     written,
     written_or_none,
 )
+from suppression.frozen import quick_init
 
 RestrictionScope = Literal["all", "marketing", "purpose"]
 ErasureStatus = Literal["open", "completed", "refused"]
@@ -40,6 +41,7 @@ _RESTRICTION: Shape = {
 _RESTRICTION_FIELDS = itemgetter(*_RESTRICTION)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restriction:
     """Store only, nothing else (GDPR art. 18), from `since` until `lifted_at` (aware UTC; None: not lifted)."""
@@ -93,6 +95,7 @@ _ERASURE_REQUEST: Shape = {"controller_id": TEXT, "received_at": INSTANT, "statu
 _ERASURE_REQUEST_FIELDS = itemgetter(*_ERASURE_REQUEST)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureRequest:
     """A request to be erased (GDPR art. 17) at one controller; `received_at` is aware UTC."""

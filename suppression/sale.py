@@ -29,6 +29,7 @@ from suppression.fields import (
     written,
     written_or_none,
 )
+from suppression.frozen import quick_init
 
 SaleKind = Literal[
     "purchase", "contract", "negotiation", "inquiry", "free_account",
@@ -65,6 +66,7 @@ _SHAPE: Shape = {
 _FIELDS = itemgetter(*_SHAPE)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
     """One customer relation as recorded; fields as in decisions.schema.json. Instants are aware UTC.

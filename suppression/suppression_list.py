@@ -26,6 +26,7 @@ from suppression.fields import (
     written,
     written_or_none,
 )
+from suppression.frozen import quick_init
 
 Scope = Literal["global", "sender", "purpose"]
 Reason = Literal["unsubscribe", "objection", "complaint", "erasure", "admin"]
@@ -59,6 +60,7 @@ _SHAPE: Shape = {
 _FIELDS = itemgetter(*_SHAPE)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
     """A record that forbids marketing. `controller_id` or `purpose` None covers every controller or purpose (C1).

@@ -1,6 +1,7 @@
 """Facts are read strictly: what the schema refuses is refused, and the field is named."""
 
 import copy
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -128,6 +129,19 @@ def test_times_must_be_aware_utc() -> None:
     for since in (datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))):  # noqa: DTZ001
         with pytest.raises(ValueError, match="aware UTC"):
             Restriction(controller_id="acme", scope="all", purpose=None, lifted_at=None, since=since)
+
+
+def test_values_are_frozen_compared_and_replaced_like_any_dataclass() -> None:
+    one, other = Restriction.from_dict(restriction()), Restriction.from_dict(restriction())
+    assert one == other
+    assert hash(one) == hash(other)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.scope = "marketing"  # type: ignore[misc]
+    assert dataclasses.replace(one, scope="marketing").to_dict() == restriction(scope="marketing")
+    with pytest.raises(TypeError):
+        Restriction(controller_id="acme")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="aware UTC"):
+        dataclasses.replace(one, since=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 def test_a_fraction_of_a_second_is_kept() -> None:
