@@ -234,7 +234,7 @@ def read_message(envelope: Envelope, login: Login, controller: Controller) -> Re
     """Take a message apart and say what it is. Total: what cannot be read becomes a refusal with its reason."""
     stream = controller.streams[login.streams[0]]
     try:
-        message = parse(envelope.content)
+        message = parse(envelope.content, lines_checked=True)  # the front door saw to that
     except Unparsable:
         return Read(case=_unknown(), stream=stream, campaign="", subject="", plan=None, refusal=reply.MESSAGE_FAULT)
     subject = decode_words(message.get(b"subject") or b"")[:500]

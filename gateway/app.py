@@ -27,6 +27,7 @@ from gateway.accept import Accept
 from gateway.config import Config, ConfigError, load, serve_problems
 from gateway.deliver import Deliver
 from gateway.hear import Hear
+from gateway.inbound.listener import make_budget
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
@@ -186,14 +187,13 @@ class Worker:
             self._pools: dict[str, Pool] = {}
             await self._configure(config)
             await self._accept.watch_room()
-            self._submission = Submission(config, self._accept, Logins(config.logins, clock=clock))
-            self._return_path = ReturnPath(config, self._hear)
+            budget, logins = make_budget(config), Logins(config.logins, clock=clock)
+            self._submission = Submission(config, self._accept, logins, budget=budget)
+            self._return_path = ReturnPath(config, self._hear, budget=budget)
             async with asyncio.TaskGroup() as tasks:
                 delivering = tasks.create_task(self._deliver.run(), name="deliver")
                 serving = tasks.create_task(self._web.serve(sockets=self.sockets.web), name="web")
-                await self._submission.start(
-                    submission=self.sockets.submission, submissions=self.sockets.submissions
-                )
+                await self._submission.start(submission=self.sockets.submission, submissions=self.sockets.submissions)
                 await self._return_path.start(return_path=self.sockets.return_path)
                 keeping = tasks.create_task(self._keep_house(), name="house")
                 await asyncio.wait(
@@ -204,7 +204,9 @@ class Worker:
                 await self._wind_down()
                 for task in (keeping, delivering):
                     task.cancel()
-        log.stopped(waiting=0)
+            logins.close()
+            waiting = await store.waiting(config.limits.queue_copies)
+        log.stopped(waiting=waiting)
 
     def _say_ready(self, ready: str) -> None:
         listen = self.config.listen
@@ -264,13 +266,14 @@ class Worker:
             config = load(self.config.path)
             if problems := serve_problems(config):
                 raise ConfigError(problems)
-        except ConfigError as wrong:
-            log.reload_refused(problems=len(wrong.problems))
+            self._submission.reload(config)  # first: a certificate that cannot be used is found here
+            self._return_path.reload(config)
+        except (ConfigError, OSError) as wrong:
+            problems = wrong.problems if isinstance(wrong, ConfigError) else ()
+            log.reload_refused(problems=len(problems) or 1)
             print(wrong, file=sys.stderr)
             return
         await self._configure(config)
-        self._submission.reload(config)
-        self._return_path.reload(config)
         log.reloaded(
             controllers=len(config.controllers), streams=sum(len(c.streams) for c in config.controllers.values())
         )

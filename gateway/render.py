@@ -71,7 +71,7 @@ class Renderer:
             links=self.links(original, recipient_key, basis) if offered else None,
             footer=self._footer(original, ruling) if offered else None,
             recipient=address,
-            list_id=original.stream.list_id if offered else None,
+            list_id=_list_id(original) if offered else None,
             feedback_id=self._feedback_id(original) if offered else None,
             add_date=rfc5322_date(original.at).encode(),
             add_message_id=f"<{original.message_id.hex()}@{self._hostname}>".encode(),
@@ -109,6 +109,12 @@ class Renderer:
         """campaign:stream:controller:sender, most specific first, the sender last (RULES.md 5.3)."""
         campaign = original.message_id[:6].hex()
         return f"{campaign}:{original.stream.name}:{original.controller.id}:cgate"
+
+
+def _list_id(original: Original) -> str:
+    """The value of List-Id: who it is, and the identifier in angle brackets (RFC 2919)."""
+    name = "".join(c for c in original.controller.display_name if c.isprintable() and c not in '"\\<>')[:80]
+    return f'"{name}" <{original.stream.list_id}>'
 
 
 def rfc5322_date(at: datetime) -> str:

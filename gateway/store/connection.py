@@ -39,9 +39,7 @@ class Handles:
 class Thread:
     """One SQLite connection with a thread of its own (aiosqlite)."""
 
-    def __init__(
-        self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool, patience: float = 5.0
-    ) -> None:
+    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool, patience: float = 5.0) -> None:
         """`patience`: seconds to wait for another process's transaction."""
         self._paths = (path, keys_path)
         self._patience = patience
@@ -55,7 +53,11 @@ class Thread:
         mode = "ro" if self._read_only else "rw"
         try:
             self._connection = await aiosqlite.connect(
-                f"file:{path}?mode={mode}", uri=True, timeout=self._patience, isolation_level=None, cached_statements=256
+                f"file:{path}?mode={mode}",
+                uri=True,
+                timeout=self._patience,
+                isolation_level=None,
+                cached_statements=256,
             )
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "mmap_size=268435456"):
                 if not (self._read_only and pragma.startswith("journal_mode")):

@@ -13,16 +13,15 @@ from typing import Any
 
 from gateway.store.connection import Handles
 from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
-from gateway.store.keys import opened, sealed
+from gateway.store.keys import of_many, opened, sealed
 from gateway.store.people import (
     EVERYWHERE,
     SQL,
-    document,
     milliseconds,
     new_id,
     profile_row,
     standing_row,
-    suppressions_of,
+    suppression_row,
 )  # fmt: skip
 from suppression import ledger, standing
 from suppression.suppression_list import in_force
@@ -32,6 +31,7 @@ from suppression.vault import SECRET_BYTES, PersonSecret
 def take_in(handles: Handles, statements: Sequence[Statement], at: datetime, dry: bool) -> list[Taken]:
     """Take in consents, sales and facts about people. Rows of erased people change nothing (RULES.md 6.4)."""
     batch = _Batch(handles, at)
+    batch.read([statement.who for statement in statements])
     taken = [_state(batch, statement) for statement in statements]
     if not dry:
         batch.write()
@@ -41,6 +41,8 @@ def take_in(handles: Handles, statements: Sequence[Statement], at: datetime, dry
 def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bool) -> list[Taken]:
     """Put suppressions on the list, with their ledger entries; one that stands, or stood and was lifted, is left."""
     batch = _Batch(handles, at)
+    for everywhere in (False, True):
+        batch.read([stop.who for stop in stops if (stop.who.controller_id == EVERYWHERE) == everywhere])
     taken = [_stop(batch, stop) for stop in stops]
     if not dry:
         batch.write()
@@ -48,7 +50,7 @@ def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bo
 
 
 def _state(batch: "_Batch", statement: Statement) -> Taken:
-    person = batch.person(statement.who)
+    person = batch.people[statement.who]
     active = [row for row in person.suppressions if in_force(row.at, row.lifted_at, batch.at)]
     if any(row.reason == "erasure" for row in active):
         return Taken("erased", new_person=False, stopped=True)
@@ -64,7 +66,7 @@ def _state(batch: "_Batch", statement: Statement) -> Taken:
 
 
 def _stop(batch: "_Batch", stop: Stop) -> Taken:
-    person, row = batch.person(stop.who), stop.row
+    person, row = batch.people[stop.who], stop.row
     for old in person.suppressions:
         same = (old.scope, old.purpose, old.reason) == (row.scope, row.purpose, row.reason)
         if same and (old.at == row.at or (old.lifted_at is None and old.at <= row.at)):
@@ -88,9 +90,9 @@ class _Person:
     on_file: bool
     document: Mapping[str, Any]
     suppressions: list[SuppressionRow]
+    profile: dict[str, Any]
+    profile_kept: bool
     changed: bool = False
-    profile: dict[str, Any] | None = None
-    profile_kept: bool = False
     profile_changed: bool = False
 
 
@@ -100,43 +102,44 @@ class _Batch:
 
     handles: Handles
     at: datetime
-    people: dict[tuple[str, bytes], _Person] = field(default_factory=dict)
+    people: dict[Who, _Person] = field(default_factory=dict)
     entries: list[ledger.Entry] = field(default_factory=list)
     stops: list[SuppressionRow] = field(default_factory=list)
 
-    def person(self, who: Who) -> _Person:
-        """The person as on file, under whichever live key, or as this batch has left them."""
-        name = (who.controller_id, who.recipient_keys[0])
-        person = self.people.get(name)
-        if person is None:
-            person = self.people[name] = self._read(who)
-        return person
+    def read(self, wanted: Sequence[Who]) -> None:
+        """Read everybody of one controller who is met in the batch, each table once."""
+        if not wanted:
+            return
+        handles, controller_id = self.handles, wanted[0].controller_id
+        keys = list({key for who in wanted for key in who.recipient_keys})
+        everywhere = list({key for who in wanted for key in who.global_keys})
+        secrets = handles.keys.people(controller_id, keys)
+        seen = list(secrets)
+        stops = [*self._stops(controller_id, keys), *self._stops(EVERYWHERE, everywhere)]
+        by_key: dict[bytes, list[SuppressionRow]] = {}
+        for row in stops:
+            by_key.setdefault(row.recipient_key, []).append(row)
+        facts = dict(of_many(handles.db, SQL.standings_of_many.sql, controller_id, seen))
+        profiles = dict(of_many(handles.db, SQL.profiles_of_many.sql, controller_id, seen))
+        for who in wanted:
+            # Rows may stand under an older live key; suppressions under all of them count.
+            key = next((one for one in who.recipient_keys if one in secrets), who.recipient_keys[0])
+            secret = secrets.get(key)
+            seal_key = b"" if secret is None else secret.key
+            profile = opened(seal_key, profiles.get(key), profile_row(controller_id, key))
+            plain = opened(seal_key, facts.get(key), standing_row(controller_id, key))
+            self.people[who] = _Person(
+                controller_id=controller_id, key=key, secret=secret, on_file=secret is not None,
+                document={} if plain is None else standing.load(plain),
+                suppressions=[row for one in (*who.recipient_keys, *who.global_keys) for row in by_key.get(one, ())],
+                profile={} if profile is None else standing.load(profile), profile_kept=profile is not None,
+            )  # fmt: skip
 
-    def _read(self, who: Who) -> _Person:
-        controller_id, key, secret = who.controller_id, who.recipient_keys[0], None
-        suppressions: list[SuppressionRow] = []
-        for one in who.recipient_keys:
-            suppressions += self._suppressions(controller_id, one)
-            if secret is None and (secret := self.handles.keys.person(controller_id, one)) is not None:
-                key = one
-        for one in who.global_keys:
-            suppressions += self._suppressions(EVERYWHERE, one)
-        return _Person(
-            controller_id=controller_id, key=key, secret=secret, on_file=secret is not None,
-            document={} if secret is None else document(self.handles, secret, controller_id, key),
-            suppressions=suppressions,
-        )  # fmt: skip
+    def _stops(self, controller_id: str, keys: Sequence[bytes]) -> list[SuppressionRow]:
+        rows = of_many(self.handles.db, SQL.suppressions_of_many.sql, controller_id, keys)
+        return [suppression_row(controller_id, row[0], row[1:]) for row in rows]
 
-    def _suppressions(self, controller_id: str, key: bytes) -> list[SuppressionRow]:
-        # Straight to the driver: most people have none, and aiosql's way costs more than the answer.
-        asked = {"controller_id": controller_id, "recipient_key": key}
-        if self.handles.db.execute(SQL.suppressions.sql, asked).fetchone() is None:
-            return []
-        return suppressions_of(self.handles, controller_id, key)
-
-    def enter(
-        self, person: _Person, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None
-    ) -> bool:
+    def enter(self, person: _Person, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None) -> bool:
         """One entry for the ledger and its effect. False where it changes nothing: then it is not written."""
         after = standing.apply(person.document, kind, private if private is not None else public)
         changed = after != person.document
@@ -157,22 +160,11 @@ class _Batch:
 
     def file(self, person: _Person, said: Mapping[str, str]) -> bool:
         """Keep address, name and external id of somebody who is on file. Whether one of those on file changed."""
-        if person.secret is None:
+        if person.secret is None or said.items() <= person.profile.items():
             return False
-        if person.profile is None:
-            kept = self._profile(person) if person.on_file else None
-            person.profile, person.profile_kept = kept or {}, kept is not None
-        after = {**person.profile, **said}
-        changed = after != person.profile
-        person.profile = after
-        person.profile_changed |= changed
-        return changed and person.profile_kept
-
-    def _profile(self, person: _Person) -> dict[str, Any] | None:
-        assert person.secret is not None
-        row = SQL.profile(self.handles.db, controller_id=person.controller_id, recipient_key=person.key)
-        plain = opened(person.secret.key, row[0] if row else None, profile_row(person.controller_id, person.key))
-        return standing.load(plain) if plain else None
+        person.profile = {**person.profile, **said}
+        person.profile_changed = True
+        return person.profile_kept
 
     def write(self) -> None:
         """Write all of it; the transaction is the caller's."""
@@ -194,7 +186,7 @@ def _row(person: _Person, **more: bytes) -> dict[str, Any]:
 
 
 def _sealed_profile(person: _Person) -> bytes:
-    assert person.secret is not None and person.profile is not None
+    assert person.secret is not None
     bound_to = profile_row(person.controller_id, person.key)
     return sealed(person.secret.key, ledger.encode(person.profile), bound_to)
 

@@ -7,15 +7,18 @@ connection; a new secret is committed before the row that needs it.
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, Final
 
 import aiosql
 
 from suppression.vault import NONCE_BYTES, SECRET_BYTES, KeyRing, PersonSecret, Unreadable, seal, unseal
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "keys.sql"), "sqlite3")
+KEYS_AT_ONCE: Final = 1000
+"""Recipient keys in one statement; every SQLite takes that many."""
 
 
 class Keys:
@@ -50,6 +53,13 @@ class Keys:
         if row is None:
             return None
         return PersonSecret(self._ring.unwrap(row[0], _person_row(controller_id, recipient_key)))
+
+    def people(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, PersonSecret]:
+        """The secrets of those people who have one, by recipient key."""
+        return {
+            key: PersonSecret(self._ring.unwrap(wrapped, _person_row(controller_id, key)))
+            for key, wrapped in of_many(self._db, SQL.person_keys_of_many.sql, controller_id, recipient_keys)
+        }
 
     def make_person(self, controller_id: str, recipient_key: bytes) -> tuple[PersonSecret, bool]:
         """The secret of a person, made where there is none; and whether it was made now."""
@@ -116,6 +126,14 @@ class Keys:
     def truncate(self) -> None:
         """Empty the write-ahead log, so that no destroyed key lingers there."""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def of_many(db: sqlite3.Connection, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+    """The rows of a statement over several recipient keys, in which KEYS stands for them."""
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        some = {f"k{n}": key for n, key in enumerate(keys[start : start + KEYS_AT_ONCE])}
+        places = ",".join(":" + name for name in some)
+        yield from db.execute(sql.replace("KEYS", places), {"controller_id": controller_id, **some})
 
 
 def sealed(key: bytes, plain: bytes, bound_to: bytes) -> bytes:

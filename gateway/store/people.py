@@ -162,7 +162,7 @@ def put_standing(
 def suppressions_of(handles: Handles, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
     """All suppressions of one person at one controller, lifted ones included."""
     rows = SQL.suppressions(handles.db, controller_id=controller_id, recipient_key=recipient_key)
-    return [_row(controller_id, recipient_key, row) for row in rows]
+    return [suppression_row(controller_id, recipient_key, row) for row in rows]
 
 
 def suppress(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> SuppressionRow:
@@ -200,7 +200,7 @@ def suppression_page(
         handles.db, controller_id=controller_id, after_key=after[0], after_id=after[1], n=n
     )  # fmt: skip
     return [
-        _row(controller_id, row[0], row[1:], address(handles, controller_id, row[0]) if addresses else None)
+        suppression_row(controller_id, row[0], row[1:], address(handles, controller_id, row[0]) if addresses else None)
         for row in rows
     ]
 
@@ -215,7 +215,10 @@ def address(handles: Handles, controller_id: str, recipient_key: bytes) -> str |
     return None if plain is None else str(standing.load(plain).get("address"))
 
 
-def _row(controller_id: str, recipient_key: bytes, row: Sequence[Any], address: str | None = None) -> SuppressionRow:
+def suppression_row(
+    controller_id: str, recipient_key: bytes, row: Sequence[Any], address: str | None = None
+) -> SuppressionRow:
+    """A suppression from the columns that follow its key."""
     suppression_id, scope, purpose, reason, source, at, lifted_at = row
     return SuppressionRow(
         controller_id=controller_id, recipient_key=recipient_key, suppression_id=suppression_id, scope=scope,

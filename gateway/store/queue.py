@@ -210,5 +210,3 @@ def sweep(handles: Handles, now: datetime, captures_before: datetime, n: int = 5
         if hour < last and hour not in used:
             handles.keys.drop_hour(hour)
     return len(old)
-
-

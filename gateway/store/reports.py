@@ -65,9 +65,7 @@ def tallies(handles: Handles, controller_id: str) -> dict[tuple[str, str], dict[
     return found
 
 
-def campaign(
-    handles: Handles, controller_id: str, stream: str, campaign: str
-) -> tuple[datetime, datetime, str] | None:
+def campaign(handles: Handles, controller_id: str, stream: str, campaign: str) -> tuple[datetime, datetime, str] | None:
     """First and last message of a campaign, and the subject of the last."""
     span = SQL.campaign_span(handles.db, controller_id=controller_id, stream=stream, campaign=campaign)
     if span is None or span[0] is None:

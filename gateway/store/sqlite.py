@@ -117,9 +117,7 @@ class SqliteStore:
     async def record(self, acts: Sequence[Act]) -> list[bool]:
         return await self._write(partial(people.record, acts=acts))
 
-    async def opt_out(
-        self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None
-    ) -> SuppressionRow:
+    async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow:
         def unit(handles: Handles) -> SuppressionRow:
             placed = people.suppress(handles, acts, row)
             if message_id is not None and placed is row:
@@ -200,9 +198,7 @@ class SqliteStore:
     async def tallies(self, controller_id: str) -> dict[tuple[str, str], dict[str, int]]:
         return await self._read(partial(reports.tallies, controller_id=controller_id))
 
-    async def campaign(
-        self, controller_id: str, stream: str, campaign: str
-    ) -> tuple[datetime, datetime, str] | None:
+    async def campaign(self, controller_id: str, stream: str, campaign: str) -> tuple[datetime, datetime, str] | None:
         return await self._read(
             partial(reports.campaign, controller_id=controller_id, stream=stream, campaign=campaign)
         )

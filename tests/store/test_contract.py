@@ -230,9 +230,7 @@ async def test_a_message_waits_is_claimed_once_and_is_gone_when_delivered(
     assert counts == {"accepted": 2, "allowed": 2, "delivered": 2}
 
 
-async def test_claims_take_what_is_due_first_and_nothing_before_its_time(
-    home: Home, store: sqlite.SqliteStore
-) -> None:
+async def test_claims_take_what_is_due_first_and_nothing_before_its_time(home: Home, store: sqlite.SqliteStore) -> None:
     for minutes in (3, 1, 2, 60):
         arrival = home.arrival(f"p{minutes}@example.org")
         due = NOW + timedelta(minutes=minutes)
@@ -246,9 +244,7 @@ async def test_claims_take_what_is_due_first_and_nothing_before_its_time(
 async def test_two_workers_that_claim_at_once_get_different_copies(home: Home, store: sqlite.SqliteStore) -> None:
     await store.enqueue(home.arrival(*(f"p{n}@example.org" for n in range(40))))
     async with home.opened() as other:
-        sides = await asyncio.gather(
-            *(s.claim(w, "main", now=NOW, n=7) for s, w in [(store, "w1"), (other, "w2")] * 3)
-        )
+        sides = await asyncio.gather(*(s.claim(w, "main", now=NOW, n=7) for s, w in [(store, "w1"), (other, "w2")] * 3))
     taken = [c.copy_no for side in sides for c in side]
     assert len(taken) == len(set(taken)) == 40
 

@@ -1,6 +1,10 @@
 -- name: person_key(controller_id, recipient_key)^
 SELECT wrapped FROM person_keys WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
+-- name: person_keys_of_many(controller_id)
+-- KEYS stands for as many places as there are keys.
+SELECT recipient_key, wrapped FROM person_keys WHERE controller_id = :controller_id AND recipient_key IN (KEYS);
+
 -- name: add_person_key(controller_id, recipient_key, wrapped)!
 INSERT INTO person_keys (controller_id, recipient_key, wrapped) VALUES (:controller_id, :recipient_key, :wrapped);
 

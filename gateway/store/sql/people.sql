@@ -46,3 +46,14 @@ VALUES (:controller_id, :entry_id, :at, :kind, :subject, :public, :private, :com
 -- One person's entries in order of writing.
 SELECT entry_id, at, kind, public, private, commitment FROM ledger
 WHERE controller_id = :controller_id AND subject = :subject ORDER BY entry_id;
+
+-- name: suppressions_of_many(controller_id)
+-- All suppressions of several people; KEYS stands for as many places as there are keys.
+SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+WHERE controller_id = :controller_id AND recipient_key IN (KEYS);
+
+-- name: standings_of_many(controller_id)
+SELECT recipient_key, facts FROM standing WHERE controller_id = :controller_id AND recipient_key IN (KEYS);
+
+-- name: profiles_of_many(controller_id)
+SELECT recipient_key, profile FROM people WHERE controller_id = :controller_id AND recipient_key IN (KEYS);
