@@ -1,0 +1,212 @@
+"""A gateway between a newsletter tool and the next server, as tests of the whole program see it."""
+
+import asyncio
+import contextlib
+import csv
+import re
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import dkim
+import httpx
+
+from gateway import config, report
+from gateway.app import key_ring, opened_store
+from gateway.config import Config
+from gateway.store.contract import Store
+from gateway.take_in import Kind, take_in
+from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consent, free_ports, sale
+from tests.peers import FEATURES, Step
+from tests.story.upstream import Mail, Upstream
+
+ONE_CLICK = {"content": "List-Unsubscribe=One-Click", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+T = TypeVar("T")
+_PAGE_LINK = re.compile(r"https?://[^\s\"'<>]+/u/[A-Za-z0-9_-]+")
+
+
+def fresh(made: Path, place: Path) -> Installation:
+    """A copy of the example installation on free ports, with a password for each login."""
+    shutil.copytree(made, place)
+    smtp, http, back = free_ports(3)
+    words = [line.split(" ", 1) for line in (place / "passwords.txt").read_text().splitlines()]
+    new = Installation(dir=place, smtp_port=smtp, http_port=http, return_port=back, passwords=dict(words))
+    for old, port in ((40001, smtp), (40002, http), (40003, back)):
+        new.change(f":{old}", f":{port}")
+    return new
+
+
+def with_store(installation: Installation, ask: Callable[[Store, Config], Awaitable[T]]) -> T:
+    """Ask the store of an installation in this process, beside the gateway: what commands do, without their start."""
+
+    async def asked() -> T:
+        config = config_of(installation)
+        async with opened_store(config) as store:
+            return await ask(store, config)
+
+    return asyncio.run(asked())
+
+
+def config_of(installation: Installation) -> Config:
+    """The settings as they stand in the file now."""
+    return config.load(installation.config)
+
+
+def load(installation: Installation, kind: Kind, rows: Sequence[Mapping[str, str]], controller: str = "acme") -> None:
+    """Import rows; every one has to be taken."""
+    columns = sorted({name for row in rows for name in row})
+    file = installation.dir / f"{kind}.csv"
+    with file.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = with_store(
+        installation,
+        lambda store, config: take_in(
+            file, kind, store=store, controller=config.controllers[controller], ring=key_ring(config),
+            now=datetime.now(UTC),
+        ),
+    )  # fmt: skip
+    assert summary.rejected == summary.skipped == 0, summary
+
+
+def load_people(installation: Installation) -> None:
+    """anna agreed, wim bought wine, kleed clothing; niemand stays unknown."""
+    load(installation, "consents", [consent(ANNA)])
+    load(installation, "sales", [sale(WIM, "wine"), sale(KLEED, "clothing")])
+
+
+@dataclass
+class Relay:
+    """The installation, its gateway as a process, and the server it hands over to."""
+
+    installation: Installation
+    gateway: Gateway
+    upstream: Upstream
+
+    def send(
+        self, recipients: Sequence[str] | str, message: bytes, *, login: str = "newsletter", **more: str
+    ) -> tuple[int, str]:
+        """Send one message; the reply to DATA. Every RCPT has to be taken."""
+        to = [recipients] if isinstance(recipients, str) else recipients
+        refused, (code, text) = self.gateway.send(to, message, login=login, **more)
+        assert not refused, refused
+        return code, text.decode()
+
+    def taken(self, recipients: Sequence[str] | str, message: bytes, **more: str) -> str:
+        """Send one message, which has to be answered 250; the last word of the answer, its id."""
+        code, text = self.send(recipients, message, **more)
+        assert code == 250, text
+        return text.rpartition(" ")[2]
+
+    def passes(self, recipient: str, message: bytes, **more: str) -> Mail:
+        """Send one message to one recipient; the copy that came out."""
+        before = len(self.upstream.to(recipient))
+        self.taken(recipient, message, **more)
+        self.upstream.until(lambda: len(self.upstream.to(recipient)) > before)
+        return self.upstream.to(recipient)[before]
+
+    def kept_out(self, recipient: str, message: bytes, **more: str) -> str:
+        """Send one message that is taken but has to stay here; its reason code."""
+        named = self.taken(recipient, message, **more)
+        [row] = [row for row in self.blocked() if row.message_id == named]
+        assert row.decision == "block"
+        return row.reason_code
+
+    def agree(self, *addresses: str) -> None:
+        """These people agreed to the newsletter: imported while the gateway runs."""
+        load(self.installation, "consents", [consent(address) for address in addresses])
+
+    def blocked(self) -> list[report.BlockedRow]:
+        """The report of what was kept out, with addresses, newest first."""
+        return with_store(
+            self.installation,
+            lambda store, config: report.blocked(store, controllers=config.controllers, addresses=True, limit=1000),
+        )
+
+    def campaign(self, name: str) -> report.CampaignRow:
+        """One row of the report on campaigns."""
+        rows = with_store(
+            self.installation, lambda store, config: report.campaigns(store, controllers=config.controllers)
+        )
+        [row] = [row for row in rows if row.campaign == name]
+        return row
+
+    def http(self, method: str, url: str, **more: object) -> httpx.Response:
+        """A request as a phone or a mailbox provider makes it: no cookies, no redirects followed."""
+        with httpx.Client(timeout=30) as client:
+            return client.request(method, url, **more)  # type: ignore[arg-type]
+
+    def one_click(self, url: str) -> httpx.Response:
+        """RFC 8058: the POST of a mailbox provider."""
+        return self.http("POST", url, **ONE_CLICK)
+
+    def drained(self) -> None:
+        """Wait until nothing waits to leave any more."""
+        path = self.installation.dir / "consentgate.db"
+
+        def nothing_waits() -> bool:
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                row = db.execute("SELECT count(*) FROM copies WHERE state IN ('queued', 'claimed')").fetchone()
+            return bool(row[0] == 0)
+
+        self.gateway.eventually(nothing_waits)
+
+
+@contextlib.contextmanager
+def relaying(
+    installation: Installation,
+    script: Mapping[str, Step | Sequence[Step]] | None = None,
+    *,
+    features: Sequence[str] = FEATURES,
+) -> Iterator[Relay]:
+    """A gateway on this installation, handing over to an upstream of its own."""
+    with Upstream(script, features=features) as upstream:
+        installation.use_smarthost(upstream.port)
+        gateway = Gateway(installation)
+        try:
+            yield Relay(installation, gateway.start(), upstream)
+        finally:
+            gateway.kill()
+
+
+def one_click_url(mail: Mail) -> str:
+    """The http(s) address of List-Unsubscribe; there has to be exactly one."""
+    [value] = mail.message.get_all("List-Unsubscribe")
+    urls = re.findall(r"<(https?:[^>]*)>", value)
+    assert len(urls) == 1, value
+    return str(urls[0])
+
+
+def page_links(mail: Mail) -> dict[str, set[str]]:
+    """By content type of each displayed leaf, the addresses of unsubscribe pages in it."""
+    found: dict[str, set[str]] = {}
+    for part in mail.message.walk():
+        if part.get_content_maintype() == "text" and part.get_content_disposition() != "attachment":
+            found.setdefault(part.get_content_type(), set()).update(_PAGE_LINK.findall(part.get_content()))
+    return found
+
+
+def path_of(url: str) -> str:
+    """The path of an address: `/o/TOKEN`."""
+    return urlsplit(url).path
+
+
+def verify_dkim(mail: Mail, installation: Installation) -> frozenset[str]:
+    """Verify every signature with dkimpy and the records of DIR/dkim; the names of the fields covered, lower case."""
+    covered: frozenset[str] = frozenset()
+    signatures = [value for name, value in mail.message.raw_items() if name.lower() == "dkim-signature"]
+    assert signatures, "no signature"
+    for number, value in enumerate(signatures):
+        tags = dict(part.split("=", 1) for part in re.sub(r"\s", "", value).split(";") if part)
+        assert "l" not in tags
+        record = (installation.dir / "dkim" / f"{tags['d']}.txt").read_text()
+        text = "".join(re.findall(r'"([^"]*)"', record)).encode()
+        assert dkim.DKIM(mail.raw).verify(idx=number, dnsfunc=lambda name, timeout=5, text=text: text)
+        covered |= set(tags["h"].lower().split(":"))
+    return covered
