@@ -6,14 +6,14 @@ Used at acceptance and again at hand-over (P2), with the same words each time. I
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 
 from gateway.config import Config, Controller, Stream
+from gateway.packs import read_packs
 from gateway.store.contract import Person, Ruling
 from suppression import standing as standings
 from suppression.decision import Decision, decide
 from suppression.facts import Facts, Message, Recipient, Sender
-from suppression.jurisdiction import Packs, Strictness, load_packs, resolve, stricter
+from suppression.jurisdiction import Packs, Strictness, resolve, stricter
 from suppression.similarity import Category, similar_pairs
 
 _NOBODY = standings.read({})
@@ -144,9 +144,3 @@ def unreadable_store(now: dt.datetime) -> Ruling:
         trace=("A1",), findings=(),
     )  # fmt: skip
     return Ruling(decision=decision, as_of=now, packs=" unknown")
-
-
-def read_packs() -> Packs:
-    """The packs that ship with the product."""
-    folder = files("suppression") / "packs"
-    return load_packs({f.name: f.read_text() for f in folder.iterdir() if f.name.endswith(".toml")})
