@@ -5,6 +5,7 @@ never an address, a subject or a body (P9). `_redact` is the last net under that
 address. Counters are read at /metrics; docs/operator.md lists events and counters, held against this module by a test.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -56,12 +57,27 @@ def configure(form: Literal["text", "json"] = "text", level: Level = "info", str
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=_Stream(stream or sys.stderr)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
     global _log
     _log = structlog.get_logger().bind()
     logging.root.handlers[:] = [_Foreign(level=logging.WARNING)]
+
+
+class _Stream:
+    """A stream that may fail: the disk under the log may be full, or its reader gone, and mail goes on all the same."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _Foreign(logging.Handler):
