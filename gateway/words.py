@@ -36,6 +36,9 @@ _MARKS: Final = {"unsubscribe": UNSUBSCRIBE, "why": WHY, "preferences": PREFEREN
 # A name put after "de" in French: "publicité d’Acme". The catalogue's own words are elided as they stand.
 _ELIDED: Final = re.compile(r"\b([dD])e (?=[aeiouâàéèêëîïôû])", re.IGNORECASE)
 
+# Whose habits dates and numbers follow; Europeans who read English write 3 June 2026.
+_DATES_AND_NUMBERS: Final[Mapping[Language, str]] = {"nl": "nl_NL", "en": "en_GB", "fr": "fr_FR", "de": "de_DE"}
+
 _LANGUAGE_RANGE: Final = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 
 _LAW_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -60,7 +63,7 @@ class Words:
 
     def __init__(self, catalogues: Mapping[Language, Mapping[str, str]], templates: Sequence[Path]) -> None:
         self._catalogues = catalogues
-        self._locales = {language: Locale.parse(language) for language in LANGUAGES}
+        self._locales = {language: Locale.parse(_DATES_AND_NUMBERS[language]) for language in LANGUAGES}
         self._environments = {language: self._environment(language, templates) for language in LANGUAGES}
         self._footers: dict[tuple[object, ...], Footer] = {}
 
@@ -137,8 +140,9 @@ class Words:
     ) -> Footer:  # fmt: skip
         """Who sends, why you get this, and the way out, in at most three lines on a phone; link marks inside.
 
-        `purpose` is the message's own where it chose one, else the stream's. `pack` is the jurisdiction the mail was decided under. Under BE the right to object is named (Royal Decree of
-        4 April 2003, art. 2); with no pack given, a Belgian controller is taken to write to Belgians.
+        `purpose` is the message's own where it chose one, else the stream's. `pack` is the jurisdiction the mail was
+        decided under. Under BE the right to object is named (Royal Decree of 4 April 2003, art. 2); with no pack given,
+        a Belgian controller is taken to write to Belgians.
         Source: RULES.md 5.1 M1-M4, M7, M10.
         """
         belgian = (pack or controller.country) == "BE"

@@ -1,42 +1,35 @@
-"""Acme Wijnen in one process, for tests of pages: real store, acceptance, delivery and rewriting; no sockets.
+"""Acme Wijnen in one process, for tests of pages: the real store and stories, no sockets.
 
-The clock stands still at `NOW` until a test moves it. Mail goes to a capture route.
+The clock stands still until a test moves it. Mail arrives with the decisions a test names, and is captured.
 """
 
-import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
+import uuid_utils
 from argon2 import PasswordHasher
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.accept import Accept
 from gateway.config import Config, load
-from gateway.deliver import Deliver
-from gateway.mail.dkim import load_signer
-from gateway.mail.envelope import Envelope, Rcpt
-from gateway.mail.reply import Reply
-from gateway.render import Renderer
-from gateway.show import captured_mail, link_context
+from gateway.show import link_context
 from gateway.store import sqlite
-from gateway.store.contract import Act, Staff
+from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Staff
 from gateway.web.server import build_app
 from gateway.web.site import Site
-from gateway.weigh import Scales
 from gateway.words import Words
+from suppression.decision import Decision
 from suppression.link_token import Kind, LinkToken, TokenKeys
 from suppression.vault import KeyRing
 
-NOW = datetime(2026, 11, 21, 9, 4, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 PASSWORD = "proeverij op de kade"
-SINCE = "2026-06-03T10:00:00Z"
+SINCE = NOW - timedelta(days=170)
 
 TOML = """
 public_url = "PUBLIC_URL"
@@ -78,18 +71,10 @@ en = "invitations to tastings"
 fr = "les invitations aux dégustations"
 de = "Einladungen zu Verkostungen"
 
-[controllers.acme.categories.wine]
-[controllers.acme.categories.clothing]
-
 [controllers.acme.streams.newsletter]
 class = "marketing"
 purpose = "newsletter"
-categories = ["wine"]
 from_domains = ["acme.example"]
-ad_identifiable = true
-directed_at_children = false
-b2b_relevant = false
-motivation = { ad_identifiable = "Signed by the shop.", directed_at_children = "Adults only.", b2b_relevant = "Consumers." }
 [controllers.acme.streams.orders]
 class = "transactional"
 from_domains = ["acme.example"]
@@ -100,11 +85,6 @@ allowed_ips = ["127.0.0.1"]
 [controllers.acme.logins.orders]
 streams = ["orders"]
 allowed_ips = ["127.0.0.1"]
-
-[[controllers.acme.dkim]]
-domain = "acme.example"
-selector = "cg1"
-key = "dkim.pem"
 """
 
 OTHER = """
@@ -119,14 +99,10 @@ title = { nl = "het blad" }
 
 
 def write_config(folder: Path, *, public_url: str = "http://127.0.0.1:8080", more: str = "") -> Config:
-    """Write the configuration with its keys, and load it."""
-    pem = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    secrets = {"installation.key": f"1 {base64.b64encode(bytes(range(32))).decode()}\n", "dkim.pem": pem.decode()}
-    for name, text in secrets.items():
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o600)
+    """Write the configuration with its key, and load it."""
+    key = folder / "installation.key"
+    key.write_text(f"1 {base64.b64encode(bytes(range(32))).decode()}\n")
+    key.chmod(0o600)
     path = folder / "consentgate.toml"
     path.write_text(TOML.replace("PUBLIC_URL", public_url) + more)
     return load(path)
@@ -144,9 +120,21 @@ def newsletter(subject: str = "Nieuwe wijnen", *, to: str = "Lezers <lezers@acme
     ).encode()
 
 
+def _stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @lru_cache
 def _hashed(password: str) -> str:
     return PasswordHasher(time_cost=1, memory_cost=1024).hash(password)
+
+
+def _decision(code: str) -> Decision:
+    allowed = code.startswith("ALLOW_")
+    return Decision(
+        verdict="allow" if allowed else "block", reason_code=code, cite="GDPR 7" if allowed else "GDPR 21(3)",
+        basis="opt_in" if allowed else None, pack="NL", trace=("C1",), findings=(),
+    )  # fmt: skip
 
 
 class Acme:
@@ -156,31 +144,24 @@ class Acme:
         self.config, self.store, self.ring, self.now = config, store, ring, NOW
         self.words, self.tokens = Words.load(), TokenKeys(ring.derived("link", length=64))
         self.requests: list[tuple[str, str, int]] = []
+        self.mails: dict[tuple[str, str, int], bytes] = {}
 
     async def begin(self) -> None:
         """Put the parts together."""
-        signers = {"acme.example": (load_signer("acme.example", "cg1", (self.config.dir / "dkim.pem").read_bytes()),)}
-        numbers = {}
+        self.numbers = {}
         for controller in self.config.controllers.values():
             named = [("controller", controller.id), *(("stream", s) for s in controller.streams)]
             for kind, name in [*named, *(("purpose", p) for p in controller.purposes)]:
-                numbers[controller.id, kind, name] = await self.store.number(controller.id, kind, name)
-        self.numbers = numbers
-        renderer = Renderer(self.config, self.words, self.tokens, numbers, signers)
-        scales = Scales(self.config, frozenset(signers))
-        self.deliver = Deliver(self.store, worker="test", ring=self.ring, clock=self.clock)
-        self.deliver.configure(self.config, scales, renderer, {})
-        self.accept = Accept(self.store, self.deliver, ring=self.ring, clock=self.clock)
-        self.accept.configure(self.config, scales)
+                self.numbers[controller.id, kind, name] = await self.store.number(controller.id, kind, name)
         site = Site(
             config=self.config, store=self.store, words=self.words, ring=self.ring, tokens=self.tokens,
-            clock=self.clock, secret=bytes(32),
+            clock=self.clock, secret=bytes(32), captured_mail=self._captured_mail,
             link_context=lambda token: link_context(self.store, self.config, token, self.now),
-            captured_mail=lambda controller, message, copy: captured_mail(
-                self.store, self.config, renderer, controller, message, copy
-            ),
         )  # fmt: skip
         self.app = build_app(site, note=self._note, version="test")
+
+    async def _captured_mail(self, controller: str, message_id: str, copy_no: int) -> bytes | None:
+        return self.mails.get((controller, message_id, copy_no))
 
     def _note(self, *, route: str, method: str, status: int, seconds: float) -> None:
         self.requests.append((route, method, status))
@@ -210,10 +191,10 @@ class Acme:
         ))  # fmt: skip
 
     async def consented(self, *addresses: str, language: str | None = None) -> None:
-        """They signed up for the newsletter on 3 June 2026."""
+        """They signed up for the newsletter at `SINCE`."""
         record = {
             "id": "c1", "controller_id": "acme", "source": "own_form", "named_recipients": [],
-            "purposes": ["newsletter"], "product_categories": None, "advertisers": [], "given_at": SINCE,
+            "purposes": ["newsletter"], "product_categories": None, "advertisers": [], "given_at": _stamp(SINCE),
             "withdrawn_at": None, "expires_at": None, "last_interaction_at": None, "action": "active_tick",
             "evidence": {"method": "web_form", "wording_version": "w", "privacy_notice_version": "p", "origin": "form"},
             "bundled_with_terms": False, "conditional_on_service": False, "granular": True,
@@ -226,10 +207,10 @@ class Acme:
             await self.store.record([self._act(address, "person", {"language": language}) for address in addresses])
 
     async def bought(self, address: str, category: str = "wine") -> None:
-        """They bought something on 3 June 2026, and could have refused mail."""
+        """They bought something at `SINCE`, and could have refused mail."""
         record = {
             "id": f"s-{category}", "controller_id": "acme", "kind": "purchase", "status": "concluded",
-            "concluded_at": SINCE, "relation_active": False, "relation_ended_at": None,
+            "concluded_at": _stamp(SINCE), "relation_active": False, "relation_ended_at": None,
             "product_categories": [category], "address_source": "given_in_context",
             "opt_out_offered_at_collection": True, "opt_out_used_at_collection": False,
             "privacy_notice_version": "p", "opt_out_in_all_messages": True, "marketing_sent_at": [],
@@ -242,24 +223,39 @@ class Acme:
             address=address,
         )  # fmt: skip
 
-    async def send(self, *addresses: str, content: bytes = b"") -> Reply:
-        """A campaign by way of the newsletter login."""
-        return await self.accept(Envelope(
-            login="newsletter", suffix=None, mail_from="news@acme.example", content=content or newsletter(),
-            rcpts=tuple(Rcpt(address=address) for address in addresses), body_8bit=True, smtputf8=False, ret=None,
-            envid=None, peer_ip="127.0.0.1", helo="tool", tls=False,
-        ))  # fmt: skip
+    async def send(
+        self, codes: Mapping[str, str], *, subject: str = "Nieuwe wijnen", campaign: str = "c1", content: bytes = b"",
+        controller: str = "acme",
+    ) -> str:  # fmt: skip
+        """A message arrived and each address got the decision of this reason code; what was allowed is captured.
 
-    async def settled(self, copies: int) -> None:
-        """Deliver until so many copies were captured."""
-        working = asyncio.create_task(self.deliver.run())
-        async with asyncio.timeout(20):
-            while len(await self.store.captured("acme", before=None, n=copies, addresses=False)) < copies:
-                await asyncio.sleep(0)
-        await self.deliver.stop(5)
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+        Returns the message id as reports write it.
+        """
+        message_id, content = uuid_utils.uuid7().bytes, content or newsletter(subject)
+        rulings = [Ruling(decision=_decision(code), as_of=self.now, packs="NL default") for code in codes.values()]
+        copies = [
+            NewCopy(
+                copy_no=n, recipient_key=self.key(address, controller), address=address, rcpt=b"{}", ruling=ruling,
+                state="claimed" if ruling.decision.verdict == "allow" else "blocked", route="main", due_at=None,
+            )
+            for n, (address, ruling) in enumerate(zip(codes, rulings, strict=True))
+        ]  # fmt: skip
+        await self.store.enqueue(Arrival(
+            controller_id=controller, message_id=message_id, at=self.now, stream="newsletter", campaign=campaign,
+            mode="enforce", kind={}, envelope={}, subject=subject, body=content, size=len(content), copies=copies,
+            worker="test",
+        ))  # fmt: skip
+        allowed = [copy for copy in copies if copy.state == "claimed"]
+        await self.store.finish("test", [
+            Ending(
+                controller_id=controller, message_id=message_id, copy_no=copy.copy_no, stream="newsletter",
+                campaign=campaign, state="captured", ruling=copy.ruling, was="allowed", reply="", at=self.now,
+            )
+            for copy in allowed
+        ])  # fmt: skip
+        name = str(UUID(bytes=message_id))
+        self.mails |= {(controller, name, copy.copy_no): content for copy in allowed}
+        return name
 
     async def staff(self, name: str, *roles: str, controllers: Sequence[str] = ("acme",)) -> None:
         """Somebody who may sign in with PASSWORD."""

@@ -108,5 +108,5 @@ def _apology(site: Site, accept_language: str) -> bytes:
     language = site.words.pick(accepted(accept_language))
     say = site.words.text
     return site.words.render(
-        "public/apology.html", language, heading=say(language, "down.title"), text=say(language, "down.text")
+        "public/apology.html", language, heading=say(language, "fail.title"), text=say(language, "fail.text")
     ).encode()

@@ -96,8 +96,24 @@ class Unsubscribe:
         return About(text=text, token=token, context=context, controller=controller, language=language)
 
     def because(self, about: About) -> str:
-        """"You get this because ..."."""
-        return self._words.why(about.controller, about.context.purpose, about.context.basis, about.language)
+        """"You get this because ...", with the date where it is known."""
+        if about.context.since is None or about.context.basis not in ("opt_in", "soft_opt_in"):
+            return self._words.why(about.controller, about.context.purpose, about.context.basis, about.language)
+        return self._dated(f"because.dated.{about.context.basis}", about, about.context.since)
+
+    def since(self, about: About) -> str | None:
+        """Since when there is a ground; None where it is not known any more."""
+        if about.context.since is None:
+            return None
+        worded = about.context.basis if about.context.basis in ("opt_in", "soft_opt_in") else "other"
+        return self._dated(f"why.since.{worded}", about, about.context.since)
+
+    def _dated(self, key: str, about: About, at: datetime) -> str:
+        return self._words.text(
+            about.language, key, name=about.controller.display_name,
+            date=self._words.day(about.language, at, zone_of(about.controller)),
+            purpose=self._words.purpose(about.controller, about.context.purpose, about.language),
+        )  # fmt: skip
 
     def buttons(self, about: About) -> dict[str, Any]:
         """Heading, what stands already, and what can still be stopped, each with its button."""
@@ -114,19 +130,9 @@ class Unsubscribe:
         heading = say(language, "stop.title" if per_purpose else "stop.title_sender", purpose=purpose, name=name)
         service = context.basis not in WORDED_BASES
         return {
-            "heading": sentence_case(heading), "stands": stands, "buttons": buttons, "dated": self._dated(about),
+            "heading": sentence_case(heading), "stands": stands, "buttons": buttons,
             "keeps": say(language, "stop.canada" if service else "stop.service_stays"),
         }  # fmt: skip
-
-    def _dated(self, about: About) -> str | None:
-        if about.context.since is None:
-            return None
-        worded = about.context.basis if about.context.basis in ("opt_in", "soft_opt_in") else "other"
-        return self._words.text(
-            about.language, f"stop.dated.{worded}", name=about.controller.display_name,
-            date=self._words.day(about.language, about.context.since, zone_of(about.controller)),
-            purpose=self._words.purpose(about.controller, about.context.purpose, about.language),
-        )  # fmt: skip
 
     async def act(self, request: Request) -> Response:
         """Stop what the form says, else what the link is for (RULES.md 5.2.6); or take a fresh click back."""

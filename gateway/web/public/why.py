@@ -41,10 +41,11 @@ class Why:
         words, language, context, controller = self._site.words, about.language, about.context, about.controller
         worded = context.basis if context.basis in WORDED_BASES else "service"
         purpose = words.purpose(controller, context.purpose, language)
-        ground = "why.ground.stopped" if context.suppressed not in (None, "purpose") else f"why.ground.{worded}"
+        ground = f"why.ground.{worded}" if context.suppressed is None else "why.ground.stopped"
         return self._pages.show(
             request, "why", language, controller=controller, masked=context.masked_address,
             ground=words.text(language, ground, purpose=purpose, name=controller.display_name),
-            article=words.law(language, _ARTICLES[worded]), because=self._stop.because(about),
+            article=words.law(language, _ARTICLES[worded]), since=self._stop.since(about),
+            because=words.why(controller, context.purpose, context.basis, language),
             target=self._stop.link(about.token, "unsubscribe", language), **self._stop.buttons(about),
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -106,5 +107,4 @@ class Login:
 
 def _inside(path: str) -> str:
     """Where to go after signing in: only a page of ours, by its path."""
-    plain = path.startswith("/staff/") and not path.startswith("/staff/log") and "\\" not in path and "//" not in path
-    return path if plain and path.isprintable() and path.isascii() else "/staff"
+    return path if re.fullmatch(r"/staff(/(?!log)[A-Za-z0-9-]+)*", path) else "/staff"

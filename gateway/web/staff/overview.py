@@ -50,5 +50,5 @@ def connection(config: Config, visitor: Visitor) -> dict[str, Any]:
     logins = [
         (login.name, login.streams[0]) for login in config.logins.values() if login.controller in visitor.controllers
     ]
-    security = "STARTTLS" if config.tls and config.listen.submission else ("TLS" if config.tls else "-")
+    security = "STARTTLS" if config.tls and config.listen.submission else ("TLS" if config.tls else None)
     return {"host": host, "port": port, "security": security, "logins": logins}
