@@ -46,9 +46,12 @@ class Entry:
     commitment: bytes | None
 
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def encode(fields: Mapping[str, Any]) -> bytes:
     """Fields as canonical JSON: sorted names, no spaces, UTF-8."""
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _CANONICAL(fields).encode()
 
 
 def write(

@@ -44,6 +44,9 @@ class Standing:
     language: str | None
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 def load(stored: bytes) -> Document:
     """A document from its stored bytes."""
     document: Document = json.loads(stored)
@@ -52,7 +55,7 @@ def load(stored: bytes) -> Document:
 
 def dump(document: Document) -> bytes:
     """A document as it is stored."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return _COMPACT(document).encode()
 
 
 def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> Document:

@@ -1,6 +1,7 @@
 """The command `import`: a file of consents, sales, people or suppressions into memory."""
 
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,10 @@ def import_file(
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
     ring = command.key_ring(loaded)
+
+    # Rows make many objects and no cycles: looking for cycles at the usual pace costs a seventh of the time.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
     async def read() -> "Summary":
         async with command.opened(loaded) as store:

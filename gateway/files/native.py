@@ -10,7 +10,7 @@ Source: RULES.md 4.1; decisions.schema.json.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, cast, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from gateway.files.cell import (
     BadCell,
@@ -37,6 +37,8 @@ Kind = Literal["consents", "sales", "people", "suppressions"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 LONG_AGO: Final = "1970-01-01T00:00:00Z"
 """The time of a sale whose time is not known: no window reaches that far back."""
+REMEMBERED: Final = 64
+"""Values of one column that are kept, so that a cell seen before is not read again."""
 
 
 class Field(NamedTuple):
@@ -144,6 +146,17 @@ def columns(kind: Kind) -> tuple[str, ...]:
     return ("email", *FIELDS[kind])
 
 
+def _absent(fields: Mapping[str, Field], within: str = "") -> dict[str, Any]:
+    """The values of a record without any field; `within`: of the object of that name in it."""
+    return {name.removeprefix(within): field.absent for name, field in fields.items() if name.startswith(within)}
+
+
+_PARTS: Final = {name: name.partition(".") for name in CONSENT}
+_EVIDENCE: Final = _absent(CONSENT, "evidence.")
+_DOUBLE_OPT_IN: Final = _absent(CONSENT, "double_opt_in.")
+_CONSENT: Final = {name: value for name, value in _absent(CONSENT).items() if "." not in name}
+
+
 @dataclass(frozen=True, slots=True)
 class Stated:
     """What one good row says. `address` is canonical (RULES.md 2.1.8).
@@ -171,25 +184,33 @@ class Native:
     columns: Sequence[str]
     controller_id: str
     purposes: Sequence[str] = ()
-    _readers: list[tuple[str, Read]] = field(init=False, default_factory=list)
+    _readers: list[tuple[str, Read, dict[str, Any]]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         fields = FIELDS[self.kind]
         for name in self.columns:
             read = _address if name == "email" else self._own if name == "controller_id" else fields[name].read
-            self._readers.append((name, read))
+            self._readers.append((name, read, {}))
 
     def read(self, cells: Sequence[str]) -> Stated | Rejected:
         """One row, with as many cells as there are columns or more."""
         given: dict[str, Any] = {}
         faults: list[str] = []
-        for (name, read), cell in zip(self._readers, cells, strict=False):
+        for (name, read, known), cell in zip(self._readers, cells, strict=False):
+            if not cell:
+                continue
+            if cell in known:  # most columns of a file repeat a few values
+                given[name] = known[cell]
+                continue
             trimmed = cell.strip()
             if trimmed:
                 try:
                     given[name] = read(trimmed)
                 except BadCell as bad:
                     faults.append(f"{name}: {bad}")
+                else:
+                    if len(known) < REMEMBERED:
+                        known[cell] = given[name]
         if "email" not in given and not any(fault.startswith("email:") for fault in faults):
             faults.append("email: is empty. Write the address of the person.")
         if faults:
@@ -209,20 +230,28 @@ class Native:
         declared one, and without a source this controller is taken as named. Such a record never allows: granular
         stays false, and the list unverified.
         """
-        record = _with_absent(CONSENT, given)
+        record: dict[str, Any] = {**_CONSENT, "controller_id": self.controller_id}
+        evidence, confirmation = dict(_EVIDENCE), dict(_DOUBLE_OPT_IN)
+        for name, value in given.items():
+            outer, dot, inner = _PARTS[name]
+            if not dot:
+                record[name] = value
+            elif outer == "evidence":
+                evidence[inner] = value
+            else:
+                confirmation[inner] = value
+        record["evidence"], record["double_opt_in"] = evidence, confirmation
         if record["withdrawn_at"] is not None:
             if "purposes" not in given:
                 record["purposes"], record["granular"] = list(self.purposes), False
             if "source" not in given:
                 record["named_recipients"] = [*record["named_recipients"], self.controller_id]
                 record["seller_verified"] = False
-        nested = _nested(record)
-        nested["controller_id"] = self.controller_id
-        return nested
+        return record
 
     def sale(self, given: dict[str, Any]) -> dict[str, Any]:
         """The customer relation of a row. One that nobody can date is no proven sale: it is void, long ago."""
-        record = _with_absent(SALE, given)
+        record = {**_absent(SALE), **given}
         if record["concluded_at"] is None:
             record["concluded_at"], record["status"] = LONG_AGO, "void"
         record["controller_id"] = self.controller_id
@@ -234,7 +263,7 @@ class Native:
 
     def suppression(self, given: dict[str, Any]) -> dict[str, Any]:
         """The suppression of a row. A purpose counts for scope purpose only: the wider scopes cover every purpose."""
-        record = _with_absent(SUPPRESSION, given)
+        record = {**_absent(SUPPRESSION), **given}
         return {
             "scope": record["scope"], "purpose": record["purpose"] if record["scope"] == "purpose" else None,
             "reason": record["reason"], "at": record["at"],
@@ -269,19 +298,3 @@ def _address(cell: str) -> str:
     if plain is None:
         raise BadCell("is not an e-mail address. Write it as name@example.com.")
     return plain
-
-
-def _with_absent(fields: Mapping[str, Field], given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: given.get(name, field.absent) for name, field in fields.items()}
-
-
-def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"evidence.method": x}` as `{"evidence": {"method": x}}`."""
-    after: dict[str, Any] = {}
-    for name, value in record.items():
-        outer, dot, inner = name.partition(".")
-        if dot:
-            cast("dict[str, Any]", after.setdefault(outer, {}))[inner] = value
-        else:
-            after[outer] = value
-    return after

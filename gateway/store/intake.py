@@ -87,8 +87,9 @@ class _Person:
     controller_id: str
     key: bytes
     secret: PersonSecret | None
+    seal_key: bytes
     on_file: bool
-    document: Mapping[str, Any]
+    document: standing.Document
     suppressions: list[SuppressionRow]
     profile: dict[str, Any]
     profile_kept: bool
@@ -129,7 +130,7 @@ class _Batch:
             profile = opened(seal_key, profiles.get(key), profile_row(controller_id, key))
             plain = opened(seal_key, facts.get(key), standing_row(controller_id, key))
             self.people[who] = _Person(
-                controller_id=controller_id, key=key, secret=secret, on_file=secret is not None,
+                controller_id=controller_id, key=key, secret=secret, seal_key=seal_key, on_file=secret is not None,
                 document={} if plain is None else standing.load(plain),
                 suppressions=[row for one in (*who.recipient_keys, *who.global_keys) for row in by_key.get(one, ())],
                 profile={} if profile is None else standing.load(profile), profile_kept=profile is not None,
@@ -147,6 +148,7 @@ class _Batch:
             return False
         if person.secret is None:
             person.secret = PersonSecret(os.urandom(SECRET_BYTES))
+            person.seal_key = person.secret.key
         person.document = after
         person.changed |= changed
         self.entries.append(
@@ -186,15 +188,11 @@ def _row(person: _Person, **more: bytes) -> dict[str, Any]:
 
 
 def _sealed_profile(person: _Person) -> bytes:
-    assert person.secret is not None
-    bound_to = profile_row(person.controller_id, person.key)
-    return sealed(person.secret.key, ledger.encode(person.profile), bound_to)
+    return sealed(person.seal_key, ledger.encode(person.profile), profile_row(person.controller_id, person.key))
 
 
 def _sealed_facts(person: _Person) -> bytes:
-    assert person.secret is not None
-    bound_to = standing_row(person.controller_id, person.key)
-    return sealed(person.secret.key, standing.dump(dict(person.document)), bound_to)
+    return sealed(person.seal_key, standing.dump(person.document), standing_row(person.controller_id, person.key))
 
 
 def _columns(row: SuppressionRow) -> dict[str, Any]:
