@@ -281,7 +281,7 @@ def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> 
         "charitable_only": s["charitable_only"] is True,
         "language": s["language"] or language,
         "retry_for": s["retry_for"] or timedelta(days=2 if marketing else 5),
-        "list_id": s["list_id"] or f"{name}.{controller}.{s['from_domains'][0]}",
+        "list_id": s["list_id"] or f"{name}.{s['from_domains'][0]}",
     }
     return Stream(controller=controller, name=name, **({k: x for k, x in s.items() if k != "class"} | computed))
 
