@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 _TAIL = re.compile(rb"</body\s*>\s*(?:</html\s*>\s*)?\Z", re.IGNORECASE)
 _OPENER = re.compile(
-    rb"<(?:!--|[sS](?:[cC][rR]|[tT][yY])[a-zA-Z]*|[tT](?:[eE]|[iI])[a-zA-Z]*|[xX][mM][pP]|[iI][fF][a-zA-Z]*"
+    rb"<(?:!--|[sS](?:[cC][rR]|[tT][yY]|[eE][lL])[a-zA-Z]*|[tT](?:[eE]|[iI])[a-zA-Z]*|[xX][mM][pP]|[iI][fF][a-zA-Z]*"
     rb"|[nN][oO][eEfF][a-zA-Z]*|[pP][lL][a-zA-Z]*)"
 )
 _NO_MARKUP = frozenset(
-    (b"script", b"style", b"textarea", b"template", b"title", b"xmp", b"iframe", b"noembed", b"noframes")
+    (b"script", b"style", b"textarea", b"template", b"title", b"xmp", b"iframe", b"noembed", b"noframes", b"select")
 )
-_CLOSERS = {name: re.compile(rb"</" + name + rb"(?=[\s/>])", re.IGNORECASE) for name in _NO_MARKUP}
+_CLOSERS = {name: re.compile(rb"</" + name + rb"(?=[\s/>])", re.IGNORECASE) for name in _NO_MARKUP - {b"script"}}
+_IN_SCRIPT = re.compile(rb"<!--|-->|</?script(?=[\s/>])", re.IGNORECASE)
 _TAG = re.compile(rb"<(/?)([A-Za-z][^\s/>]*)")
 _ATTRIBUTE = re.compile(
     rb"""[\s/]*+(?:(>)|([^\s/>][^\s/>=]*+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|(?!["'>])([^\s>]++)|(["'])|(?=>)))?+)"""
@@ -90,11 +91,35 @@ def tags(document: bytes) -> Iterator[Tag]:
         if not tag.closing and tag.name == b"plaintext":
             return
         if not tag.closing and tag.name in _NO_MARKUP:
-            after = _CLOSERS[tag.name].search(document, at)
-            if after is None:
+            at = _content_end(document, tag.name, at)
+            if at < 0:
                 yield Tag(b"", False, tag.start, tag.start, ())
                 return
-            at = after.start()
+
+
+def _content_end(document: bytes, name: bytes, at: int) -> int:
+    """Where the closing tag of an element without markup begins; -1 when it never comes.
+
+    Inside a comment in a script, a further `<script>` must be closed first (the standard's "double escaped" state).
+    """
+    if name != b"script":
+        found = _CLOSERS[name].search(document, at)
+        return found.start() if found is not None else -1
+    escaped = twice = False
+    while (found := _IN_SCRIPT.search(document, at)) is not None:
+        mark = found[0].lower()
+        at = found.start() + 2
+        if mark == b"<!--":
+            escaped = True
+        elif mark == b"-->":
+            escaped = twice = False
+        elif mark == b"<script":
+            twice = escaped
+        elif twice:
+            twice = False
+        else:
+            return found.start()
+    return -1
 
 
 def _tag(document: bytes, opened: re.Match[bytes]) -> Tag:
@@ -138,11 +163,14 @@ def _is_plain(document: bytes, end: int) -> bool:
     """Whether, without reading every tag, it is clear that `end` is in no comment, attribute or element without markup.
 
     False only means that it must be looked at closely. It is enough that the last opener of each kind is closed before
-    `end`, and that no last quotation mark begins a value.
+    `end`, that the last tag is closed behind its last quotation mark, and that no last mark begins a value.
     """
+    closed = document.rfind(b">", 0, end)
+    if document.rfind(b"<", 0, end) > closed:
+        return False
     for mark in (b'"', b"'"):
         quote = document.rfind(mark, 0, end)
-        if quote > 0 and document[max(0, quote - 20) : quote].rstrip().endswith(b"="):
+        if quote > closed or (quote > 0 and document[max(0, quote - 20) : quote].rstrip().endswith(b"=")):
             return False
     last = {found[0]: found.start() for found in _OPENER.finditer(document, 0, end)}
     for opener, start in last.items():
@@ -150,8 +178,10 @@ def _is_plain(document: bytes, end: int) -> bool:
         if name == b"!--":
             if document.find(b"-->", start + 2, end) < 0:
                 return False
-        elif name == b"plaintext" or (name in _NO_MARKUP and not _CLOSERS[name].search(document, start, end)):
-            return False
+        elif name in _NO_MARKUP or name == b"plaintext":
+            closer = _CLOSERS.get(name)
+            if closer is None or not closer.search(document, start, end):
+                return False
     return True
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from gateway.mail import transfer
+from gateway.mail.charset import text_codec
 from gateway.mail.footer import Footer, Piece, Shape, Slot, footer_pieces, merged
 from gateway.mail.headers import MAX_LINE, Field
 from gateway.mail.mime import Part
@@ -82,7 +83,6 @@ def fit(leaf: Leaf, footer: Footer | None, lengths: dict[str, tuple[int, int]], 
     `lengths` are those of the links' two forms, on which base64 depends. `anew` encodes the whole body again instead of
     splicing. Raises ValueError when a footer is due and none is given, or one without unsubscribe link.
     """
-    codec = leaf.codec
     contents = _contents(leaf, footer)
     if contents is None:
         moved = _as_utf8(leaf)
@@ -94,7 +94,8 @@ def fit(leaf: Leaf, footer: Footer | None, lengths: dict[str, tuple[int, int]], 
         if body is not None:
             return Fitted(leaf=leaf, header=tuple(_stale(leaf.part)), body=tuple(body), decoded=tuple(decoded))
     whole = Edit(leaf.part.body_start, leaf.part.end, _qp_pieces(tuple(decoded), True, False))
-    charset = b"utf-8" if leaf.transcoded and (codec != "utf-8" or leaf.part.charset is None) else None
+    declares = text_codec(leaf.part.charset or b"us-ascii")
+    charset = b"utf-8" if leaf.transcoded and declares != "utf-8" else None
     header = _declared(leaf.part, b"quoted-printable", charset)
     return Fitted(leaf=leaf, header=tuple(header), body=(whole,), decoded=tuple(decoded))
 

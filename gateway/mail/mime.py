@@ -159,10 +159,11 @@ def parse(raw: bytes, *, lines_checked: bool = False) -> Message:
     root = _Open(raw, "", 0, {}, b"text/plain")
     if not any(field.name != MBOX_LINE for field in root.fields):
         raise Unparsable("no header")
-    part = _Scan(raw).read(root) if root.reading else None
-    if part is None:
+    if root.reading:
+        _Scan(raw).read(root)
+    if not root.children:
         root.path = "1"
-        part = root.close(raw, len(raw))
+    part = root.close(raw, len(raw))
     return Message(raw=raw, fields=part.fields, head_end=part.head_end, body_start=part.body_start, root=part)
 
 
@@ -176,7 +177,8 @@ class _Scan:
         self.levels: dict[bytes, int] = {}
         self.count = 1
 
-    def read(self, root: _Open) -> Part:
+    def read(self, root: _Open) -> None:
+        """Find all parts; they are left as the root's children."""
         raw = self.raw
         self._push(root)
         at = root.body_start - 1 if root.body_start > root.head_end else root.body_start
@@ -190,13 +192,14 @@ class _Scan:
             at = line_end
             level, final = self._match(raw[hit + 3 : line_end].rstrip(b" \t"))
             if level >= 0:
+                if self.leaf is not None and self.leaf.start == hit + 1 and level + 1 == len(self.open):
+                    self.leaf = None  # two delimiters in a row: the grammar has no part between them
                 self._close_to(level, hit - 1)
                 if final:
                     self._stop(level)
                 else:
                     at = self._begin(level, min(line_end + 2, len(raw)))
         self._close_to(0, len(raw))
-        return self.open[0].close(raw, len(raw))
 
     def _match(self, line: bytes) -> tuple[int, bool]:
         """(index of the multipart whose delimiter this line is, or -1; whether it is the closing one).

@@ -24,6 +24,7 @@ CLIPPED_OVER = 102_000
 
 _PGP = b"-----BEGIN PGP "
 _SIGNATURE_LINES = 20
+_NO_LANGUAGE = frozenset(("und", "mul", "zxx", "mis"))  # undetermined, several, none, uncoded (ISO 639-2)
 _FOOTED: dict[str, "FooterKind"] = {"html+text": "html+text", "html": "html", "text": "text"}
 
 FooterKind = Literal["html+text", "html", "text", "fields-only", "existing-link"]
@@ -130,9 +131,8 @@ def _holds_pgp(data: bytes) -> bool:
 def _language(message: Message, read: list[Leaf]) -> str | None:
     """What the message says of its language: Content-Language (RFC 3282), else the HTML element's attribute."""
     declared = (message.get(b"content-language") or b"").decode("ascii", "replace").partition(",")[0].strip()
-    if declared:
-        return declared
-    return next((html_spans.language(leaf.data) for leaf in read if leaf.kind == "html"), None)
+    tag = declared or next((html_spans.language(leaf.data) for leaf in read if leaf.kind == "html"), None)
+    return None if tag is None or tag.lower() in _NO_LANGUAGE else tag
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,0 +1,143 @@
+"""Whatever the mail, a copy is the mail and nothing is lost: generated trees, judged by the standard library."""
+
+import re
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gateway.mail import transfer
+from gateway.mail.headers import Unparsable
+from gateway.mail.mime import parse
+from gateway.mail.plan import Wants, make_plan
+from gateway.mail.rewrite import NotInjectable, rewrite
+from tests.mails import FOOTER, FRENCH, PAGE, defects, fill, leaf, leaves, message, multipart, octets, read
+
+WORDS = st.sampled_from(
+    ["wijn", "été", "Привет", "日本", "-- ", "=", "==", ".", "", " ", "x" * 90, "</body>", "<body>", "<!--", "-->",
+     "--b1", "--b1--", "{{unsubscribe_url}}", "%%unsubscribe_url%%", "https://tool.example/u", "From x", "é" * 60, "\t"]
+)  # fmt: skip
+TEXTS = st.lists(st.lists(WORDS, max_size=4).map(" ".join), max_size=8).map("\r\n".join)
+CHARSETS = st.sampled_from(["utf-8", "us-ascii", "iso-8859-1", "koi8-r", "iso-2022-jp", "shift_jis", "utf-16", "x-no"])
+TOOL = "List-Unsubscribe: <https://tool.example/u>\r\n"
+
+
+@st.composite
+def text_leaves(draw: st.DrawFn, kinds: tuple[str, ...] = ("text/plain", "text/html")) -> bytes:
+    charset = draw(CHARSETS)
+    data = draw(TEXTS).encode("ascii" if charset == "x-no" else charset, "ignore")
+    cte = draw(st.sampled_from(["7bit", "8bit", "quoted-printable", "base64"]))
+    if charset == "utf-16" or (cte == "7bit" and not data.isascii()):
+        cte = "base64"
+    more = draw(st.sampled_from(["", "", "", "Content-Disposition: attachment\r\n", "Content-MD5: x\r\n"]))
+    return leaf(data, draw(st.sampled_from(kinds)), cte=cte, charset=charset, more=more)
+
+
+def others() -> st.SearchStrategy[bytes]:
+    return st.sampled_from([
+        leaf(b"\x89PNG\0\r\n" * 20, "image/png", cte="base64", charset=None),
+        leaf("a;b\r\n", "text/csv", more="Content-Disposition: attachment\r\n"),
+        b"Content-Type: message/rfc822\r\n\r\n" + message(leaf("{{unsubscribe_url}} </body>", "text/html")),
+        leaf("<x>", "text/x-amp-html"),
+    ])  # fmt: skip
+
+
+def trees() -> st.SearchStrategy[bytes]:
+    """Parts inside parts; every multipart has a boundary of its own, some of which begin alike."""
+    counter = iter(range(10**9))
+
+    def around(inner: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+        return st.builds(
+            lambda kind, parts: multipart(kind, *parts, boundary=f"=_{'x' * (next(counter) % 7)}{next(counter)}"),
+            st.sampled_from(["mixed", "alternative", "related", "signed", "report"]),
+            st.lists(inner, min_size=1, max_size=4),
+        )
+
+    return st.recursive(st.one_of(text_leaves(), text_leaves(), others()), around, max_leaves=8)
+
+
+@given(trees(), st.sampled_from(["auto", "always", "never"]), st.sampled_from([FOOTER, FRENCH]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_copy_is_the_mail_with_a_link(root: bytes, footer: str, words: object, relay: bool) -> None:
+    """A copy has the parts of the original; each is what it was, or what it was with our link in it."""
+    raw = message(root, more=TOOL)
+    plan = make_plan(parse(raw), Wants(marketing=True, footer=footer, relay=relay))  # type: ignore[arg-type]
+    try:
+        done = rewrite(plan, fill(footer=words))
+    except NotInjectable:
+        assert plan.unsubscribe == "not_injectable"
+        return
+    out = done.head + b"\r\n" + done.body
+    assert out.count(b"\r\n") == out.count(b"\n") == out.count(b"\r")
+    before, after = leaves(read(raw)), leaves(read(out))
+    assert list(before) == list(after)
+    edited = {one.part.path: one for one in plan.leaves}
+    for path, old in before.items():
+        if path not in edited:
+            assert octets(after[path]) == octets(old)
+            continue
+        assert PAGE.encode() in octets(after[path])
+        was, now = readable(old), readable(after[path])
+        if was is not None and not any(change.end > change.start for change in edited[path].changes):
+            assert now is not None and inserted(was, now)
+    assert set(defects(read(out))) <= set(defects(read(raw)))
+    assert done.footer != "fields-only" or plan.protection is not None
+
+
+def readable(part: object) -> str | None:
+    charset = str(part.get_content_charset())  # type: ignore[attr-defined]
+    try:
+        return octets(part).decode("ascii" if charset == "x-no" else charset)  # type: ignore[arg-type]
+    except UnicodeDecodeError:
+        return None
+
+
+def inserted(was: str, now: str) -> bool:
+    """Whether `now` is `was` with one run of characters put in; a byte order mark may go."""
+    was = was.removeprefix("\ufeff")
+    start = 0
+    while start < len(was) and was[start] == now[start]:
+        start += 1
+    end = 0
+    while end < len(was) - start and was[-1 - end] == now[-1 - end]:
+        end += 1
+    return start + end == len(was)
+
+
+@given(
+    st.sampled_from(["quoted-printable", "base64"]),
+    st.lists(st.sampled_from(
+        [b"=", b"==", b"=3D", b"=\r\n", b"= \r\n", b"\r\n", b"QUJD", b"QQ==", b"Q", b" ", b"=4", b"text", b"</body>"]
+    ), max_size=12).map(b"".join),
+    st.sampled_from(["text/plain", "text/html"]),
+    st.sampled_from([b"", b"--b1--\r\n"]),
+)  # fmt: skip
+@settings(max_examples=500, deadline=None)
+def test_badly_encoded_bodies_keep_what_they_say(cte: str, body: bytes, kind: str, end: bytes) -> None:
+    """However badly a body is encoded, what it decodes to is kept, and the link is readable."""
+    part = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {cte}\r\n\r\n".encode() + body
+    raw = message(b'Content-Type: multipart/mixed; boundary="b1"\r\n\r\n--b1\r\n' + part + b"\r\n" + end)
+    plan = make_plan(parse(raw), Wants(marketing=True))
+    done = rewrite(plan, fill())
+    old, new = parse(raw).root.children[0], parse(done.head + b"\r\n" + done.body).root.children[0]
+    encoding = transfer.encoding_of(new.get(b"content-transfer-encoding"))
+    assert encoding is not None
+    was, now = transfer.decode(cte, old.body), transfer.decode(encoding, new.body)  # type: ignore[arg-type]
+    assert now.count(PAGE.encode()) == 1
+    assert inserted(was.decode("latin-1"), now.decode("latin-1"))
+    assert octets(read(done.head + b"\r\n" + done.body).get_payload()[0]).count(PAGE.encode()) == 1  # type: ignore[union-attr, arg-type, index]
+
+
+@given(st.binary(max_size=300), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_any_octets_are_refused_or_passed(raw: bytes, fielded: bool) -> None:
+    """Whatever the octets, they are refused as no message, or a copy comes out whose body is theirs."""
+    if fielded:
+        raw = b"Subject: x\r\n\r\n" + re.sub(rb"[\r\n\0]", b"\r\n", raw)
+    try:
+        parsed = parse(raw)
+    except Unparsable:
+        assume(not fielded)
+        return
+    done = rewrite(make_plan(parsed, Wants(marketing=False)), fill(links=None, footer=None))
+    assert done.body == raw[parsed.body_start :]
+    assert done.head.endswith(b"\r\n") and done.head.count(b"\n") == done.head.count(b"\r\n") == done.head.count(b"\r")
