@@ -6,6 +6,7 @@ in a URL names an address (P9); the same answer whoever asks (RULES.md 5.2.3).
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -322,6 +323,19 @@ async def test_a_link_outlives_what_we_know_of_the_person(world: Acme, browser: 
     done = await browser.post(f"/u/{world.link('never.seen@example.org')}")
     assert done.status_code == 200
     assert len(await stands(world, "never.seen@example.org")) == 1
+
+
+@pytest.mark.parametrize("path", ["u", "o"])
+async def test_a_link_of_a_controller_that_is_gone_leads_to_the_form(
+    world: Acme, browser: httpx.AsyncClient, path: str
+) -> None:
+    token = world.tokens.open("unsubscribe", world.link(ANNA))
+    assert token is not None
+    gone = world.tokens.make(replace(token, controller_no=999_999))
+    for method in ("GET", "POST"):
+        answer = await browser.request(method, f"/{path}/{gone}")
+        assert answer.status_code == 404
+        assert 'type="email"' in answer.text
 
 
 async def test_pages_let_nothing_in_and_nothing_out(world: Acme, browser: httpx.AsyncClient) -> None:
