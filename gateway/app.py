@@ -36,7 +36,7 @@ from gateway.notice import Notices
 from gateway.outbound.pool import Pool
 from gateway.render import Renderer
 from gateway.show import captured_mail, link_context
-from gateway.store import sqlite
+from gateway.store import migrate, sqlite
 from gateway.store.contract import Store, StoreUnavailable
 from gateway.web.server import build_app
 from gateway.web.site import Site
@@ -85,6 +85,12 @@ def signers(config: Config) -> dict[str, tuple[Signer, ...]]:
 def create_store(config: Config) -> None:
     """Make the databases of a new installation."""
     sqlite.create(config.database_path, config.keys_database)
+
+
+def migrate_store(config: Config) -> list[int]:
+    """Bring the database to this version; the versions reached. OSError while a gateway is serving it."""
+    with _only_one(config):
+        return migrate.migrate(config.database_path, int(sqlite.SCHEMA_VERSION), migrate.known())
 
 
 @contextlib.asynccontextmanager

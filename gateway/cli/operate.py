@@ -113,12 +113,16 @@ def hash_() -> None:
 
 @app.command()
 def migrate(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Bring the database to this version. There is one version so far: it checks that this is it."""
+    """Bring the database to this version; a copy of the old one is kept beside it. Stop the gateway first."""
+    from gateway import app as composition
+    from gateway.store.migrate import MigrationFailed
+
     loaded = command.configuration(config)
-
-    async def check() -> None:
-        async with command.opened(loaded) as store:
-            await store.check()
-
-    command.run(check())
-    command.say("The database has this version's tables; nothing to do.")
+    try:
+        reached = composition.migrate_store(loaded)
+    except (OSError, MigrationFailed) as failed:
+        raise Refused(f"Not migrated: {failed}.") from None
+    if reached:
+        command.say(f"The database is now of version {reached[-1]}.")
+    else:
+        command.say("The database has this version's tables; nothing to do.")
