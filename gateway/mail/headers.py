@@ -18,6 +18,9 @@ from gateway.mail.charset import text_codec
 MAX_FIELDS = 2000
 """Fields in one header, at most; more is no mail but an attack on the reader."""
 
+MAX_HEADER = 1_000_000
+"""Octets in one header, at most."""
+
 MAX_LINE = 998
 """Octets in a line, without its CRLF (RFC 5321 section 4.5.3.1.6, RFC 5322 section 2.1.1)."""
 
@@ -27,13 +30,14 @@ MBOX_LINE = b"from "
 _MBOX_LINE = re.compile(rb">?From [^\r]*\r\n")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:[^\r]*(?:\r\n[ \t][^\r]*)*(?:\r\n|\Z)")
 _TYPE = re.compile(rb"[ \t]*([!#$%&'*+.^_`{|}~0-9a-z-]+/[!#$%&'*+.^_`{|}~0-9a-z-]+)", re.IGNORECASE)
-_PARAMETER = re.compile(rb';\s*([^\s;=]+)\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^\s;]*))', re.DOTALL)
-_COMMENTED = re.compile(rb'"(?:[^"\\]|\\.)*+"|(?<![^\s;])\((?:[^()\\]|\\.)*+\)', re.DOTALL)
+PARAMETER = re.compile(rb';\s*([^\s;=]+)\s*=\s*(?:"((?:[^"\\]|\\.)*+)"|([^\s;]*))', re.DOTALL)
+"""One parameter of a structured field: its name, its quoted value or its plain one (RFC 2045 section 5.1)."""
+
+_COMMENTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?|(?<![^\s;])\((?:[^()\\]|\\.)*+\)', re.DOTALL)
 _WORD = re.compile(rb"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=(?:\s+(?==\?[^?\s]+\?[bBqQ]\?[^?]*\?=))?")
 _Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _ANGLED = re.compile(rb"<[^>]*+>?")
-_GROUP_NAME = re.compile(rb"[^,;:]*+:")
 _URI = re.compile(rb"<([^<>]*)>")
 
 
@@ -63,7 +67,7 @@ def read_fields(raw: bytes, at: int, stops: Mapping[bytes, object]) -> tuple[tup
 
     Header end and body begin differ by the two octets of the empty line, where there is one. `stops` holds the
     boundaries of the multiparts around: a line that is a delimiter of one of them ends the header (a boundary may hold
-    a colon, RFC 2046 section 5.1.1). Raises Unparsable over MAX_FIELDS fields.
+    a colon, RFC 2046 section 5.1.1). Raises Unparsable over MAX_FIELDS or MAX_HEADER.
     """
     fields: list[Field] = []
     match = _FIELD.match
@@ -82,8 +86,8 @@ def read_fields(raw: bytes, at: int, stops: Mapping[bytes, object]) -> tuple[tup
         if raw[colon] != 58:
             colon = raw.index(b":", colon)
         fields.append(Field(found[1].lower(), found.start(), at, colon + 1))
-        if len(fields) > MAX_FIELDS:
-            raise Unparsable("too many header fields")
+        if len(fields) > MAX_FIELDS or at - fields[0].start > MAX_HEADER:
+            raise Unparsable("header too large")
 
 
 def _is_delimiter(raw: bytes, at: int, stops: Mapping[bytes, object]) -> bool:
@@ -123,7 +127,7 @@ def media_type(value: bytes) -> tuple[bytes | None, dict[bytes, bytes]]:
     named = _TYPE.match(value)
     parameters: dict[bytes, bytes] = {}
     extended = False
-    for found in _PARAMETER.finditer(value):
+    for found in PARAMETER.finditer(value):
         name = found[1].lower()
         extended = extended or b"*" in name
         text = found[2]
@@ -209,9 +213,8 @@ def count_addresses(value: bytes) -> int:
     Source: RFC 5322 section 3.4.
     """
     value = _without_comments(_QUOTED.sub(b"q", value))
-    value = _ANGLED.sub(b"a", value)
-    value = _GROUP_NAME.sub(b"", value).replace(b";", b",")
-    return sum(1 for item in value.split(b",") if item.strip())
+    items = _ANGLED.sub(b"a", value).replace(b";", b",").split(b",")
+    return sum(1 for item in items if item.rpartition(b":")[2].strip())
 
 
 def _without_comments(value: bytes) -> bytes:

@@ -13,6 +13,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+MAX_READ = 2_000_000
+"""Octets of a document that is read tag by tag, at most; of a longer one only the end is looked at."""
+
 _TAIL = re.compile(rb"</body\s*>\s*(?:</html\s*>\s*)?\Z", re.IGNORECASE)
 _OPENER = re.compile(
     rb"<(?:!--|[sS](?:[cC][rR]|[tT][yY]|[eE][lL])[a-zA-Z]*|[tT](?:[eE]|[iI])[a-zA-Z]*|[xX][mM][pP]|[iI][fF][a-zA-Z]*"
@@ -32,6 +35,7 @@ _LANGUAGE = re.compile(
     rb"""<html\b[^>]*?\s(?:xml:)?lang\s*=\s*["']?([A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8})*)""", re.IGNORECASE
 )
 _META_CHARSET = re.compile(rb"""(<meta\b[^>]*?charset\s*=\s*["']?)([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
+_HEAD = 65_536
 _HIDDEN = re.compile(rb"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 
 
@@ -61,9 +65,9 @@ def tags(document: bytes) -> Iterator[Tag]:
     A tag or comment that never ends swallows the rest of the document in every reader: it is given as name b"" with
     `end` = start.
     """
-    at, size = 0, len(document)
+    at, size = 0, min(len(document), MAX_READ)
     while True:
-        at = document.find(b"<", at)
+        at = document.find(b"<", at, size)
         if at < 0:
             return
         if document.startswith(b"<!--", at):
@@ -144,6 +148,8 @@ def footer_position(document: bytes) -> int:
     When an unfinished tag or comment swallows the rest, before that.
     """
     tail = _TAIL.search(document, max(0, len(document) - 400))
+    if len(document) > MAX_READ:
+        return len(document) if tail is None else tail.start()
     if tail is not None and _is_plain(document, tail.start()):
         return tail.start()
     body = html_end = -1
@@ -245,5 +251,5 @@ def language(document: bytes) -> str | None:
 
 
 def with_meta_charset(document: bytes, charset: bytes) -> bytes:
-    """The document with every charset that a `<meta>` declares set to `charset`."""
-    return _META_CHARSET.sub(lambda m: m[1] + charset, document)
+    """The document with every charset that a `<meta>` near its beginning declares set to `charset`."""
+    return _META_CHARSET.sub(lambda m: m[1] + charset, document[:_HEAD]) + document[_HEAD:]

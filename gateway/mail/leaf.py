@@ -5,7 +5,6 @@ Content-Transfer-Encoding change then (RFC 2045 sections 5 and 6). An edited lea
 quoted-printable too, in the charset it has.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,14 +13,12 @@ from typing import Literal, NamedTuple
 from gateway.mail import transfer
 from gateway.mail.charset import text_codec
 from gateway.mail.footer import Footer, Piece, Shape, Slot, footer_pieces, merged
-from gateway.mail.headers import MAX_LINE, Field
+from gateway.mail.headers import MAX_LINE, PARAMETER, Field
 from gateway.mail.mime import Part
 from gateway.mail.transfer import Encoding
 
 STALE_FIELDS = frozenset((b"content-md5", b"content-length", b"lines"))
 """Fields about a body's octets (RFC 1864 and old mailbox formats): wrong as soon as the body is edited."""
-
-_CHARSET = re.compile(rb';\s*charset\*?(?:0\*?)?\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;]*)', re.IGNORECASE | re.DOTALL)
 
 
 _ROOM_FOR_LINK = 400
@@ -192,12 +189,12 @@ def _splice(
         if not body.endswith(b"\r\n") and isinstance(pieces[-1], bytes):
             pieces[-1] = pieces[-1].removesuffix(b"\r\n")
         return [Edit(start + position, leaf.part.end, tuple(pieces))]
+    wanted = [at for change in leaf.changes for at in (change.start, change.end)]
+    places = transfer.qp_positions(body, leaf.data, wanted)
+    if places is None:
+        return None
     edits = []
-    for change in leaf.changes:
-        from_ = transfer.qp_position(body, leaf.data, change.start)
-        to = from_ if change.end == change.start else transfer.qp_position(body, leaf.data, change.end)
-        if from_ is None or to is None or to < from_:
-            return None
+    for change, from_, to in zip(leaf.changes, places[::2], places[1::2], strict=True):
         fresh = from_ == 0 or body[from_ - 1 : from_] == b"\n"
         added = contents if change.footer else (_page(leaf),)
         edits.append(Edit(start + from_, start + to, _remembered_qp_pieces(added, fresh, to < len(body))))
@@ -280,10 +277,11 @@ def _declared(part: Part, encoding: bytes, charset: bytes | None) -> list[Edit]:
 
 
 def _with_charset(part: Part, field: Field, charset: bytes) -> Edit:
+    """The edit that sets the charset parameter of a Content-Type, or adds one."""
     value = part.raw[field.value : field.end]
-    found = _CHARSET.search(value)
-    if found is None:
-        at = field.value + len(value.rstrip(b"; \t\r\n"))
-        return Edit(at, field.end, (b"; charset=%s\r\n" % charset,))
-    name = found[0].partition(b"=")[0].split(b"*", 1)[0].rstrip()
-    return Edit(field.value + found.start(), field.value + found.end(), (b"%s=%s" % (name, charset),))
+    for found in PARAMETER.finditer(value):
+        name = found[1].partition(b"*")[0]
+        if name.lower() == b"charset":
+            return Edit(field.value + found.start(1), field.value + found.end(), (b"%s=%s" % (name, charset),))
+    at = field.value + len(value.rstrip(b"; \t\r\n"))
+    return Edit(at, field.end, (b"; charset=%s\r\n" % charset,))

@@ -19,6 +19,9 @@ MAX_DEPTH = 50
 MAX_PARTS = 2000
 """Parts of one message, at most."""
 
+MAX_DASHED = 300_000
+"""Lines that begin with two hyphens, at most: each could be a delimiter and must be looked at."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -176,6 +179,7 @@ class _Scan:
         self.leaf: _Open | None = None
         self.levels: dict[bytes, int] = {}
         self.count = 1
+        self.dashed = 0
 
     def read(self, root: _Open) -> None:
         """Find all parts; they are left as the root's children."""
@@ -190,6 +194,9 @@ class _Scan:
             if line_end < 0:
                 line_end = len(raw)
             at = line_end
+            self.dashed += 1
+            if self.dashed > MAX_DASHED:
+                raise Unparsable("too many lines like delimiters")
             level, final = self._match(raw[hit + 3 : line_end].rstrip(b" \t"))
             if level >= 0:
                 if self.leaf is not None and self.leaf.start == hit + 1 and level + 1 == len(self.open):

@@ -5,7 +5,9 @@ Works on decoded leaves.
 
 import html
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import islice
 
 from gateway.mail import html_spans
 
@@ -27,7 +29,10 @@ _WORDS = (
 _OPT_OUT = re.compile(_WORDS, re.IGNORECASE)
 _TARGET = re.compile(r"(?:https?://|mailto:)[^\s<>\"')\]]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.IGNORECASE)
 _NEAR = 200
-_MOST = 200
+# What a hostile message repeats a million times is looked at a few hundred times.
+_MOST = 500
+_MOST_URIS = 10
+_LOOKED_AT = 200_000
 
 
 def own_links(data: bytes, kind: str, tool: Sequence[str]) -> tuple[list[tuple[int, int]], bool]:
@@ -37,8 +42,9 @@ def own_links(data: bytes, kind: str, tool: Sequence[str]) -> tuple[list[tuple[i
     replaced, in text the bare address.
     """
     spans: list[tuple[int, int]] = []
-    if b"unsubscribe_url" in data or b"UNSUBSCRIBE_URL" in data or b"Unsubscribe_Url" in data:
-        spans = [found.span() for found in PLACEHOLDER.finditer(data)]
+    tool = tool[:_MOST_URIS]
+    if b"unsubscribe_url" in data or b"UNSUBSCRIBE_URL" in data:
+        spans = [found.span() for found in islice(PLACEHOLDER.finditer(data), _MOST)]
     if kind == "text":
         for uri in tool:
             if uri.startswith(("http://", "https://")):
@@ -49,16 +55,25 @@ def own_links(data: bytes, kind: str, tool: Sequence[str]) -> tuple[list[tuple[i
         return [], False
     visible = False
     for anchor in html_spans.anchors(data):
-        inside = [span for span in spans if anchor.start <= span[0] and span[1] <= anchor.end]
         if anchor.href in mentioned:
             spans.append((anchor.start, anchor.end))
-        elif not inside:
-            continue
-        visible = visible or anchor.visible
-    if spans and not visible:
-        runs = html_spans.text_runs(data)
-        visible = any(start <= span[0] and span[1] <= end for span in spans for start, end in runs)
-    return _apart(spans), visible
+            visible = visible or anchor.visible
+        elif not visible and anchor.visible and PLACEHOLDER.search(data, anchor.start, anchor.end):
+            visible = True
+    return _apart(spans), visible or _in_text(data, spans)
+
+
+def _in_text(data: bytes, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether one of the spans is in text to be read, and not in a tag or comment."""
+    if not spans:
+        return False
+    runs = html_spans.text_runs(data)
+    starts = [start for start, _ in runs]
+    for start, end in spans:
+        index = bisect_right(starts, start) - 1
+        if index >= 0 and end <= runs[index][1]:
+            return True
+    return False
 
 
 def _mentioned(data: bytes, uri: str) -> bool:
@@ -71,7 +86,7 @@ def _bare(data: bytes, uri: str) -> list[tuple[int, int]]:
         + re.escape(uri.encode("utf-8", "replace"))
         + rb"(?![A-Za-z0-9/_?=&%#~+@:-]|\.[A-Za-z0-9])"
     )
-    return [found.span() for found in exact.finditer(data)]
+    return [found.span() for found in islice(exact.finditer(data), _MOST)]
 
 
 def _apart(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -85,11 +100,13 @@ def _apart(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def is_visible(text: str) -> bool:
     """Whether plain text holds an opt-out that a reader can use: an address with such a word in it, or close to one."""
-    if any(_OPT_OUT.search(found[0]) for found in _some(_TARGET, text)):
+    if len(text) > 2 * _LOOKED_AT:
+        text = text[:_LOOKED_AT] + text[-_LOOKED_AT:]
+    if any(_OPT_OUT.search(found[0]) for found in islice(_TARGET.finditer(text), _MOST)):
         return True
     return any(
         _TARGET.search(text, max(0, word.start() - _NEAR), min(len(text), word.end() + _NEAR))
-        for word in _some(_OPT_OUT, text)
+        for word in islice(_OPT_OUT.finditer(text), _MOST)
     )
 
 
@@ -101,13 +118,3 @@ def is_visible_in_html(document: bytes, tool: Sequence[str]) -> bool:
         if anchor.href in tool or _OPT_OUT.search(anchor.text) or _OPT_OUT.search(anchor.href):
             return True
     return False
-
-
-def _some(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """The first matches only: what a hostile message repeats a million times is looked at two hundred times."""
-    found = []
-    for match in pattern.finditer(text):
-        found.append(match)
-        if len(found) >= _MOST:
-            break
-    return found

@@ -8,6 +8,7 @@ Never produces a bare CR or LF, or a line over 76 octets.
 
 import binascii
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 Encoding = Literal["identity", "quoted-printable", "base64"]
@@ -31,7 +32,10 @@ _NAMES: dict[bytes, Encoding] = {
     b"base64": "base64",
 }
 _WIDTH = 75
-_QP_SPECIAL = re.compile(rb"[^\t\r\n -<>-~]|\r(?!\n)|(?<!\r)\n|[ \t]+(?=\r\n|\Z)|^\.(?=\r\n|\Z)", re.MULTILINE)
+_NEAR_END = 2000
+_QP_SPECIAL = re.compile(
+    rb"[^\t\r\n -<>-~]|\r(?!\n)|(?<!\r)\n|(?<![ \t])[ \t]++(?=\r\n|\Z)|^\.(?=\r\n|\Z)", re.MULTILINE
+)
 _QP_TOKEN = re.compile(rb"=(?:\r\n|[0-9A-Fa-f]{2}|=)?")
 
 
@@ -109,25 +113,35 @@ def encode_base64(data: bytes) -> bytes:
     return b"\r\n".join([text[i : i + 76] for i in range(0, len(text), 76)]) + b"\r\n"
 
 
-def qp_position(body: bytes, decoded: bytes, at: int) -> int | None:
-    """Where decoded octet `at` begins in a quoted-printable body; None if the body is too odd to say.
+def qp_positions(body: bytes, decoded: bytes, wanted: Sequence[int]) -> list[int] | None:
+    """Where decoded octets (ascending) begin in a quoted-printable body; None if the body is too odd to say.
 
     Walks from the nearer end: the footer's place is usually a few octets before the end.
     """
-    if len(decoded) - at <= 4000:
-        return _qp_from_end(body, len(decoded) - at)
-    return _qp_from_start(body, at)
+    if wanted and len(decoded) - wanted[0] <= _NEAR_END:
+        found = [_qp_from_end(body, len(decoded) - at) for at in wanted]
+        positions = [position for position in found if position is not None]
+        return positions if len(positions) == len(wanted) else None
+    return _qp_from_start(body, wanted)
 
 
-def _qp_from_start(body: bytes, at: int) -> int | None:
+def _qp_from_start(body: bytes, wanted: Sequence[int]) -> list[int] | None:
     """Encoded and decoded positions drift apart by two at each `=XX`, by three at each soft break."""
+    positions: list[int] = []
     drift = 0
+    waiting = iter(wanted)
+    at = next(waiting, None)
     for token in _QP_TOKEN.finditer(body):
-        if token.start() - drift >= at:
-            break
+        while at is not None and token.start() - drift >= at:
+            positions.append(at + drift)
+            at = next(waiting, None)
+        if at is None:
+            return positions
         drift += _lost(token[0], token.end() == len(body))
-    position = at + drift
-    return position if position <= len(body) else None
+    while at is not None:
+        positions.append(at + drift)
+        at = next(waiting, None)
+    return positions if not positions or positions[-1] <= len(body) else None
 
 
 def _lost(token: bytes, last: bool) -> int:
@@ -147,8 +161,8 @@ def _qp_from_end(body: bytes, wanted: int) -> int | None:
         line_start = body.rfind(b"\n", 0, line_end - 1) + 1
         size = len(binascii.a2b_qp(body[line_start:line_end]))
         if size >= wanted:
-            within = _qp_from_start(body[line_start:line_end], size - wanted)
-            return None if within is None else line_start + within
+            within = _qp_from_start(body[line_start:line_end], (size - wanted,))
+            return None if within is None else line_start + within[0]
         wanted -= size
     return None
 

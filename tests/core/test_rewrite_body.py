@@ -6,6 +6,7 @@ import pytest
 
 from gateway.mail import html_spans
 from gateway.mail.footer import UNSUBSCRIBE, Footer
+from gateway.mail.headers import decode_words
 from gateway.mail.mime import parse
 from gateway.mail.plan import Wants, make_plan
 from gateway.mail.rewrite import NotInjectable, rewrite
@@ -351,3 +352,41 @@ def test_links_of_other_lengths_are_spliced_as_well() -> None:
         page = links("t" * length).page.encode()
         for part, end in zip(leaves(read(done.head + b"\r\n" + done.body)).values(), (b"\r", b'"'), strict=True):
             assert octets(part).count(page + end) == 1
+
+
+# --- hostile mail
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [" ", "\t \r\n", "{{unsubscribe_url}}", "{{ ", "%7B%7B+", '<a href="{{unsubscribe_url}}">x</a>', "<style>", "=",
+     "=\r\n", "unsubscribe ", "-----BEGIN PGP ", "\r\n-- \r\n", "https://tool.example/u ", "<meta charset", "é",
+     "a@", "\x1b$B"],
+)  # fmt: skip
+@pytest.mark.parametrize("cte", ["8bit", "quoted-printable", "base64"])
+def test_hostile_repetition_is_rewritten_in_time(piece: str, cte: str) -> None:
+    """A fifth of a megabyte of anything takes as many steps, not their square: done within the test's patience."""
+    body = (piece * (200_000 // len(piece))).encode()
+    if cte == "quoted-printable" and "=" in piece:
+        part = b"Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + body
+    else:
+        part = leaf(body, cte=cte)
+    raw = message(
+        multipart("alternative", part, leaf(body, "text/html", cte=cte, charset="iso-2022-jp")),
+        more="List-Unsubscribe: <https://tool.example/u>\r\n",
+    )
+    copy = copied(raw, relay=True)
+    assert max(map(len, copy.done.body.split(b"\r\n"))) <= 998
+    assert all(PAGE.encode() in octets(found) for found in leaves(copy.mail).values())
+
+
+@pytest.mark.parametrize(
+    "value", ["x", "a@x.example,", "(", "\"", '\\"', ";", ';a="\\"', "<", "(a", "=?utf-8?q?", ": ", "x*0=y;"]
+)
+def test_hostile_header_values_are_read_in_time(value: str) -> None:
+    folded = "\r\n ".join([value * (900 // len(value))] * 150)
+    names_ = ("Cc", "List-Unsubscribe", "DKIM-Signature", "Content-Language")
+    fields = "".join(f"{name}: {folded}\r\n" for name in names_)
+    raw = message(f"Content-Type: text/plain; {folded}\r\n\r\nx\r\n".encode(), more=fields)
+    assert PAGE.encode() in copied(raw).raw
+    decode_words(parse(raw).get(b"cc") or b"")

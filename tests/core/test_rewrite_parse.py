@@ -44,7 +44,8 @@ def test_fields_keep_their_spans_and_order() -> None:
         (b"Subject: x\n\nbody", "bare CR or LF"),
         (b"Subject: x\r\n\r\na\rb", "bare CR or LF"),
         (b"Subject: x\r\n\r\na\n\r\nb", "bare CR or LF"),
-        (b"A:\r\n" * (headers.MAX_FIELDS + 1) + b"\r\n", "too many header fields"),
+        (b"A:\r\n" * (headers.MAX_FIELDS + 1) + b"\r\n", "header too large"),
+        (b"A: " + b"x\r\n " * 300_000 + b"\r\n\r\n", "header too large"),
     ],
 )
 def test_what_is_no_message(raw: bytes, reason: str) -> None:
@@ -238,11 +239,15 @@ def test_quoted_printable_comes_back(data: bytes, lines: bool) -> None:
 def test_places_in_quoted_printable(data: bytes, choose: st.DataObject) -> None:
     """Cut at the place of any decoded octet, the two halves decode to what is before and after it."""
     data = data.replace(b"a", b"\r\n").replace(b"b", b"=")
-    encoded = transfer.encode_qp(data)
     at = choose.draw(st.integers(0, len(data)))
-    for place in (transfer.qp_position(encoded, data, at), transfer._qp_from_start(encoded, at)):
-        assert place is not None
-        assert binascii.a2b_qp(encoded[:place]) == data[:at] and binascii.a2b_qp(encoded[place:]) == data[at:]
+    wanted = sorted((at, choose.draw(st.integers(0, len(data))), len(data)))
+    for far in (data, b"x" * 5000 + data):
+        moved = [at + len(far) - len(data) for at in wanted]
+        encoded = transfer.encode_qp(far)
+        places = transfer.qp_positions(encoded, far, moved)
+        assert places is not None and len(places) == 3
+        for at, place in zip(moved, places, strict=True):
+            assert binascii.a2b_qp(encoded[:place]) == far[:at] and binascii.a2b_qp(encoded[place:]) == far[at:]
 
 
 @given(st.binary(max_size=300), st.integers(1, 20), st.integers(0, 300))
