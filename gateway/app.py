@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -22,7 +22,7 @@ import uvloop
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from gateway import log
+from gateway import log, supervisor
 from gateway.accept import Accept
 from gateway.config import Config, ConfigError, load, serve_problems
 from gateway.deliver import Deliver
@@ -156,8 +156,8 @@ class Web(uvicorn.Server):
     def __init__(self) -> None:
         self.pages: FastAPI | None = None
         super().__init__(uvicorn.Config(
-            self._serve_pages, interface="asgi3", log_config=None, access_log=False, lifespan="off", server_header=False,
-            proxy_headers=False, timeout_keep_alive=15, limit_concurrency=512,
+            self._serve_pages, interface="asgi3", log_config=None, access_log=False, lifespan="off",
+            server_header=False, proxy_headers=False, timeout_keep_alive=15, limit_concurrency=1024,
         ))  # fmt: skip
         self.accepting = asyncio.Event()
 
@@ -182,8 +182,8 @@ class Worker:
         self.stop = asyncio.Event()
         self.again = asyncio.Event()
 
-    async def run(self, ready: str) -> None:
-        """Serve until `stop` is set; `ready` is printed once everything accepts."""
+    async def run(self, accepting: Callable[[], None]) -> None:
+        """Serve until `stop` is set; `accepting` is called once everything accepts."""
         config, ring = self.config, key_ring(self.config)
         async with sqlite.opened(config.database_path, config.keys_database, ring) as store:
             self._store, self._ring, self._words, self._web = store, ring, Words.load(), Web()
@@ -205,7 +205,7 @@ class Worker:
                 await asyncio.wait(
                     (serving, tasks.create_task(self._web.accepting.wait())), return_when=asyncio.FIRST_COMPLETED
                 )
-                self._say_ready(ready)
+                self._say_ready(accepting)
                 await self.stop.wait()
                 await self._wind_down()
                 for task in (keeping, delivering):
@@ -214,11 +214,10 @@ class Worker:
             waiting = await store.waiting(config.limits.queue_copies)
         log.stopped(waiting=waiting)
 
-    def _say_ready(self, ready: str) -> None:
+    def _say_ready(self, accepting: Callable[[], None]) -> None:
         listen = self.config.listen
         log.ready(listeners=[f"{h}:{p}" for h, p in (*listen.submission, *listen.submissions, listen.web)])
-        if ready:
-            print(ready, flush=True)
+        accepting()
 
     async def _wind_down(self) -> None:
         """No new mail; hand-overs under way finish, ten seconds at most (DESIGN section 12)."""
@@ -318,7 +317,14 @@ def serve(config: Config, *, workers: int = 1) -> int:
         log.started(version=version("consentgate"), controllers=len(config.controllers), streams=streams)
         web, mail = config.listen.web, config.listen.submission or config.listen.submissions
         ready = f"ready smtp {mail[0][0]}:{mail[0][1]} web {config.public_url} ({web[0]}:{web[1]})"
-        return uvloop.run(_serve_one(config, sockets, f"{socket.gethostname()}-0", ready))
+
+        def work(index: int, accepting: Callable[[], None]) -> int:
+            return uvloop.run(_serve_one(config, sockets, f"{socket.gethostname()}-{index}", accepting))
+
+        def say_ready() -> None:
+            print(ready, flush=True)
+
+        return work(0, say_ready) if workers == 1 else supervisor.run(workers, work, say_ready)
 
 
 @contextlib.contextmanager
@@ -336,14 +342,14 @@ def _only_one(config: Config) -> Iterator[None]:
         os.close(lock)
 
 
-async def _serve_one(config: Config, sockets: Sockets, name: str, ready: str) -> int:
+async def _serve_one(config: Config, sockets: Sockets, name: str, accepting: Callable[[], None]) -> int:
     worker = Worker(config, sockets, name)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop.set)
     loop.add_signal_handler(signal.SIGHUP, worker.again.set)
     try:
-        await worker.run(ready)
+        await worker.run(accepting)
     except StoreUnavailable as down:
         print(f"consentgate: {down}", file=sys.stderr)
         return 1

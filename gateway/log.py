@@ -139,6 +139,11 @@ def stopped(*, waiting: int) -> None:
     _log.info("stopped", waiting=waiting)
 
 
+def worker_died(*, worker: int, status: int) -> None:
+    """A worker process ended by itself; it is started again. `status`: exit code, or the signal's number, negative."""
+    _log.error("worker_died", worker=worker, status=status)
+
+
 def bug(*, where: str, error: BaseException) -> None:
     """An exception nobody expected was caught at the edge named by `where`."""
     BUGS.labels(where).inc()
