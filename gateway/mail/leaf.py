@@ -13,15 +13,12 @@ from typing import Literal, NamedTuple
 from gateway.mail import transfer
 from gateway.mail.charset import text_codec
 from gateway.mail.footer import Footer, Piece, Shape, Slot, footer_pieces, merged
-from gateway.mail.headers import MAX_LINE, PARAMETER, Field
+from gateway.mail.headers import PARAMETER, Field, has_long_line
 from gateway.mail.mime import Part
 from gateway.mail.transfer import Encoding
 
 STALE_FIELDS = frozenset((b"content-md5", b"content-length", b"lines"))
 """Fields about a body's octets (RFC 1864 and old mailbox formats): wrong as soon as the body is edited."""
-
-
-_ROOM_FOR_LINK = 400
 
 
 class Edit(NamedTuple):
@@ -86,7 +83,7 @@ def fit(leaf: Leaf, footer: Footer | None, lengths: dict[str, tuple[int, int]], 
         leaf = moved or leaf
         contents = _contents(leaf, footer, last_resort=moved is None) or ()
     decoded = _changed(leaf, contents)
-    if not (anew or leaf.whole or leaf.transcoded):
+    if not (anew or leaf.whole or leaf.transcoded or _makes_long_line(leaf, contents, decoded, lengths)):
         body = _splice(leaf, contents, decoded, lengths)
         if body is not None:
             return Fitted(leaf=leaf, header=tuple(_stale(leaf.part)), body=tuple(body), decoded=tuple(decoded))
@@ -127,7 +124,23 @@ def _contents(leaf: Leaf, footer: Footer | None, *, last_resort: bool = False) -
     declared = (leaf.part.get(b"content-transfer-encoding") or b"").strip().lower()
     if not octets.isascii() and declared not in (b"8bit", b"binary") and leaf.data.isascii():
         return None
-    return pieces if max(map(len, octets.split(b"\r\n"))) < MAX_LINE - _ROOM_FOR_LINK else None
+    return pieces
+
+
+def _makes_long_line(
+    leaf: Leaf, contents: Sequence[Piece], decoded: Sequence[Piece], lengths: dict[str, tuple[int, int]]
+) -> bool:
+    """Whether, put in as it is, footer or links would make a line over 998 octets.
+
+    A footer stands on lines of its own; a link on a line that was there.
+    """
+    if leaf.encoding != "identity":
+        return False
+    pieces = contents if all(change.footer for change in leaf.changes) else decoded
+    octets = b"".join([
+        piece if isinstance(piece, bytes) else b"x" * lengths[piece.link][piece.escaped] for piece in pieces
+    ])  # fmt: skip
+    return has_long_line(octets, 0, len(octets))
 
 
 def _as_utf8(leaf: Leaf) -> Leaf | None:

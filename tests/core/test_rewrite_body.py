@@ -28,6 +28,8 @@ from tests.mails import (
     text_of,
 )  # fmt: skip
 
+TOOL = "List-Unsubscribe: <https://tool.example/u>\r\n"
+
 # --- the displayed leaves
 
 
@@ -250,6 +252,16 @@ def test_an_edited_leaf_with_long_lines_is_encoded_anew_in_its_charset() -> None
     assert (part.get_content_charset(), part["Content-Transfer-Encoding"]) == ("iso-8859-1", "quoted-printable")
     assert text_of(copy.raw).startswith(long + "\r\n\r\nAcme")
     assert leaves(copy.mail)["2"]["Content-Transfer-Encoding"] == "7bit" and copy.plan.long_lines
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/html"])
+def test_footers_and_links_that_would_make_long_lines_are_encoded(kind: str) -> None:
+    wide = Footer(text="x " * 450 + UNSUBSCRIBE, html="<p>" + "x " * 450 + f'<a href="{UNSUBSCRIBE}">x</a>')
+    for raw in (message(leaf("Hoi", kind)), message(leaf("y" * 950 + " https://tool.example/u", kind), more=TOOL)):
+        copy = copied(raw, fill_in=fill(footer=wide))
+        assert copy.mail["Content-Transfer-Encoding"] == "quoted-printable"
+        assert copy.mail.get_content_charset() == "utf-8"
+        assert max(map(len, copy.raw.split(b"\r\n"))) <= 998 and PAGE in text_of(copy.raw)
 
 
 @pytest.mark.parametrize(
