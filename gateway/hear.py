@@ -55,7 +55,6 @@ class Hear:
         if done is None:
             log.report_received(kind="other", undeliverable=0)
             return reply.OK_RETURNED.with_text(reply.OK_RETURNED.text + " unread")
-        log.opted_out(controller=done.controller_id, channel="mail", scope=done.scope, already=done.already)
         return reply.OK_RETURNED.with_text(f"{reply.OK_RETURNED.text} {done.reference}")
 
     def _token(self, text: str) -> LinkToken | None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import uuid_utils
 
+from gateway import log
 from gateway.config import Config
 from gateway.store.contract import Act, Store, SuppressionRow
 from suppression.address import canonical
@@ -113,9 +114,11 @@ async def _stop(
         lifted_at=None,
     )  # fmt: skip
     placed = await store.opt_out(opt_out_acts(row), row, message_id)
+    already = placed.suppression_id != row.suppression_id
+    log.opted_out(controller=controller_id, channel=source, scope=placed.scope, already=already)
     return OptOut(
         reference=reference(placed.suppression_id), suppression_id=placed.suppression_id, controller_id=controller_id,
-        scope=placed.scope, purpose=placed.purpose, at=placed.at, already=placed.suppression_id != row.suppression_id,
+        scope=placed.scope, purpose=placed.purpose, at=placed.at, already=already,
     )  # fmt: skip
 
 

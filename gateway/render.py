@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gateway.config import Config, Controller, Stream
+from gateway.keys import key_ring, signers, token_keys
 from gateway.mail.dkim import Signer, sign
 from gateway.mail.footer import Footer, Links
 from gateway.mail.mime import parse
 from gateway.mail.plan import Plan, Wants, make_plan
 from gateway.mail.rewrite import Fill, Rewritten, rewrite
-from gateway.store.contract import Ruling, StoredMessage
+from gateway.store.contract import Ruling, Store, StoredMessage
 from gateway.weigh import Case
 from gateway.words import Words
 from suppression.link_token import Kind, LinkToken, TokenKeys
@@ -115,6 +116,21 @@ def _list_id(original: Original) -> str:
     """The value of List-Id: who it is, and the identifier in angle brackets (RFC 2919)."""
     name = "".join(c for c in original.controller.display_name if c.isprintable() and c not in '"\\<>')[:80]
     return f'"{name}" <{original.stream.list_id}>'
+
+
+async def numbers(store: Store, config: Config) -> dict[tuple[str, str, str], int]:
+    """The token numbers of everything that is configured."""
+    names = []
+    for controller in config.controllers.values():
+        names.append((controller.id, "controller", controller.id))
+        names += [(controller.id, "stream", name) for name in controller.streams]
+        names += [(controller.id, "purpose", name) for name in controller.purposes]
+    return {name: await store.number(*name) for name in names}
+
+
+async def renderer(store: Store, config: Config, words: Words) -> Renderer:
+    """What makes copies, for this configuration."""
+    return Renderer(config, words, token_keys(key_ring(config)), await numbers(store, config), signers(config))
 
 
 def rfc5322_date(at: datetime) -> str:

@@ -298,7 +298,7 @@ def read_installation_keys(path: Path) -> Mapping[int, bytes]:
 
     The highest id is current, the others still open what was made with them. Raises Bad.
     """
-    remedy = "Restore the file from your copy; one line is: ID BASE64, with 32 bytes"
+    remedy = "Restore the file from your copy; one line is: ID BASE64, an id from 1 to 255 and 32 bytes"
     if not path.is_file():
         raise Bad(
             f"there is no file {path}", "Restore it from your copy, or make a new installation with: consentgate init"
@@ -313,7 +313,7 @@ def read_installation_keys(path: Path) -> Mapping[int, bytes]:
             key = base64.b64decode(words[1], validate=True) if len(words) == 2 and words[0].isdecimal() else b""
         except binascii.Error:
             key = b""
-        if len(key) != 32 or not 0 < int(words[0]) < 2**31 or int(words[0]) in keys:
+        if len(key) != 32 or not 0 < int(words[0]) < 256 or int(words[0]) in keys:
             raise Bad(f"line {number} of {path} is not a key", remedy)
         keys[int(words[0])] = key
     if not keys:

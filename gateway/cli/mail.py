@@ -16,7 +16,7 @@ from gateway.mail.classify import Kind, classify
 from gateway.mail.headers import Unparsable
 from gateway.mail.mime import Message, parse
 from gateway.mail.plan import make_plan
-from gateway.render import Original, Renderer, wants
+from gateway.render import Original, Renderer, renderer, wants
 from gateway.store.contract import Ruling
 from gateway.weigh import Case
 from gateway.words import Words
@@ -54,21 +54,19 @@ def rewrite(
         _stop("UNSUBSCRIBE_NOT_INJECTABLE")
 
     async def made() -> Renderer:
-        from gateway import app as composition
-
         async with command.opened(loaded) as store:
-            return await composition.renderer(store, loaded, Words.load())
+            return await renderer(store, loaded, Words.load())
 
-    renderer = command.run(made())
+    copies = command.run(made())
     key = command.key_ring(loaded).recipient_keys(who.id, address)[0]
     ruling = _ruling(who)
-    done = renderer.unsigned(original, address, key, ruling)
+    done = copies.unsigned(original, address, key, ruling)
     if unsigned:
         sys.stdout.buffer.write(b"".join((done.head, b"\r\n", done.body)))
     else:
-        sys.stdout.buffer.write(renderer.copy(original, address, key, ruling))
+        sys.stdout.buffer.write(copies.copy(original, address, key, ruling))
     sys.stdout.buffer.flush()
-    link = renderer.links(original, key, "opt_in").page if original.case.marketing else None
+    link = copies.links(original, key, "opt_in").page if original.case.marketing else None
     said = {"unsubscribe_url": link, "footer": done.footer, "warnings": list(done.warnings)}
     print(json.dumps(said, ensure_ascii=False), file=sys.stderr)
 

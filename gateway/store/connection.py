@@ -50,21 +50,25 @@ class Thread:
 
     async def open(self) -> None:
         path, keys_path = self._paths
+        connection = None
         mode = "ro" if self._read_only else "rw"
         try:
-            self._connection = await aiosqlite.connect(
+            connection = aiosqlite.connect(
                 f"file:{path}?mode={mode}",
                 uri=True,
                 timeout=self._patience,
                 isolation_level=None,
                 cached_statements=256,
             )
+            self._connection = await connection
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "mmap_size=268435456"):
                 if not (self._read_only and pragma.startswith("journal_mode")):
                     await self._connection.execute(f"PRAGMA {pragma}")
             self._handles = Handles(self._connection._conn, Keys(keys_path, self._ring, self._patience))
         except sqlite3.Error as failed:
             await self.close()
+            if connection is not None:
+                connection._thread.join(self._patience)  # or its last word finds the event loop closed
             raise StoreUnavailable(f"the database does not open: {failed}") from failed
 
     async def run(self, work: Callable[[Handles], T]) -> T:

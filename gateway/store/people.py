@@ -80,7 +80,9 @@ def _person(handles: Handles, who: Who) -> Person:
 def _standing(key: bytes, facts: bytes, bound_to: bytes) -> standing.Standing:
     """A stored standing as values. The sealed bytes are their own version: the same bytes, the same standing."""
     plain = opened(key, facts, bound_to)
-    return _NOBODY if plain is None else standing.read(standing.load(plain))
+    if plain is None:
+        raise ValueError("a standing that does not open under its person's key")
+    return standing.read(standing.load(plain))
 
 
 def _suppressions(handles: Handles, controller_id: str, key: bytes) -> list[Suppression]:

@@ -60,8 +60,8 @@ def create(path: Path, keys_path: Path) -> None:
 async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["SqliteStore"]:
     """The store, closed again at the end."""
     store = SqliteStore(path, keys_path, ring)
-    await store.open()
     try:
+        await store.open()
         yield store
     finally:
         await store.close()
@@ -75,14 +75,14 @@ class SqliteStore:
         self._write_thread = Thread(path, keys_path, ring, read_only=False, patience=patience)
         self._fast_thread = Thread(path, keys_path, ring, read_only=True)  # decisions: never behind a long report
         self._slow_thread = Thread(path, keys_path, ring, read_only=True)
+        self._threads = (self._write_thread, self._fast_thread, self._slow_thread)
         self._numbers: dict[tuple[str, str, str], int] = {}
         self._names: dict[int, tuple[str, str, str]] = {}
 
     async def open(self) -> None:
         """Connect. StoreUnavailable where the files are not there, or of another version."""
-        await self._write_thread.open()
-        await self._fast_thread.open()
-        await self._slow_thread.open()
+        for thread in self._threads:
+            await thread.open()
         self._writer = Writer(self._write_thread)
         self._people: Gatherer[Who, Person] = Gatherer(self._read_people)
         await self.check()
@@ -91,7 +91,7 @@ class SqliteStore:
         if hasattr(self, "_writer"):
             await self._writer.close()
             await self._people.close()
-        for thread in (self._write_thread, self._fast_thread, self._slow_thread):
+        for thread in reversed(self._threads):  # the writer last: it puts the write-ahead log away
             await thread.close()
 
     async def check(self) -> None:

@@ -17,7 +17,8 @@ import dkim
 import httpx
 
 from gateway import config, report
-from gateway.app import key_ring, opened_store
+from gateway.app import opened_store
+from gateway.keys import key_ring
 from gateway.config import Config
 from gateway.store.contract import Store
 from gateway.take_in import Kind, take_in
@@ -164,10 +165,12 @@ def relaying(
     script: Mapping[str, Step | Sequence[Step]] | None = None,
     *,
     features: Sequence[str] = FEATURES,
+    connections: int = 10,
 ) -> Iterator[Relay]:
     """A gateway on this installation, handing over to an upstream of its own."""
     with Upstream(script, features=features) as upstream:
         installation.use_smarthost(upstream.port)
+        installation.change('tls = "none"', f'tls = "none"\nconnections = {connections}')
         gateway = Gateway(installation)
         try:
             yield Relay(installation, gateway.start(), upstream)

@@ -23,6 +23,11 @@ UPDATE copies SET state = 'claimed', worker = :worker
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'queued'
 RETURNING recipient_key, rcpt, attempts, verdict, reason_code, basis;
 
+-- name: set_aside(controller_id, message_id, copy_no)!
+-- A copy that cannot be opened.
+UPDATE copies SET state = 'held', worker = NULL, due_at = NULL, reply = 'cannot be opened'
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
+
 -- name: next_due(route)^
 -- When the next copy of a route is due; null when none waits.
 SELECT min(due_at) FROM copies WHERE state = 'queued' AND route = :route;

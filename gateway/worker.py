@@ -1,0 +1,235 @@
+"""One process's share of the gateway: every listener, every lane, the pages, and the tasks that keep house.
+
+One TaskGroup owns every long-lived task. Several workers share the listening sockets that were bound before the fork.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib.metadata import version
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from gateway import log
+from gateway.accept import Accept
+from gateway.config import Config, ConfigError, load, serve_problems
+from gateway.deliver import Deliver
+from gateway.hear import Hear
+from gateway.inbound.listener import make_budget
+from gateway.inbound.login import Logins
+from gateway.inbound.return_path import ReturnPath
+from gateway.inbound.submission import Submission
+from gateway.keys import key_ring, signers, token_keys
+from gateway.notice import Notices
+from gateway.outbound.pool import Pool
+from gateway.render import Renderer, numbers
+from gateway.show import captured_mail, link_context
+from gateway.store.contract import Store, StoreUnavailable
+from gateway.web.server import build_app
+from gateway.web.site import Site
+from gateway.weigh import Scales
+from gateway.words import Words
+
+CAPTURES_KEPT = timedelta(days=5)
+"""How long captured mail is kept (RULES.md 7.2)."""
+STOP_SECONDS = 10.0
+WATCH_SECONDS = 5.0
+SWEEP_EVERY = 120  # watches
+
+
+@dataclass(slots=True)
+class Sockets:
+    """Listening sockets, bound before the workers start."""
+
+    submission: list[socket.socket] = field(default_factory=list)
+    submissions: list[socket.socket] = field(default_factory=list)
+    return_path: list[socket.socket] = field(default_factory=list)
+    web: list[socket.socket] = field(default_factory=list)
+
+    @classmethod
+    def bound(cls, config: Config) -> "Sockets":
+        """All listeners of the configuration; OSError names the one that is taken."""
+        listen = config.listen
+        return cls(
+            submission=[_bound(address) for address in listen.submission],
+            submissions=[_bound(address) for address in listen.submissions],
+            return_path=[_bound(listen.return_path)], web=[_bound(listen.web)],
+        )  # fmt: skip
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as taken:
+        listening.close()
+        raise OSError(f"{host}:{port} cannot be listened on: {taken.strerror}") from None
+    listening.listen(1024)
+    listening.setblocking(False)
+    return listening
+
+
+class Web(uvicorn.Server):
+    """uvicorn inside our loop: signals are ours, and the pages can be swapped for those of new settings."""
+
+    def __init__(self) -> None:
+        self.pages: FastAPI | None = None
+        super().__init__(uvicorn.Config(
+            self._serve_pages, interface="asgi3", log_config=None, access_log=False, lifespan="off",
+            server_header=False, proxy_headers=False, timeout_keep_alive=15, limit_concurrency=1024,
+        ))  # fmt: skip
+        self.accepting = asyncio.Event()
+
+    async def _serve_pages(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.pages is not None:
+            await self.pages(scope, receive, send)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepting.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Worker:
+    """One process's share of the work."""
+
+    def __init__(
+        self, config: Config, store: Store, sockets: Sockets, name: str, *, clock: Callable[[], datetime]
+    ) -> None:
+        self.config, self.sockets, self._clock = config, sockets, clock
+        self.stop = asyncio.Event()
+        """Set to end the work."""
+        self.again = asyncio.Event()
+        """Set to load the settings anew."""
+        self._store, self._ring, self._words, self._web = store, key_ring(config), Words.load(), Web()
+        self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
+        self._accept = Accept(store, self._deliver, ring=self._ring, clock=clock)
+        self._hear = Hear(store, ring=self._ring, tokens=token_keys(self._ring), clock=clock)
+        self._pools: dict[str, Pool] = {}
+
+    async def run(self, accepting: Callable[[], None]) -> None:
+        """Serve until `stop` is set; `accepting` is called once everything accepts."""
+        config, sockets = self.config, self.sockets
+        await self._configure(config)
+        await self._accept.watch_room()
+        budget, logins = make_budget(config), Logins(config.logins, clock=self._clock)
+        self._submission = Submission(config, self._accept, logins, budget=budget)
+        self._return_path = ReturnPath(config, self._hear, budget=budget)
+        async with asyncio.TaskGroup() as tasks:
+            delivering = tasks.create_task(self._deliver.run(), name="deliver")
+            serving = tasks.create_task(self._web.serve(sockets=sockets.web), name="web")
+            await self._submission.start(submission=sockets.submission, submissions=sockets.submissions)
+            await self._return_path.start(return_path=sockets.return_path)
+            keeping = tasks.create_task(self._keep_house(), name="house")
+            await asyncio.wait(
+                (serving, tasks.create_task(self._web.accepting.wait())), return_when=asyncio.FIRST_COMPLETED
+            )
+            self._say_ready(accepting)
+            await self.stop.wait()
+            await self._wind_down()
+            for task in (keeping, delivering):
+                task.cancel()
+        logins.close()
+        log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))
+
+    def _say_ready(self, accepting: Callable[[], None]) -> None:
+        listen = self.config.listen
+        log.ready(
+            listeners=[f"{h}:{p}" for h, p in (*listen.submission, *listen.submissions, listen.return_path, listen.web)]
+        )
+        accepting()
+
+    async def _wind_down(self) -> None:
+        """No new mail; hand-overs under way finish, ten seconds at most (DESIGN section 12)."""
+        log.stopping(cause="signal")
+        self._web.should_exit = True
+        async with asyncio.timeout(STOP_SECONDS + 2):
+            await asyncio.gather(
+                self._submission.drain(STOP_SECONDS / 2), self._return_path.drain(STOP_SECONDS / 2),
+                self._deliver.stop(STOP_SECONDS), return_exceptions=True,
+            )  # fmt: skip
+        await asyncio.gather(self._submission.close(), self._return_path.close(), return_exceptions=True)
+        for pool in self._pools.values():
+            await pool.close()
+
+    async def _configure(self, config: Config) -> None:
+        """Everything that follows from the configuration, made anew and swapped in."""
+        keys = signers(config)
+        scales = Scales(config, frozenset(keys))
+        tokens = token_keys(self._ring)
+        self._renderer = Renderer(config, self._words, tokens, await numbers(self._store, config), keys)
+        for name, route in config.routes.items():
+            old = self._pools.pop(name, None)
+            if route.kind == "smarthost":
+                self._pools[name] = Pool(route, hostname=config.hostname)
+            if old is not None:
+                await old.close()
+        notices = Notices(config, self._words, scales, self._ring)
+        self._deliver.configure(config, scales, self._renderer, notices, self._pools)
+        self._accept.configure(config, scales, notices)
+        self._hear.configure(config)
+        self._web.pages = self._pages(config)
+        self.config = config
+
+    def _pages(self, config: Config) -> FastAPI:
+        ring, store, renderer = self._ring, self._store, self._renderer
+        return build_app(
+            Site(
+                config=config, store=store, words=self._words, ring=ring, tokens=token_keys(ring), clock=self._clock,
+                secret=next(iter(ring.derived("web").values())),
+                link_context=lambda token: link_context(store, config, token, self._clock()),
+                captured_mail=lambda controller, message, copy: captured_mail(
+                    store, config, renderer, controller, message, copy
+                ),
+            ),
+            note=log.web_request, version=version("consentgate"),
+        )  # fmt: skip
+
+    async def reload(self) -> None:
+        """SIGHUP: the new settings, or the old ones where the new ones have problems."""
+        try:
+            config = load(self.config.path)
+            if problems := serve_problems(config):
+                raise ConfigError(problems)
+            self._submission.reload(config)  # first: a certificate that cannot be used is found here
+            self._return_path.reload(config)
+        except (ConfigError, OSError) as wrong:
+            problems = wrong.problems if isinstance(wrong, ConfigError) else ()
+            log.reload_refused(problems=len(problems) or 1)
+            print(wrong, file=sys.stderr)
+            return
+        await self._configure(config)
+        log.reloaded(
+            controllers=len(config.controllers), streams=sum(len(c.streams) for c in config.controllers.values())
+        )
+
+    async def _keep_house(self) -> None:
+        """Every few seconds: is there room? Every ten minutes: what must go, goes."""
+        turn = 0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self.again.wait()
+                self.again.clear()
+                await self.reload()
+            try:
+                await self._accept.watch_room()
+                turn += 1
+                if turn % SWEEP_EVERY == 1:
+                    now = self._clock()
+                    while await self._store.sweep(now=now, captures_before=now - CAPTURES_KEPT):
+                        pass
+            except StoreUnavailable as down:
+                log.store_unavailable(where="house", error=down)
