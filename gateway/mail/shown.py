@@ -115,7 +115,7 @@ def shows_opt_out(shown: Shown, read: list[Leaf], tool: tuple[str, ...]) -> bool
     inside = shown.protected
     if inside is not None and inside.type == b"multipart/signed":
         leaves += _leaves_of(_shown(inside.children[0], root=False, named=True))
-    elif inside is not None and inside.type in _SMIME and shown.protection == "signed":
+    elif inside is not None and inside.type in _SMIME:
         leaves += _leaves_of_opaque(inside)
     return any(_leaf_shows_opt_out(leaf, tool) for leaf in leaves)
 
