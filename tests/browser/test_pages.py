@@ -325,3 +325,25 @@ async def test_a_captured_mail_cannot_act_load_or_leave(world: Acme, browser: Br
     assert await page.locator("text=Ingelogd als privacy").count() == 1, "the mail signed the reader out"
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("basis", ["opt_in", "soft_opt_in"])
+async def test_the_footer_takes_three_lines_on_a_phone_and_reads_on_any_ground(
+    world: Acme, browser: Browser, language: str, basis: str
+) -> None:
+    sender = world.config.controllers["acme"]
+    footer = world.words.footer(sender, sender.streams["newsletter"], basis, language).html
+    context = await window(browser, "phone")
+    page = await context.new_page()
+    for ground in ("#000", "#fff"):
+        mail = f'<body style="margin:0;background:{ground};color:{ground}">{footer}</body>'
+        await page.set_content(mail)
+        height = await page.evaluate("""() => {
+          const range = document.createRange(); range.selectNodeContents(document.querySelector('td'));
+          return range.getBoundingClientRect().height / 18;
+        }""")
+        assert height <= 3.2, (language, basis, height)
+        for text in await page.evaluate(TEXTS):
+            light, dark = sorted((luminance(text["color"]), luminance(text["background"])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, text

@@ -299,7 +299,8 @@ async def captured_evil(world: Acme, elsewhere: str = "https://evil.example") ->
     html = EVIL.replace("PUBLIC", world.config.public_url).replace("https://evil.example", elsewhere)
     content = (
         "From: Acme <news@acme.example>\r\nTo: Bob <bob@example.org>\r\nSubject: =?utf-8?q?Caf=C3=A9?=\r\n"
-        f"List-Unsubscribe: <{world.config.public_url}/o/AAAA>\r\nMIME-Version: 1.0\r\n"
+        f"List-Unsubscribe: <{world.config.public_url}/o/AAAA>,\r\n <mailto:unsub@b.acme.example?subject="
+        f"{world.link('bob@example.org')}>\r\nMIME-Version: 1.0\r\n"
         'Content-Type: multipart/related; boundary="r"\r\n\r\n--r\r\nContent-Type: text/html; charset=utf-8\r\n\r\n'
         f"{html}\r\n--r\r\nContent-Type: image/png\r\nContent-ID: <logo>\r\nContent-Transfer-Encoding: base64\r\n\r\n"
         "iVBORw0KGgo=\r\n--r--\r\n"
@@ -322,6 +323,8 @@ async def test_a_captured_mail_is_shown_with_dead_links_in_a_sandbox(world: Acme
     assert f"{world.config.public_url}/" not in framed.text + page.text
     assert '<a href="#">Afmelden</a>' in framed.text and '<form action="#"' in framed.text
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in framed.text
+    assert "&lt;#&gt;, &lt;mailto:unsub@b.acme.example?subject=...&gt;" in page.text
+    assert world.link("bob@example.org") not in page.text
     assert "bob@" not in framed.text + page.text and "b***@example.org" in framed.text
     officer = await world.signed_in("petra", "privacy")
     assert "Hallo bob@example.org" in (await officer.get(f"{url}/html")).text
@@ -349,6 +352,15 @@ async def test_any_mail_can_be_looked_at(world: Acme, content: bytes) -> None:
     assert page.status_code == 200
     if "iframe" in page.text:
         assert (await client.get(f"{url}/html")).status_code == 200
+
+
+async def test_letters_of_a_subject_that_were_never_encoded_are_read(world: Acme) -> None:
+    client = await world.signed_in("mara", "marketer")
+    for octets in ("Café".encode(), "Café".encode("latin-1"), b"=?iso-8859-1?q?Caf=E9?="):
+        content = b"Subject: " + octets + b"\r\n\r\nx\r\n"
+        message_id = await world.send({"bob@example.org": "ALLOW_OPT_IN"}, content=content)
+        page = (await client.get(f"/staff/captured/acme/{message_id}/0")).text
+        assert "<h1>Café</h1>" in page and "<dd>Café</dd>" in page
 
 
 @pytest.mark.parametrize("path", ["acme/x/0", "acme/00000000-0000-0000-0000-000000000000/0", "nobody/x/0", "acme/x/-1"])

@@ -5,6 +5,7 @@ out of the frame. Our own links in it are dead, so that nobody unsubscribes a cu
 """
 
 import asyncio
+from typing import get_args
 from urllib.parse import quote
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from gateway.web.site import PATIENCE
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.shown_mail import ShownMail, read_mail
 from suppression.address import masked
+from suppression.link_token import Kind
 
 _LISTED = 100
 SANDBOX = (
@@ -81,8 +83,9 @@ class Captured:
         if raw is None:
             return None
         return read_mail(
-            raw, public_url=site.config.public_url, recipient=address, mask=not visitor.may("addresses")
-        )
+            raw, public_url=site.config.public_url, recipient=address, mask=not visitor.may("addresses"),
+            is_token=lambda text: any(site.tokens.open(kind, text) for kind in get_args(Kind)),
+        )  # fmt: skip
 
 
 def _uuid(text: str) -> UUID | None:

@@ -8,17 +8,19 @@ import base64
 import email.message
 import email.policy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.header import decode_header
 from typing import Final
 from urllib.parse import quote, unquote
 
 from suppression.address import masked
+from suppression.link_token import LENGTH
 
 _KINDS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\],;:=/?&]+@[A-Za-z0-9\u0080-\uffff.-]+\.[A-Za-z0-9\u0080-\uffff-]+")
 _CID: Final = re.compile(r"cid:([^\s\"'>)]+)", re.IGNORECASE)
+_TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{LENGTH}}}(?![A-Za-z0-9_-])")
 _LONGEST: Final = 2_000_000
 
 
@@ -33,8 +35,10 @@ class ShownMail:
     parts: tuple[tuple[str, str, int], ...]
 
 
-def read_mail(raw: bytes, *, public_url: str, recipient: str | None, mask: bool) -> ShownMail:
-    """Read a mail for display. Links to our own pages become "#".
+def read_mail(
+    raw: bytes, *, public_url: str, is_token: Callable[[str], bool], recipient: str | None, mask: bool
+) -> ShownMail:
+    """Read a mail for display. Links to our own pages become "#", our tokens elsewhere (mailto opt-outs) "...".
 
     With `mask`, the recipient's address and those in To and Cc are shortened wherever they stand.
     """
@@ -46,13 +50,13 @@ def read_mail(raw: bytes, *, public_url: str, recipient: str | None, mask: bool)
     hidden = _hidden(message, recipient) if mask else None
 
     def safe(value: str) -> str:
-        value = dead.sub("#", value)
+        value = _TOKEN.sub(lambda found: "..." if is_token(found[0]) else found[0], dead.sub("#", value))
         return hidden.sub(lambda found: masked(unquote(found[0])), value) if hidden else value
 
     images = {_content_id(part): part for part in leaves if part.get_content_type() in _KINDS and _content_id(part)}
     return ShownMail(
-        subject=safe(decoded_words(str(message.get("subject", "")))),
-        fields=tuple((name, safe(decoded_words(str(value)))) for name, value in message.items()),
+        subject=safe(decoded_words(next((v for name, v in _fields(message) if name.lower() == "subject"), ""))),
+        fields=tuple((name, safe(decoded_words(value))) for name, value in _fields(message)),
         text=safe(_text(text)) if text else None,
         html=_with_images(safe(_text(html)), images) if html else None,
         parts=tuple(_described(part) for part in leaves if part is not html and part is not text),
@@ -68,6 +72,12 @@ def _hidden(message: "email.message.Message[str, str]", recipient: str | None) -
     spellings = {spelling for a in addresses for spelling in (a, quote(a), quote(a, safe="@"), quote(a, safe="+@"))}
     longest_first = sorted(spellings, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if spellings else None
+
+
+def _fields(message: "email.message.Message[str, str]") -> list[tuple[str, str]]:
+    """Names and values as they stand; octets that are no ASCII read as UTF-8, else Latin-1."""
+    raw = [(name, str(value).encode("utf-8", "surrogateescape")) for name, value in message.raw_items()]
+    return [(name, _decode(value, None)) for name, value in raw]
 
 
 def decoded_words(value: str) -> str:
