@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, str]] = {
     "suppression_lifted": "a suppression ended, on one of the grounds of RULES.md 2.1.10",
     "undeliverable": "the address was found dead",
     "mailed": "marketing went out on the ground of a sale whose window each mailing renews (pack IE)",
+    "confirmation_sent": "a mail left that asked to confirm a sign-up; there is one per request (RULES.md B6)",
 }
 """Every kind of entry, and what it says."""
 

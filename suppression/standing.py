@@ -6,15 +6,15 @@ into the values of facts.py. Suppressions stand in a list of their own: no chang
 
 Document: {"consents": [...], "sales": [...]} with records as in the decision schema less `controller_id`'s repetition;
 "withdrawals": [{"at", "purpose", "ref"}]; "recipient": declared facts about the person; "country", "billing_country",
-"language"; "restrictions"; "erasure_requests"; "undeliverable"; "mailed": instants of marketing sent on the ground of a
-sale (pack IE, RULES.md section 3).
+"language"; "restrictions"; "erasure_requests"; "undeliverable"; "mailed": instants of marketing that left (pack IE,
+RULES.md section 3); "confirmations": [{"at", "purpose"}], mails that asked to confirm a sign-up (B6).
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from suppression.facts import Consent, ErasureRequest, Recipient, Restriction, Sale
@@ -22,6 +22,9 @@ from suppression.facts import Consent, ErasureRequest, Recipient, Restriction, S
 Document = dict[str, Any]
 
 EMPTY: Mapping[str, Any] = {}
+LINK = timedelta(days=300)
+"""Of mailings closer together than this only the first and the last are kept: shorter than any pack's rolling window,
+so that the walk of D4 reaches as far as with all of them, from a sale at any instant."""
 UNKNOWN_RECIPIENT: Mapping[str, Any] = {
     "kind": "unknown", "address_kind": "unknown", "address_source": "unknown", "published_for_marketing": False,
     "informed_at_collection": False, "birth_date": None, "parental_authorisation": False,
@@ -83,8 +86,19 @@ def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> 
     elif kind == "undeliverable":
         after["undeliverable"] = fields["undeliverable"]
     elif kind == "mailed":
-        after["mailed"] = [*after.get("mailed", ()), fields["at"]][-36:]
+        after["mailed"] = _with_mailing(after.get("mailed", ()), fields["at"])
+    elif kind == "confirmation_sent":
+        sent = {"at": fields["at"], "purpose": fields["purpose"]}
+        after["confirmations"] = [*after.get("confirmations", ()), sent]
     return after
+
+
+def _with_mailing(mailed: Sequence[str], at: str) -> list[str]:
+    """The mailings with one more, without those that no walk of the rolling window needs (D4 check 13)."""
+    kept = sorted({*mailed, at})
+    while len(kept) > 2 and datetime.fromisoformat(kept[-1]) - datetime.fromisoformat(kept[-3]) <= LINK:
+        del kept[-2]
+    return kept
 
 
 def _with_record(records: Sequence[Document], new: Document, kind: str) -> Sequence[Document]:
@@ -138,13 +152,20 @@ def read(document: Mapping[str, Any], *, address_valid: bool = True) -> Standing
     """The document as facts. A document that cannot be read raises facts.FactsError: the caller defers."""
     records = document.get("consents", ())
     withdrawals = [(datetime.fromisoformat(w["at"]), w["purpose"]) for w in document.get("withdrawals", ())]
-    consents = tuple(_withdrawn(Consent.from_dict(record), withdrawals) for record in records)
+    confirmations = document.get("confirmations", ())
+    consents = tuple(
+        part
+        for record in records
+        for part in _withdrawn(_asked(Consent.from_dict(record), confirmations), withdrawals)
+    )
     mailed = document.get("mailed", ())
     sales = tuple(
         Sale.from_dict({**sale, "marketing_sent_at": [*sale["marketing_sent_at"], *mailed]} if mailed else sale)
         for sale in document.get("sales", ())
     )
-    known = bool(consents or sales or document.get("recipient") is not None or withdrawals)
+    known = document.get("recipient") is not None or any(
+        document.get(said) for said in ("consents", "sales", "withdrawals", "restrictions", "erasure_requests")
+    )
     recipient = {
         **UNKNOWN_RECIPIENT, **document.get("recipient", EMPTY),
         "address_valid": address_valid, "undeliverable": bool(document.get("undeliverable")), "known": known,
@@ -158,18 +179,46 @@ def read(document: Mapping[str, Any], *, address_valid: bool = True) -> Standing
     )  # fmt: skip
 
 
-def _withdrawn(consent: Consent, withdrawals: list[tuple[datetime, str | None]]) -> Consent:
-    """The consent with the first withdrawal that ends it: of its purpose or of all, not older than the act.
+def _asked(consent: Consent, confirmations: Sequence[Mapping[str, Any]]) -> Consent:
+    """The consent with the confirmation mails counted that we sent for it since it was requested (B6)."""
+    asked_at = consent.double_opt_in.requested_at
+    if not confirmations or asked_at is None:
+        return consent
+    sent = sum(
+        1 for mail in confirmations
+        if mail["purpose"] in consent.purposes and datetime.fromisoformat(mail["at"]) >= asked_at
+    )  # fmt: skip
+    if not sent:
+        return consent
+    counted = replace(consent.double_opt_in, mails_sent=consent.double_opt_in.mails_sent + sent)
+    return replace(consent, double_opt_in=counted)
 
-    A record without a time, or imported later with an earlier time, is ended too (RULES.md 2.1.12, D1-6).
+
+def _withdrawn(consent: Consent, withdrawals: list[tuple[datetime, str | None]]) -> tuple[Consent, ...]:
+    """The consent with the first withdrawals that end it, each of its purpose or of all, not older than the act.
+
+    A record without a time, or imported later with an earlier time, is ended too (RULES.md 2.1.12, D1-6). One that
+    covers several purposes is ended only for those withdrawn (RULES.md 5.2.6): its purposes are then told apart.
     """
+    if not withdrawals:
+        return (consent,)
     acts = (consent.given_at, consent.double_opt_in.confirmed_at)
     last_act = max((at for at in acts if at is not None), default=None)
-    ends = [at for at, purpose in withdrawals if (purpose is None or purpose in consent.purposes)
-            and (last_act is None or last_act <= at)]  # fmt: skip
-    if not ends:
-        return consent
-    first = min(ends)
-    if consent.withdrawn_at is not None and consent.withdrawn_at <= first:
-        return consent
-    return replace(consent, withdrawn_at=first)
+    ends = [(at, purpose) for at, purpose in withdrawals if last_act is None or last_act <= at]
+    ended: dict[datetime | None, list[str]] = {}
+    for purpose in consent.purposes:
+        first = min((at for at, named in ends if named in (None, purpose)), default=None)
+        ended.setdefault(_earlier(consent.withdrawn_at, first), []).append(purpose)
+    if not consent.purposes:
+        first = min((at for at, named in ends if named is None), default=None)
+        ended[_earlier(consent.withdrawn_at, first)] = []
+    if len(ended) == 1:
+        at = next(iter(ended))
+        return (consent if at == consent.withdrawn_at else replace(consent, withdrawn_at=at),)
+    return tuple(
+        replace(consent, purposes=tuple(purposes), withdrawn_at=at) for at, purposes in ended.items()
+    )
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((at for at in (one, other) if at is not None), default=None)
