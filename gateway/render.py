@@ -37,9 +37,9 @@ class Original:
     received: bytes
     size: int
 
-    def offering_plan(self) -> Plan:
-        """The plan that adds an opt-out to service mail as well: Canada asks for it (RULES.md section 3 note 6)."""
-        return make_plan(self.plan.message, replace(self.plan.wants, marketing=True))
+
+_OFFERING = 8
+"""Service messages whose plan with an opt-out is remembered."""
 
 
 class Renderer:
@@ -55,6 +55,7 @@ class Renderer:
         self._tokens = token_keys
         self._numbers = numbers
         self._signers = signers
+        self._offering: dict[bytes, Plan] = {}
 
     def copy(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> bytes:
         """The bytes of one copy, CRLF, not dot-stuffed."""
@@ -65,9 +66,10 @@ class Renderer:
 
     def unsigned(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> Rewritten:
         """The copy before it is signed, without its trace field."""
-        offered = original.case.marketing or "CA" in ruling.codes
-        plan = original.plan if offered == original.plan.wants.marketing else original.offering_plan()
-        basis = ruling.decision.basis
+        plan = original.plan
+        if "CA" in ruling.codes and not plan.wants.marketing:
+            plan = self._offering_plan(original)
+        offered, basis = plan.wants.marketing, ruling.decision.basis
         return rewrite(plan, Fill(
             links=self.links(original, recipient_key, basis) if offered else None,
             footer=self._footer(original, ruling) if offered else None,
@@ -77,6 +79,19 @@ class Renderer:
             add_date=rfc5322_date(original.at).encode(),
             add_message_id=f"<{original.message_id.hex()}@{self._hostname}>".encode(),
         ))  # fmt: skip
+
+    def _offering_plan(self, original: Original) -> Plan:
+        """The plan that adds an opt-out to service mail too: Canada asks for it (RULES.md section 3 note 6).
+
+        Service mail that has no place for one goes as it is.
+        """
+        plan = self._offering.get(original.message_id)
+        if plan is None:
+            plan = make_plan(original.plan.message, replace(original.plan.wants, marketing=True))
+            if len(self._offering) >= _OFFERING:
+                self._offering.clear()
+            self._offering[original.message_id] = plan
+        return plan if plan.unsubscribe != "not_injectable" else original.plan
 
     def links(self, original: Original, recipient_key: bytes, basis: str | None) -> Links:
         """The links of one copy. The page and the one-click address take the same token."""
@@ -170,6 +185,6 @@ def open_original(config: Config, stored: StoredMessage) -> Original | None:
     )  # fmt: skip
 
 
-def wants(case: Case, stream: Stream) -> Wants:
-    """What is asked of the rewriter for a message of this stream."""
-    return Wants(marketing=case.marketing, footer=stream.footer, relay=True)
+def wants(case: Case, stream: Stream, *, relay: bool = True) -> Wants:
+    """What is asked of the rewriter for a message of this stream. `relay`: no line may be over 998 octets."""
+    return Wants(marketing=case.marketing, footer=stream.footer, relay=relay)
