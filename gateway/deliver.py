@@ -22,9 +22,10 @@ from gateway.outbound.pool import Pool
 from gateway.parcel import CHECK_AGE, HandOver, Parcel, tally, whose
 from gateway.render import Original, Renderer, open_original
 from gateway.store.connection import Gatherer
-from gateway.store.contract import ClaimedCopy, Ending, Store, StoreUnavailable
+from gateway.store.contract import ClaimedCopy, Ending, Ruling, Store, StoreUnavailable
 from gateway.weigh import Scales, unreadable_store
 from suppression.address import canonical
+from suppression.decision import Decision
 from suppression.vault import KeyRing
 
 LEASE = timedelta(seconds=20)
@@ -32,6 +33,8 @@ RENEW_SECONDS = 5.0
 BATCH = 16
 """Copies rendered in one go."""
 BATCH_BYTES = 1 << 20
+UNOPENED_AGAIN = timedelta(minutes=5)
+"""When a copy that could not be opened is looked at again."""
 AHEAD = 48
 """Rendered copies that wait for a session, per lane; and no more than so many bytes, unless it is one copy."""
 AHEAD_BYTES = 8 << 20
@@ -46,6 +49,7 @@ class Deliver:
     def __init__(self, store: Store, *, worker: str, ring: KeyRing, clock: Callable[[], datetime]) -> None:
         self.store, self.worker, self.ring, self.clock = store, worker, ring, clock
         self._lanes: dict[str, Lane] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._lease_until = clock()
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
@@ -60,6 +64,8 @@ class Deliver:
             if name not in self._lanes:
                 self._lanes[name] = Lane(self, route)
             self._lanes[name].configure(route, pools.get(name))
+            if self._tasks is not None:
+                self._lanes[name].start(self._tasks)
 
     async def run(self) -> None:
         """Work until `stop`. Whatever this worker held before it restarted waits again at once."""
@@ -70,7 +76,8 @@ class Deliver:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_lease())
             for lane in self._lanes.values():
-                tasks.create_task(lane.run())
+                lane.start(tasks)
+            self._tasks = tasks
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Begin no further hand-over; those under way may finish within `seconds`."""
@@ -143,12 +150,14 @@ class Lane:
         self._ready: deque[Parcel] = deque()
         self._ready_bytes = 0
         self._originals: OrderedDict[bytes, Original] = OrderedDict()
+        self._claimed: deque[ClaimedCopy] = deque()  # from the store, not yet loaded
+        self._sessions = 0
+        self._under_way: dict[int, Parcel] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()  # sessions without a parcel
         self.work = asyncio.Event()  # the feeder has something to look for
         self._space = asyncio.Event()  # the feeder has room to put something
         self._quiet = asyncio.Event()  # no session is in a hand-over
         self._quiet.set()
-        self._busy = 0
 
     def configure(self, route: Route, pool: Pool | None) -> None:
         deliver = self._deliver
@@ -157,6 +166,18 @@ class Lane:
             deliver.store, deliver.scales, deliver.renderer, pool, route.name, notices=deliver.notices,
             clock=deliver.clock, leased=deliver.leased,
         )  # fmt: skip
+        self._originals.clear()
+        for parcel in (*self._fresh, *self._ready, *self._under_way.values()):
+            parcel.refit(deliver.config, deliver.scales)
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin, or take up more sessions after a reload; fewer wait for connections of the pool instead."""
+        if not self._sessions:
+            tasks.create_task(self._feed())
+        wanted = self._route.connections if self._sends else 1
+        for _ in range(self._sessions, wanted):
+            tasks.create_task(self._carry())
+        self._sessions = max(self._sessions, wanted)
 
     def room(self, copies: int, size: int) -> bool:
         return len(self._fresh) + copies <= FRESH and self._fresh_bytes + size <= FRESH_BYTES
@@ -174,13 +195,6 @@ class Lane:
         self.work.set()
         self._space.set()
         await self._quiet.wait()
-
-    async def run(self) -> None:
-        sessions = self._route.connections if self._sends else 1
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._feed())
-            for _ in range(sessions):
-                tasks.create_task(self._carry())
 
     # the feeder
 
@@ -221,20 +235,32 @@ class Lane:
         return batch
 
     async def _claim(self) -> list[Parcel]:
-        """The next due copies from the store, decided before any work is spent on them."""
+        """The next due copies from the store, decided before any work is spent on them.
+
+        What was claimed and could not be loaded, because the store went away meanwhile, is first the next time.
+        """
         deliver, now = self._deliver, self._deliver.clock()
-        batch = []
-        for claimed in await deliver.store.claim(deliver.worker, self._route.name, now=now, n=BATCH):
-            parcel = await self._load(claimed)
-            if parcel is None:
-                continue
-            if await self._hand_over.may_go(parcel) or parcel.ruling.decision.verdict == "allow":
-                batch.append(parcel)
-            else:
-                await deliver.endings.ask(self._hand_over.put_by(parcel))
+        if not self._claimed:
+            self._claimed.extend(await deliver.store.claim(deliver.worker, self._route.name, now=now, n=BATCH))
+        batch: list[Parcel] = []
+        while self._claimed:
+            try:
+                parcel = await self._load(self._claimed[0])
+                if await self._hand_over.may_go(parcel) or parcel.ruling.decision.verdict == "allow":
+                    batch.append(parcel)
+                else:
+                    await deliver.endings.ask(self._hand_over.put_by(parcel))
+            except StoreUnavailable:
+                if not batch:
+                    raise
+                return batch
+            except Exception as odd:  # one copy that cannot be opened is set aside, and the others go on
+                log.held(message_id=self._claimed[0].message_id.hex(), stage="open", error=odd)
+                await deliver.endings.ask(unopened(self._claimed[0], deliver.clock()))
+            self._claimed.popleft()
         return batch
 
-    async def _load(self, claimed: ClaimedCopy) -> Parcel | None:
+    async def _load(self, claimed: ClaimedCopy) -> Parcel:
         deliver = self._deliver
         stored = await deliver.store.message(claimed.controller_id, claimed.message_id)
         original = self._originals.get(claimed.message_id)
@@ -247,9 +273,7 @@ class Lane:
                 while len(self._originals) > 4:
                     self._originals.popitem(last=False)
         if stored is None or original is None:
-            # its stream was taken out of the configuration, or its key is gone: it stays claimed, and comes back
-            log.held(message_id=claimed.message_id.hex(), stage="open", error=LookupError())
-            return None
+            raise LookupError  # its stream was taken out of the configuration, or its key is gone
         rcpt, meta = unpack_rcpt(claimed.rcpt), stored.envelope
         return Parcel(
             original=original, weigh=deliver.scales.lay(original.case, original.controller, original.stream),
@@ -301,17 +325,41 @@ class Lane:
 
     async def _carry(self) -> None:
         while (parcel := await self._next()) is not None:
-            self._busy += 1
+            self._under_way[id(parcel)] = parcel
             self._quiet.clear()
             try:
-                ending = await self._hand_over(parcel)
-                if ending is not None:
-                    await self._deliver.endings.ask(ending)  # first: a crash then repeats one copy per session at most
+                ending = await self._attempt(parcel)
+                await self._deliver.endings.ask(ending)  # first: a crash then repeats one copy per session at most
             except StoreUnavailable as down:
                 log.store_unavailable(where="check", error=down)
                 await self._deliver.pause(1.0)
                 self._put(parcel)
             finally:
-                self._busy -= 1
-                if not self._busy:
+                del self._under_way[id(parcel)]
+                if not self._under_way:
                     self._quiet.set()
+
+    async def _attempt(self, parcel: Parcel) -> Ending:
+        """One attempt and what came of it. A bug of ours sets this copy aside; the others go on."""
+        try:
+            ending = await self._hand_over(parcel)
+        except StoreUnavailable:
+            raise
+        except Exception as bug:
+            log.held(message_id=parcel.original.message_id.hex(), stage="hand over", error=bug)
+            return parcel.ending("held", self._deliver.clock(), said=f"hand over: {type(bug).__name__}")
+        # no ending: our lease ran out, so it waits again, unless another worker has it
+        return ending or parcel.ending("queued", self._deliver.clock(), due_at=self._deliver.clock())
+
+
+def unopened(claimed: ClaimedCopy, now: datetime) -> Ending:
+    """A copy that could not be opened waits, as it was; the reason may be a setting that comes back."""
+    as_it_was = Decision(
+        verdict=claimed.verdict, reason_code=claimed.reason_code, cite="", basis=None, pack=None, trace=(),  # type: ignore[arg-type]
+        findings=(),
+    )  # fmt: skip
+    return Ending(
+        controller_id=claimed.controller_id, message_id=claimed.message_id, copy_no=claimed.copy_no, stream="",
+        campaign="", state="queued", ruling=Ruling(decision=as_it_was, as_of=now, packs=""),
+        was=tally(claimed.verdict, claimed.reason_code), reply="cannot be opened", at=now, due_at=now + UNOPENED_AGAIN,
+    )  # fmt: skip

@@ -6,19 +6,21 @@
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from gateway import log
+from gateway.config import Config
 from gateway.mail.dsn import Reported, is_owed, reported
 from gateway.mail.envelope import Rcpt
 from gateway.mail.headers import decode_words
 from gateway.mail.outcome import Outcome, Retry, after
+from gateway.mail.plan import make_plan
 from gateway.notice import Notices
 from gateway.outbound.connect import ConnectFailed
 from gateway.outbound.pool import Pool
-from gateway.render import Original, Renderer
+from gateway.render import Original, Renderer, wants
 from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
 from gateway.weigh import Scales
 from suppression.vault import KeyRing
@@ -81,6 +83,19 @@ class Parcel:
             log.held(message_id=self.original.message_id.hex(), stage="render", error=bug)
             self.broken = type(bug).__name__
         return not self.broken
+
+    def refit(self, config: Config, scales: Scales) -> None:
+        """Go on under another configuration; under the one it was taken in with where its stream is gone."""
+        old = self.original
+        controller = config.controllers.get(old.controller.id)
+        stream = controller.streams.get(old.stream.name) if controller is not None else None
+        if controller is not None and stream is not None:
+            plan = old.plan
+            if (wanted := wants(old.case, stream)) != plan.wants:
+                plan = make_plan(plan.message, wanted)
+            self.original = replace(old, controller=controller, stream=stream, plan=plan)
+            self.weigh = scales.lay(old.case, controller, stream)
+        self.rendered_for = None  # footer and keys may have changed: it is rendered anew before it leaves
 
     def ending(
         self, state: str, at: datetime, *, said: str = "", due_at: datetime | None = None, dead_address: bool = False,
@@ -170,13 +185,27 @@ class HandOver:
         """A copy that may not go now: put off where that is technical, kept out where it is the law."""
         decision = parcel.ruling.decision
         if decision.verdict == "defer":
-            return parcel.ending("queued", self._clock(), due_at=self._clock() + DEFERRED_AGAIN)
+            return self._put_off(parcel)
         log.kept_out(copy=parcel.name, route=self._route, reason_code=decision.reason_code)
         now, on_block = self._clock(), parcel.original.stream.on_block
         notice = None
         if is_owed("blocked", parcel.rcpt.notify, parcel.mail_from, on_block):
             notice = self._notice(parcel, blocked(parcel.rcpt, decision.reason_code), now)
         return parcel.ending("blocked", now, notice=notice)
+
+    def _put_off(self, parcel: Parcel) -> Ending:
+        """Again in a minute, for as long as a hand-over would be tried; then it is given up like one."""
+        now, original, code = self._clock(), parcel.original, parcel.ruling.decision.reason_code
+        if now < original.at + original.stream.retry_for:
+            return parcel.ending("queued", now, due_at=now + DEFERRED_AGAIN)
+        log.failed(
+            copy=parcel.name, route=self._route, stage="check", code=None, enhanced="5.4.7", attempts=parcel.attempts
+        )
+        notice = None
+        if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
+            about = replace(blocked(parcel.rcpt, code), status="5.4.7", last_attempt=now)
+            notice = self._notice(parcel, about, now)
+        return parcel.ending("failed", now, said=code, notice=notice)
 
     def _notice(self, parcel: Parcel, about: Reported, now: datetime) -> Arrival | None:
         original = parcel.original
