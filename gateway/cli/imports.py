@@ -43,13 +43,9 @@ def import_file(
     who = command.controller_of(loaded, controller)
     ring = command.key_ring(loaded)
 
-    # Rows make many objects and no cycles: looking for cycles at the usual pace costs a seventh of the time.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
-
     async def read() -> "Summary":
         async with command.opened(loaded) as store:
-            with _bar(file) as progress:
+            with _bar(file) as progress, _few_collections():
                 return await take_in(
                     file, kind, store=store, controller=who, ring=ring, now=command.now(), dry=dry_run,
                     progress=progress,
@@ -78,6 +74,17 @@ def _bar(file: Path) -> "Iterator[Progress | None]":
     with Progress(*look, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(file.name, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def _few_collections() -> Iterator[None]:
+    """Rows make many objects and no cycles: looking for cycles at the usual pace costs a seventh of the time."""
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def _print_json(kind: str, summary: "Summary", dry_run: bool) -> None:
