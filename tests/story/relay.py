@@ -18,8 +18,8 @@ import httpx
 
 from gateway import config, report
 from gateway.app import opened_store
-from gateway.keys import key_ring
 from gateway.config import Config
+from gateway.keys import key_ring
 from gateway.store.contract import Store
 from gateway.take_in import Kind, take_in
 from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consent, free_ports, sale

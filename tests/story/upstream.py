@@ -129,6 +129,11 @@ class Upstream:
         return list(self._peer.commands)
 
     @property
+    def ahead(self) -> list[str]:
+        """Commands behind which more had come before they were answered."""
+        return list(self._peer.ahead)
+
+    @property
     def began(self) -> list[tuple[float, str]]:
         """When MAIL came (monotonic seconds) for which recipient, answered yes or no, finished or not."""
         return list(self._peer.began)
