@@ -72,7 +72,7 @@ class Hear:
         controllers = [c for c in self._config.controllers.values() if c.return_domain and c.return_domain in domains]
         done = None
         for controller in controllers if address is not None and envelope.mail_from else ():
-            key = self._ring.recipient_keys(controller.id, address or "")[0]
+            key = await record.key_on_file(self._store, self._ring, controller.id, address or "")
             done = await record.suppress(
                 self._store, controller.id, key, purpose=None, reason="objection", source="mail", now=self._clock()
             )

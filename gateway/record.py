@@ -14,7 +14,7 @@ import uuid_utils
 
 from gateway import log
 from gateway.config import Config
-from gateway.store.contract import Act, Store, SuppressionRow
+from gateway.store.contract import Act, Store, SuppressionRow, Who
 from suppression.address import canonical
 from suppression.link_token import LinkToken
 from suppression.vault import KeyRing
@@ -86,10 +86,16 @@ async def opt_out_by_address(
     if plain is None:
         return
     for controller_id in config.controllers:
-        key = ring.recipient_keys(controller_id, plain)[0]
+        key = await key_on_file(store, ring, controller_id, plain)
         await _stop(
             store, controller_id, key, purpose=None, reason="objection", source=channel, message_id=None, now=now
         )
+
+
+async def key_on_file(store: Store, ring: KeyRing, controller_id: str, plain: str) -> bytes:
+    """The key a person's rows stand under: an older one where they were there before the keys were rotated."""
+    person = (await store.people([Who(controller_id, ring.recipient_keys(controller_id, plain), ())]))[0]
+    return person.recipient_key
 
 
 async def suppress(

@@ -65,7 +65,8 @@ class Thread:
                 if not (self._read_only and pragma.startswith("journal_mode")):
                     await self._connection.execute(f"PRAGMA {pragma}")
             self._handles = Handles(self._connection._conn, Keys(keys_path, self._ring, self._patience))
-        except sqlite3.Error as failed:
+            self._opened = [(file, _identity(file)) for file in self._paths]
+        except (sqlite3.Error, OSError) as failed:
             await self.close()
             if connection is not None:
                 connection._thread.join(self._patience)  # or its last word finds the event loop closed
@@ -77,8 +78,20 @@ class Thread:
             raise StoreUnavailable("the database is closed")
         # aiosqlite's public calls hop once per statement; its own way to run a function hops once per function.
         # tests/store pins this name to the locked version.
-        result: T = await self._connection._execute(work, self._handles)  # type: ignore[no-untyped-call]
+        result: T = await self._connection._execute(self._guarded, work)  # type: ignore[no-untyped-call]
         return result
+
+    def _guarded(self, work: Callable[[Handles], T]) -> T:
+        """Only while the files are where they were: what is written to a file that was moved or deleted is lost."""
+        assert self._handles is not None
+        for file, identity in self._opened:
+            try:
+                in_place = _identity(file) == identity
+            except OSError as gone:
+                raise StoreUnavailable(f"{file.name} cannot be reached: {gone.strerror}") from gone
+            if not in_place:
+                raise StoreUnavailable(f"{file.name} was replaced while it was in use: restart")
+        return work(self._handles)
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -86,6 +99,11 @@ class Thread:
             if self._handles is not None:
                 self._handles.keys.close()
             await connection.close()
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_dev, found.st_ino
 
 
 class Writer:
