@@ -30,6 +30,8 @@ FALLBACK: Final[Language] = "en"
 
 # On what ground a mail left, as the footer and the pages word it; any other basis reads as "service".
 WORDED_BASES: Final = frozenset({"opt_in", "soft_opt_in", "charity", "b2b", "implied", "opt_out_regime"})
+# Grounds without consent under European law: there the right to object must be pointed out (GDPR art. 21(4)).
+OBJECTED_BASES: Final = frozenset({"soft_opt_in", "charity", "b2b"})
 
 _MARKS: Final = {"unsubscribe": UNSUBSCRIBE, "why": WHY, "preferences": PREFERENCES}
 
@@ -141,17 +143,18 @@ class Words:
         """Who sends, why you get this, and the way out, in at most three lines on a phone; link marks inside.
 
         `purpose` is the message's own where it chose one, else the stream's. `pack` is the jurisdiction the mail was
-        decided under. Under BE the right to object is named (Royal Decree of 4 April 2003, art. 2); with no pack given,
-        a Belgian controller is taken to write to Belgians.
+        decided under. The right to object is named under BE (Royal Decree of 4 April 2003, art. 2), and to whoever is
+        mailed without consent, since this may be the first message (GDPR art. 21(4)); with no pack given, a Belgian
+        controller is taken to write to Belgians.
         Source: RULES.md 5.1 M1-M4, M7, M10.
         """
-        belgian = (pack or controller.country) == "BE"
+        objection = (pack or controller.country) == "BE" or basis in OBJECTED_BASES
         chosen = self.pick([language, controller.language])
         because = self.why(controller, purpose or stream.purpose, basis, chosen)
         # All that the footer shows, so that changed settings make a new one.
-        key = (controller.legal_name, controller.postal_address, controller.notice_url, because, chosen, belgian)
+        key = (controller.legal_name, controller.postal_address, controller.notice_url, because, chosen, objection)
         if key not in self._footers:
-            values = {"controller": controller, "because": because, "belgian": belgian, "marks": _MARKS}
+            values = {"controller": controller, "because": because, "objection": objection, "marks": _MARKS}
             text, html = (self.render(f"mail/footer.{form}", chosen, **values) for form in ("txt", "html"))
             self._footers[key] = Footer(text=text.strip(), html=html.strip())
         return self._footers[key]

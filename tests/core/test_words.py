@@ -80,6 +80,18 @@ def test_every_reason_code_has_a_sentence_a_ground_and_a_next_step(words: Words,
             assert "_" not in text, (code, text)
 
 
+ASKING = ("ask_first", "ask_explicitly", "fix_form", "add_proof", "own_product", "parent", "sign_up_again")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_advice_to_ask_for_consent_says_not_by_email(catalogues: dict[str, dict[str, str]], language: str) -> None:
+    """A mail that asks for consent is marketing itself (RULES.md 2.2, D062)."""
+    for step in ASKING:
+        said = catalogues[language][f"step.{step}"]
+        assert re.search(r"\b(niet|not|pas|n’est pas|nicht|mag niet)\b", said), (step, said)
+        assert re.search(r"\b(mail|email|e-mail|E-Mail)\b", said), (step, said)
+
+
 def test_the_reason_codes_of_the_contract_are_all_worded() -> None:
     vectors = Path(__file__).parents[1] / "vectors" / "decisions.json"
     if vectors.is_file():
@@ -127,6 +139,18 @@ def test_belgian_footer_names_the_right_to_object(words: Words, web_config: Conf
     from_belgium = replace(acme, id="bier", country="BE")
     assert said in words.footer(from_belgium, stream, "opt_in", language).text
     assert said not in words.footer(from_belgium, stream, "opt_in", language, pack="FR").text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("basis", BASES)
+def test_whoever_is_mailed_without_consent_is_told_of_the_right_to_object(
+    words: Words, web_config: Config, basis: str | None, language: str
+) -> None:
+    acme = web_config.controllers["acme"]
+    said = words.text(words.pick([language]), "footer.object")
+    footer = words.footer(acme, acme.streams["newsletter"], basis, language, pack="NL")
+    told = basis in ("soft_opt_in", "charity", "b2b")
+    assert (said in footer.text) is (said in footer.html) is told
 
 
 def test_footer_escapes_what_the_controller_wrote(words: Words, web_config: Config) -> None:
