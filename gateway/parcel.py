@@ -102,11 +102,12 @@ class Parcel:
         mailed: bool = False, notice: Arrival | None = None,
     ) -> Ending:  # fmt: skip
         """What is written down about this copy."""
+        confirms = state == "delivered" and self.ruling.decision.basis == "doi"
         return Ending(
             controller_id=self.original.controller.id, message_id=self.original.message_id, copy_no=self.copy_no,
             stream=self.original.stream.name, campaign=self.campaign, state=state, ruling=self.ruling, was=self.was,
             reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
-            mailed=mailed, notice=notice,
+            mailed=mailed, confirmation_of=self.original.case.purpose if confirms else None, notice=notice,
         )  # fmt: skip
 
 

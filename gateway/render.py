@@ -117,9 +117,11 @@ class Renderer:
 
     def _footer(self, original: Original, ruling: Ruling) -> Footer:
         language = original.case.language or ruling.language or original.stream.language
+        pack = "BE" if "BE" in ruling.codes else ruling.decision.pack or ruling.codes[0]
         return self._words.footer(
-            original.controller, original.stream, ruling.decision.basis, language, pack=ruling.decision.pack
-        )
+            original.controller, original.stream, ruling.decision.basis, language, pack=pack,
+            purpose=original.case.purpose,
+        )  # fmt: skip
 
     def _feedback_id(self, original: Original) -> str:
         """campaign:stream:controller:sender, most specific first, the sender last (RULES.md 5.3)."""

@@ -78,7 +78,8 @@ class Scales:
         packs, pairs = self._packs[controller.id], self._pairs[controller.id]
         listed = case.from_domain in stream.from_domains
         sender = Sender(
-            controller_id=controller.id, principal_authorised=case.authorised,
+            # Nobody may write in a name that is not the controller's; for marketing it is E2 that says so.
+            controller_id=controller.id, principal_authorised=case.authorised and (listed or case.marketing),
             legal_name_present=bool(controller.legal_name), postal_address_present=bool(controller.postal_address),
             opt_out_contact_present=bool(controller.opt_out_contact),
             from_domain_verified=listed and any(key.domain == case.from_domain for key in controller.dkim),

@@ -21,7 +21,11 @@ from gateway.mail.mime import Message
 from gateway.mail.reply import Reply
 
 BULK_PRECEDENCE = frozenset({b"bulk", b"list", b"junk"})
-CAMPAIGN_FIELDS = ("List-Unsubscribe", "List-Id")
+CAMPAIGN_FIELDS = (
+    "List-Unsubscribe", "List-Id", "List-Unsubscribe-Post", "List-Post", "List-Help", "List-Subscribe", "List-Owner",
+    "List-Archive", "X-Listmonk-Campaign", "X-Mw-Campaign-Uid", "X-campaignid", "X-Campaign",
+)  # fmt: skip
+"""What only mail to a list has: fields of RFC 2369, 2919, 8058, and those that tools write for campaigns alone."""
 MARKETING = frozenset({"marketing", "mixed", "consent_request"})
 NO_REFERENCE = frozenset({"no", "none", "false", "0", "-"})
 

@@ -133,6 +133,7 @@ class Ending:
     """What became of one claimed copy: final in `state`, or again "queued" until `due_at`.
 
     `notice`: the report on it, stored with it or not at all. `mailed`: remember the mailing (pack IE).
+    `confirmation_of`: the purpose whose sign-up this mail asked to confirm; it is counted (RULES.md B6).
     """
 
     controller_id: str
@@ -149,6 +150,7 @@ class Ending:
     recipient_key: bytes | None = None
     dead_address: bool = False
     mailed: bool = False
+    confirmation_of: str | None = None
     notice: Arrival | None = None
 
 

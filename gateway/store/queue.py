@@ -164,7 +164,8 @@ def _end(handles: Handles, worker: str, ending: Ending) -> bool:
 
 
 def _learn(handles: Handles, ending: Ending) -> None:
-    """What a hand-over teaches about the person: a dead address; a mailing that keeps a rolling window open."""
+    """What a hand-over teaches about the person: a dead address; a mailing that keeps a rolling window open; a mail
+    that asked to confirm a sign-up."""
     if ending.recipient_key is None:
         return
     common = {"controller_id": ending.controller_id, "recipient_key": ending.recipient_key, "at": ending.at}
@@ -174,6 +175,9 @@ def _learn(handles: Handles, ending: Ending) -> None:
         people.record(handles, [Act(kind="undeliverable", public=fields, private=None, **common)])  # type: ignore[arg-type]
     if ending.mailed:
         people.record(handles, [Act(kind="mailed", public={}, private={"at": stamp}, **common)])  # type: ignore[arg-type]
+    if ending.confirmation_of is not None:
+        sent = {"at": stamp, "purpose": ending.confirmation_of}
+        people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]
 
 
 def _close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> None:
