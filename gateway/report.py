@@ -46,6 +46,7 @@ class CampaignRow:
     blocked: int
     deferred: int
     delivered: int
+    captured: int
     bounced: int
     opted_out: int
     blocked_by_reason: dict[str, int]
@@ -68,7 +69,7 @@ class CapturedRow:
 
 
 PAGE = 500
-COUNTS = ("accepted", "allowed", "deferred", "delivered", "bounced", "opted_out")
+COUNTS = ("accepted", "allowed", "deferred", "delivered", "captured", "bounced", "opted_out")
 
 
 async def blocked(

@@ -214,7 +214,7 @@ def _timezone(value: Any, directory: Path) -> str:
 def _colour(value: Any, directory: Path) -> str:
     text = _text(value, directory)
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise Bad(f"{text!r} is not a colour", 'Write it as "#1d4ed8"')
+        raise Bad(f"{text!r} is not a colour", 'Write it as "#14532d"')
     return text.lower()
 
 

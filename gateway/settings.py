@@ -81,7 +81,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.timezone", kind.TIMEZONE, "UTC", "Time zone of dates shown to staff and recipients (IANA name)."),
     Setting("controllers.*.domains", kind.DOMAINS, REQUIRED, "Domains of the controller; the envelope sender must be in one of them or below."),
     Setting("controllers.*.return_domain", kind.DOMAIN, None, "Domain of the return path and of mailto opt-outs; its MX must point at listen.return_path."),
-    Setting("controllers.*.accent", kind.COLOUR, "#1d4ed8", "Accent colour of the recipient pages, #rrggbb."),
+    Setting("controllers.*.accent", kind.COLOUR, "#14532d", "Accent colour of the recipient pages, #rrggbb."),
     Setting("controllers.*.purposes.*.title", kind.TITLES, REQUIRED, 'What recipients get, in their words and per language: { nl = "de nieuwsbrief" }.'),
     Setting("controllers.*.categories.*.parent", kind.NAME, None, "The category above this one; parent and child count as similar."
     ), Setting(

@@ -23,7 +23,7 @@ BLOCKED_FIELDS = (
 )  # fmt: skip
 CAMPAIGN_FIELDS = (
     "controller", "campaign", "stream", "subject", "first_at", "last_at", "accepted", "allowed", "blocked", "deferred",
-    "delivered", "bounced", "opted_out", "blocked_by_reason",
+    "delivered", "captured", "bounced", "opted_out", "blocked_by_reason",
 )  # fmt: skip
 
 

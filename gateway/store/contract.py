@@ -219,12 +219,13 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staff:
-    """A member of staff who may sign in. `controllers` empty: all."""
+    """A member of staff who may sign in. `controllers` empty: all. Sessions begun before `signed_out_at` are over."""
 
     name: str
     password_hash: str
     roles: tuple[str, ...]
     controllers: tuple[str, ...]
+    signed_out_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,4 +317,5 @@ class Store(Protocol):
     async def staff(self, name: str) -> Staff | None: ...
     async def all_staff(self) -> list[Staff]: ...
     async def put_staff(self, staff: Staff, now: datetime) -> None: ...
+    async def sign_out(self, name: str, now: datetime) -> None: ...
     async def remove_staff(self, name: str) -> bool: ...

@@ -24,6 +24,8 @@ OPEN = ("queued", "claimed", "captured", "held")
 """States in which a copy still needs the original."""
 
 HOUR_MS = 3_600_000
+_COUNTED = {"delivered": "delivered", "captured": "captured", "failed": "bounced"}
+"""Endings that the report counts, and as what."""
 
 
 def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
@@ -134,8 +136,8 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
         if now_counts != ending.was:
             tally[ending.was] -= 1
             tally[now_counts] += 1
-        if ending.state in ("delivered", "failed"):
-            tally["delivered" if ending.state == "delivered" else "bounced"] += 1
+        if ending.state in _COUNTED:
+            tally[_COUNTED[ending.state]] += 1
         if ending.notice is not None:
             _enqueue(handles, ending.notice)
         _learn(handles, ending)
@@ -175,6 +177,9 @@ def _learn(handles: Handles, ending: Ending) -> None:
         people.record(handles, [Act(kind="undeliverable", public=fields, private=None, **common)])  # type: ignore[arg-type]
     if ending.mailed:
         people.record(handles, [Act(kind="mailed", public={}, private={"at": stamp}, **common)])  # type: ignore[arg-type]
+    if ending.confirmation_of is not None:
+        sent = {"at": stamp, "purpose": ending.confirmation_of}
+        people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]
     if ending.confirmation_of is not None:
         sent = {"at": stamp, "purpose": ending.confirmation_of}
         people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]

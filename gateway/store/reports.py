@@ -12,7 +12,7 @@ from gateway.store.connection import Handles
 from gateway.store.contract import Captured, HeldOut
 from gateway.store.keys import opened
 from gateway.store.people import instant, milliseconds
-from gateway.store.queue import rcpt_row
+from gateway.store.queue import HOUR_MS, rcpt_row
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "report.sql"), "sqlite3")
 
@@ -98,8 +98,8 @@ def copy(handles: Handles, controller_id: str, message_id: bytes, copy_no: int) 
     row = SQL.copy(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
     if row is None:
         return None
-    recipient_key, state, verdict, reason_code, basis, rcpt, as_of, packs = row
-    hour = int.from_bytes(message_id[:6], "big") // 3_600_000
+    recipient_key, state, verdict, reason_code, basis, rcpt, as_of, packs, accepted_at = row
+    hour = accepted_at // HOUR_MS
     plain = opened(handles.keys.hour(hour), rcpt, rcpt_row(message_id, copy_no)) if rcpt is not None else None
     return {
         "recipient_key": recipient_key, "state": state, "verdict": verdict, "reason_code": reason_code,

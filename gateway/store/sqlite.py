@@ -251,6 +251,10 @@ class SqliteStore:
         }  # fmt: skip
         await self._write(lambda h: SQL.put_staff(h.db, **row))
 
+    async def sign_out(self, name: str, now: datetime) -> None:
+        at = people.milliseconds(now)
+        await self._write(lambda h: SQL.sign_out(h.db, name=name, signed_out_at=at))
+
     async def remove_staff(self, name: str) -> bool:
         return bool(await self._write(lambda h: SQL.remove_staff(h.db, name=name)))
 
@@ -261,10 +265,11 @@ def _add_number(handles: Handles, wanted: tuple[str, str, str]) -> None:
 
 
 def _staff(row: Sequence[Any]) -> Staff:
-    name, password_hash, roles, controllers, _ = row
+    name, password_hash, roles, controllers, signed_out_at = row
     return Staff(
-        name=name, password_hash=password_hash, roles=tuple(roles.split()), controllers=tuple(controllers.split())
-    )
+        name=name, password_hash=password_hash, roles=tuple(roles.split()), controllers=tuple(controllers.split()),
+        signed_out_at=None if signed_out_at is None else people.instant(signed_out_at),
+    )  # fmt: skip
 
 
 async def _translated(thread: Thread, work: Callable[[Handles], T]) -> T:

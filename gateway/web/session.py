@@ -1,8 +1,7 @@
 """Staff sessions: a signed cookie that says who signed in and when; the account itself is looked up on each request.
 
 The cookie holds a name and times, no rights: roles come from the store, so that a change or removal counts at once. A
-new password ends all sessions made under the old one. Signing out is remembered by this process until the session
-would have ended; with several worker processes the cookie's removal in the browser is what ends it elsewhere.
+new password ends all sessions made under the old one, and signing out ends all sessions of that person, in every process.
 """
 
 import base64
@@ -11,7 +10,6 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -22,7 +20,6 @@ from starlette.responses import Response
 from gateway.store.contract import Staff
 
 LASTS: Final = timedelta(hours=8)
-_MOST_ENDED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,6 @@ class Sessions:
 
     def __init__(self, key: bytes, *, secure: bool) -> None:
         self._key, self._secure = key, secure
-        self._ended: OrderedDict[str, datetime] = OrderedDict()
         # "__Host-": the browser then takes it only over https, for this host and the whole of it (RFC 6265bis 4.1.3.2)
         self._cookie = "__Host-consentgate" if secure else "consentgate"
 
@@ -59,16 +55,12 @@ class Sessions:
             name=session.name, began=session.began, nonce=session.nonce, language=language, password=session.password
         ))  # fmt: skip
 
-    def end(self, response: Response, session: Session | None) -> None:
-        """Sign out."""
-        if session is not None:
-            self._ended[session.nonce] = session.began + LASTS
-            if len(self._ended) > _MOST_ENDED:
-                self._ended.popitem(last=False)
+    def end(self, response: Response) -> None:
+        """Take the cookie away; `Store.sign_out` is what ends the session."""
         response.delete_cookie(self._cookie, path="/", secure=self._secure, httponly=True, samesite="strict")
 
     def read(self, request: Request, now: datetime) -> Session | None:
-        """Who the cookie says is there; None where it is missing, not ours, over or signed out."""
+        """Who the cookie says is there; None where it is missing, not ours, or over."""
         claim, _, mac = request.cookies.get(self._cookie, "").partition(".")
         if not claim or not hmac.compare_digest(self._mac("session", claim).encode(), mac.encode("utf-8", "replace")):
             return None
@@ -77,13 +69,15 @@ class Sessions:
         except (binascii.Error, ValueError):  # signed by an older version of ours
             return None
         session = Session(
-            name=fields["n"], began=datetime.fromtimestamp(fields["b"], UTC), nonce=fields["i"], language=fields["l"],
+            name=fields["n"], began=datetime.fromtimestamp(fields["b"] / 1000, UTC), nonce=fields["i"], language=fields["l"],
             password=fields["p"],
         )  # fmt: skip
-        return session if now < session.began + LASTS and session.nonce not in self._ended else None
+        return session if now < session.began + LASTS else None
 
     def holds(self, session: Session, staff: Staff) -> bool:
-        """Whether the password is still the one this session was begun with."""
+        """Whether the session still counts: begun with today's password, and after the last sign-out."""
+        if staff.signed_out_at is not None and session.began <= staff.signed_out_at:
+            return False
         return hmac.compare_digest(session.password, self._fingerprint(staff.password_hash))
 
     def form_value(self, session: Session) -> str:
@@ -95,7 +89,7 @@ class Sessions:
         return hmac.compare_digest(self.form_value(session).encode(), value.encode("utf-8", "replace"))
 
     def _set(self, response: Response, session: Session) -> None:
-        fields = {"n": session.name, "b": int(session.began.timestamp()), "i": session.nonce, "l": session.language}
+        fields = {"n": session.name, "b": int(session.began.timestamp() * 1000), "i": session.nonce, "l": session.language}
         claim = base64.urlsafe_b64encode(json.dumps(fields | {"p": session.password}).encode()).decode()
         response.set_cookie(
             self._cookie, f"{claim}.{self._mac('session', claim)}", max_age=int(LASTS.total_seconds()), path="/",

@@ -25,8 +25,9 @@ WHERE c.controller_id = :controller_id AND c.state = 'captured'
 ORDER BY c.message_id DESC, c.copy_no DESC LIMIT :n;
 
 -- name: copy(controller_id, message_id, copy_no)^
-SELECT recipient_key, state, verdict, reason_code, basis, rcpt, as_of, packs FROM copies
-WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
+SELECT c.recipient_key, c.state, c.verdict, c.reason_code, c.basis, c.rcpt, c.as_of, c.packs, m.accepted_at
+FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.controller_id = :controller_id AND c.message_id = :message_id AND c.copy_no = :copy_no;
 
 -- name: queue_list(n)
 SELECT controller_id, message_id, copy_no, state, route, due_at, attempts, reason_code, reply FROM copies

@@ -155,7 +155,8 @@ CREATE TABLE staff (
   password_hash TEXT NOT NULL,
   roles TEXT NOT NULL,
   controllers TEXT NOT NULL,
-  changed_at INTEGER NOT NULL
+  changed_at INTEGER NOT NULL,
+  signed_out_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta (name, value) VALUES ('schema', '1');

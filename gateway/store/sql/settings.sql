@@ -15,10 +15,14 @@ ON CONFLICT (name) DO UPDATE SET password_hash = excluded.password_hash, roles =
   controllers = excluded.controllers, changed_at = excluded.changed_at;
 
 -- name: staff(name)^
-SELECT name, password_hash, roles, controllers, changed_at FROM staff WHERE name = :name;
+SELECT name, password_hash, roles, controllers, signed_out_at FROM staff WHERE name = :name;
 
 -- name: all_staff()
-SELECT name, password_hash, roles, controllers, changed_at FROM staff ORDER BY name;
+SELECT name, password_hash, roles, controllers, signed_out_at FROM staff ORDER BY name;
 
 -- name: remove_staff(name)!
 DELETE FROM staff WHERE name = :name;
+
+-- name: sign_out(name, signed_out_at)!
+-- Every session begun before is over, in every process.
+UPDATE staff SET signed_out_at = :signed_out_at WHERE name = :name;

@@ -29,6 +29,7 @@ class Funnel:
     accepted: int
     allowed: int
     delivered: int
+    captured: int
     blocked: int
     deferred: int
     bounced: int
@@ -62,7 +63,8 @@ def funnel(rows: Sequence[CampaignRow]) -> Funnel:
             reasons[code] = reasons.get(code, 0) + count
     return Funnel(
         accepted=sum(row.accepted for row in rows), allowed=sum(row.allowed for row in rows),
-        delivered=sum(row.delivered for row in rows), blocked=sum(row.blocked for row in rows),
+        delivered=sum(row.delivered for row in rows),
+        captured=sum(row.captured for row in rows), blocked=sum(row.blocked for row in rows),
         deferred=sum(row.deferred for row in rows), bounced=sum(row.bounced for row in rows),
         opted_out=sum(row.opted_out for row in rows), families=families(reasons),
     )  # fmt: skip

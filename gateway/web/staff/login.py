@@ -86,7 +86,9 @@ class Login:
         if session is not None and not sessions.is_form_of(session, form.get("form", "")):
             return self._show(request, wrong="login.expired", status=403)
         response = self._show(request, said="login.signed_out")
-        sessions.end(response, session)
+        if session is not None:
+            await self._desk.site.store.sign_out(session.name, self._desk.site.clock())
+        sessions.end(response)
         return response
 
     def _show(
