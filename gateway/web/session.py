@@ -89,7 +89,12 @@ class Sessions:
         return hmac.compare_digest(self.form_value(session).encode(), value.encode("utf-8", "replace"))
 
     def _set(self, response: Response, session: Session) -> None:
-        fields = {"n": session.name, "b": int(session.began.timestamp() * 1000), "i": session.nonce, "l": session.language}
+        fields = {
+            "n": session.name,
+            "b": int(session.began.timestamp() * 1000),
+            "i": session.nonce,
+            "l": session.language,
+        }
         claim = base64.urlsafe_b64encode(json.dumps(fields | {"p": session.password}).encode()).decode()
         response.set_cookie(
             self._cookie, f"{claim}.{self._mac('session', claim)}", max_age=int(LASTS.total_seconds()), path="/",
