@@ -17,12 +17,15 @@ from gateway.mail.envelope import Rcpt
 from gateway.mail.headers import decode_words
 from gateway.mail.outcome import Outcome, Retry, after
 from gateway.mail.plan import make_plan
+from gateway.mail.reply import OnBlock
+from gateway.mail.rewrite import NotInjectable
 from gateway.notice import Notices
 from gateway.outbound.connect import ConnectFailed
 from gateway.outbound.pool import Pool
 from gateway.render import Original, Renderer, wants
 from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
 from gateway.weigh import Scales
+from suppression.decision import MESSAGE_LEVEL
 from suppression.vault import KeyRing
 
 CHECK_AGE = timedelta(seconds=1)
@@ -42,7 +45,7 @@ class Parcel:
     """A copy and all that its hand-over needs. `ruling` is the last one made, `was` how the report counts it now.
 
     `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
-    the kind of error that kept it from being rendered.
+    the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
     """
 
     original: Original
@@ -63,6 +66,7 @@ class Parcel:
     data: bytes = b""
     rendered_for: tuple[str | None, str, str | None] | None = None
     broken: str = ""
+    uncarried: bool = False
 
     @property
     def name(self) -> str:
@@ -79,6 +83,9 @@ class Parcel:
         try:
             self.data = renderer.copy(self.original, self.rcpt.address, self.recipient_key, self.ruling)
             self.rendered_for = self.ground
+        except NotInjectable:
+            self.uncarried = True
+            return False
         except Exception as bug:
             log.held(message_id=self.original.message_id.hex(), stage="render", error=bug)
             self.broken = type(bug).__name__
@@ -139,8 +146,8 @@ class HandOver:
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
         """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
-        if parcel.broken:
-            return self._set_aside(parcel)
+        if parcel.broken or parcel.uncarried:
+            return await self._unrendered(parcel)
         if self._pool is None:
             if not await self.may_go(parcel):
                 return self.put_by(parcel)
@@ -157,10 +164,17 @@ class HandOver:
             if parcel.ruling.decision.verdict != "allow":
                 return self.put_by(parcel)
             if not parcel.render(self._renderer):  # allowed, but on another ground: its links and footer say so
-                return self._set_aside(parcel)
+                return await self._unrendered(parcel)
 
-    def _set_aside(self, parcel: Parcel) -> Ending:
-        return parcel.ending("held", self._clock(), said=f"render: {parcel.broken}")
+    async def _unrendered(self, parcel: Parcel) -> Ending:
+        """A fault of ours: kept for a person. No place for the opt-out: decided again with that as a fact (E6)."""
+        if not parcel.uncarried:
+            return parcel.ending("held", self._clock(), said=f"render: {parcel.broken}")
+        original = parcel.original
+        case = replace(original.case, unsubscribe="not_injectable")
+        parcel.weigh = self._scales.lay(case, original.controller, original.stream)
+        await self.may_go(parcel)
+        return self.put_by(parcel)
 
     async def _send(self, pool: Pool, parcel: Parcel) -> Outcome:
         try:
@@ -188,7 +202,9 @@ class HandOver:
         if decision.verdict == "defer":
             return self._put_off(parcel)
         log.kept_out(copy=parcel.name, route=self._route, reason_code=decision.reason_code)
-        now, on_block = self._clock(), parcel.original.stream.on_block
+        # what is wrong with the whole message is told, whatever the stream says (RULES.md 2.4)
+        on_block: OnBlock = "bounce" if decision.reason_code in MESSAGE_LEVEL else parcel.original.stream.on_block
+        now = self._clock()
         notice = None
         if is_owed("blocked", parcel.rcpt.notify, parcel.mail_from, on_block):
             notice = self._notice(parcel, blocked(parcel.rcpt, decision.reason_code), now)

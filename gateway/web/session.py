@@ -1,7 +1,7 @@
 """Staff sessions: a signed cookie that says who signed in and when; the account itself is looked up on each request.
 
 The cookie holds a name and times, no rights: roles come from the store, so that a change or removal counts at once. A
-new password ends all sessions made under the old one, and signing out ends all sessions of that person, in every process.
+new password ends all sessions made under the old one; signing out ends all of that person's, in every process.
 """
 
 import base64
@@ -69,8 +69,8 @@ class Sessions:
         except (binascii.Error, ValueError):  # signed by an older version of ours
             return None
         session = Session(
-            name=fields["n"], began=datetime.fromtimestamp(fields["b"] / 1000, UTC), nonce=fields["i"], language=fields["l"],
-            password=fields["p"],
+            name=fields["n"], began=datetime.fromtimestamp(fields["b"] / 1000, UTC), nonce=fields["i"],
+            language=fields["l"], password=fields["p"],
         )  # fmt: skip
         return session if now < session.began + LASTS else None
 
