@@ -7,26 +7,27 @@ the person's own undo within ten minutes (RULES.md 2.1.10 c).
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 import uuid_utils
 
 from gateway import log
 from gateway.config import Config
-from gateway.store.contract import Act, Store, SuppressionRow, Who
+from gateway.store.contract import UNDO_WITHIN, Act, Store, SuppressionRow, Who
 from suppression.address import canonical
 from suppression.link_token import LinkToken
 from suppression.vault import KeyRing
 
 Channel = Literal["one-click", "page", "mail", "api", "form", "staff"]
-UNDO_WITHIN = timedelta(minutes=10)
-"""How long a person may take back a click (RULES.md 2.1.10 c)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOut:
-    """A recorded opt-out. `reference` is what the page shows; `already`: the same opt-out stood before."""
+    """A recorded opt-out. `reference` is what the page shows; `already`: the same opt-out stood before.
+
+    `undoable`: it is a click on the page, which the person may take back for UNDO_WITHIN.
+    """
 
     reference: str
     suppression_id: bytes
@@ -35,6 +36,7 @@ class OptOut:
     purpose: str | None
     at: datetime
     already: bool
+    undoable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ async def _stop(
     log.opted_out(controller=controller_id, channel=source, scope=placed.scope, already=already)
     return OptOut(
         reference=reference(placed.suppression_id), suppression_id=placed.suppression_id, controller_id=controller_id,
-        scope=placed.scope, purpose=placed.purpose, at=placed.at, already=already,
+        scope=placed.scope, purpose=placed.purpose, at=placed.at, already=already, undoable=placed.undoable,
     )  # fmt: skip
 
 
@@ -150,7 +152,8 @@ async def undo(store: Store, token: LinkToken, suppression_id: bytes, *, now: da
     if who is None:
         return False
     for row in await store.suppressions_of(who.controller_id, token.recipient_key):
-        if row.suppression_id == suppression_id and row.lifted_at is None and now - row.at <= UNDO_WITHIN:
+        mine = row.suppression_id == suppression_id and row.undoable
+        if mine and row.lifted_at is None and now - row.at <= UNDO_WITHIN:
             fields = {"ref": suppression_id.hex(), "ground": "undo"}
             acts = [_act(row, kind, fields, now) for kind in ("suppression_lifted", "withdrawal_undone")]
             return await store.lift(acts, replace(row, lifted_at=now))

@@ -6,7 +6,7 @@ cannot be reached raises StoreUnavailable: the caller answers 451 or 503 and cha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
 from suppression.decision import Decision
@@ -170,9 +170,13 @@ class Act:
     address: str | None = None
 
 
+UNDO_WITHIN = timedelta(minutes=10)
+"""How long a person may take back a click (RULES.md 2.1.10 c)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionRow:
-    """One suppression as it stands in the list."""
+    """One suppression as it stands in the list. `source`: where it came from, "page" for a click on ours."""
 
     controller_id: str
     recipient_key: bytes
@@ -184,6 +188,22 @@ class SuppressionRow:
     at: datetime
     lifted_at: datetime | None
     address: str | None = None
+
+    @property
+    def undoable(self) -> bool:
+        """Whether the person may take it back for a while: their own click on the page, nothing else."""
+        return self.source == "page"
+
+    def covers(self, new: "SuppressionRow") -> bool:
+        """Whether this one already says what the new one would.
+
+        A click that may still be taken back does not stand for what is said elsewhere: undone, it would take it along.
+        """
+        if (self.scope, self.purpose, self.reason) != (new.scope, new.purpose, new.reason):
+            return False
+        if self.lifted_at is not None or self.at > new.at:
+            return False
+        return new.undoable or not self.undoable or new.at - self.at > UNDO_WITHIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _stop(batch: "_Batch", stop: Stop) -> Taken:
     person, row = batch.people[stop.who], stop.row
     for old in person.suppressions:
         same = (old.scope, old.purpose, old.reason) == (row.scope, row.purpose, row.reason)
-        if same and (old.at == row.at or (old.lifted_at is None and old.at <= row.at)):
+        if old.covers(row) or (same and old.at == row.at):
             return Taken("unchanged", new_person=False, stopped=True)
     new_person = person.secret is None
     placed = replace(row, recipient_key=person.key)

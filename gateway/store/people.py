@@ -170,8 +170,7 @@ def suppressions_of(handles: Handles, controller_id: str, recipient_key: bytes) 
 def suppress(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> SuppressionRow:
     """Put a suppression on the list with its ledger entries. One that stands already is returned and left alone."""
     for old in suppressions_of(handles, row.controller_id, row.recipient_key):
-        same = (old.scope, old.purpose, old.reason) == (row.scope, row.purpose, row.reason)
-        if same and old.lifted_at is None and milliseconds(old.at) <= milliseconds(row.at):
+        if old.covers(row):
             return old
     SQL.add_suppression(
         handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
+from gateway import record
 from gateway.store.contract import StoreUnavailable
 from tests.acme import OTHER, SINCE, Acme, acme
 
@@ -155,6 +157,30 @@ async def test_a_second_click_long_after_offers_no_undo(world: Acme, browser: ht
     assert hidden((await browser.post(url)).text, "value")
     world.now += timedelta(minutes=11)
     assert hidden((await browser.post(url)).text, "value") == []
+
+
+@pytest.mark.parametrize("source", ["staff", "import", "mail", "one-click"])
+async def test_a_click_cannot_take_back_what_was_said_elsewhere(
+    world: Acme, browser: httpx.AsyncClient, source: str
+) -> None:
+    token = world.tokens.open("unsubscribe", world.link(ANNA))
+    assert token is not None
+    said: dict[str, Any] = {"purpose": "newsletter", "reason": "unsubscribe", "source": source, "now": world.now}
+    await record.suppress(world.store, "acme", token.recipient_key, **said)
+    url = f"/u/{world.link(ANNA)}?lang=nl"
+    assert hidden((await browser.post(url)).text, "value") == []
+
+
+async def test_what_is_said_elsewhere_outlives_the_undo_of_a_click(world: Acme, browser: httpx.AsyncClient) -> None:
+    url = f"/u/{world.link(ANNA)}?lang=nl"
+    value = hidden((await browser.post(url)).text, "value")[0]
+    token = world.tokens.open("unsubscribe", world.link(ANNA))
+    assert token is not None
+    world.now += timedelta(minutes=3)
+    said: dict[str, Any] = {"purpose": "newsletter", "reason": "unsubscribe", "source": "staff", "now": world.now}
+    assert not (await record.suppress(world.store, "acme", token.recipient_key, **said)).already
+    assert "Teruggedraaid" in (await browser.post(url, data={"action": "undo", "value": value})).text
+    assert await stands(world, ANNA) == [("purpose", "newsletter", "unsubscribe")]
 
 
 @pytest.mark.parametrize(

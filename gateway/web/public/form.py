@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from gateway.record import UNDO_WITHIN
+from gateway.store.contract import UNDO_WITHIN
 
 _MAC_BYTES: Final = 16
 

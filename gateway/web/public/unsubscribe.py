@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import log, record
 from gateway.config import Controller
-from gateway.record import UNDO_WITHIN, OptOut
-from gateway.store.contract import StoreUnavailable
+from gateway.record import OptOut
+from gateway.store.contract import UNDO_WITHIN, StoreUnavailable
 from gateway.web.guard import Throttle, client_key
 from gateway.web.public.form import UndoKey, read_form
 from gateway.web.public.page import Pages, zone_of
@@ -167,7 +167,7 @@ class Unsubscribe:
         if not of_purpose:
             lines.append(say(language, "stop.service_stays"))
         lines.append(say(language, "done.reference", reference=done.reference))
-        may_undo = now < done.at + UNDO_WITHIN
+        may_undo = done.undoable and now < done.at + UNDO_WITHIN
         return self._pages.show(
             request, "done", language, controller=controller, heading=heading, lines=lines,
             target=f"/u/{link}?lang={language}", undo_until=done.at + UNDO_WITHIN, more_button=of_purpose,
