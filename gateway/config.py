@@ -124,6 +124,7 @@ class Stream:
     ad_identifiable: bool
     directed_at_children: bool
     b2b_relevant: bool
+    uses_special_category: bool
     charitable_only: bool
     motivation: Mapping[str, str]
     language: str

@@ -101,6 +101,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.ad_identifiable", kind.FLAG, None, "Recognisable as advertising at first sight. Absent: no, which blocks where the law wants it."),
     Setting("controllers.*.streams.*.directed_at_children", kind.FLAG, None, "Aimed at, or likely used by, children. Absent: yes."),
     Setting("controllers.*.streams.*.b2b_relevant", kind.FLAG, None, "The offers relate to the recipient's business role. Absent: no."),
+    Setting("controllers.*.streams.*.uses_special_category", kind.FLAG, False, "Selection or content rests on health, belief or other sensitive data of the recipient; then explicit consent alone allows it."),
     Setting("controllers.*.streams.*.charitable_only", kind.FLAG, None, "The sole aim is the sender's own charitable purpose. Absent: no."
     ), Setting(
         "controllers.*.streams.*.motivation", kind.motivations(*FACTS), {}, 'Why each declared fact of this stream is true: motivation.ad_identifiable = "..." and so on.'),

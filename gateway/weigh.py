@@ -88,8 +88,9 @@ class Scales:
         message = Message(
             message_class=case.message_class,  # type: ignore[arg-type]
             promotional_content=case.promotional, purpose=case.purpose, product_categories=case.categories,
-            advertiser_id=controller.id, charitable_only=stream.charitable_only, uses_special_category=False,
-            b2b_relevant=stream.b2b_relevant, transaction_ref_present=case.transaction_ref,
+            advertiser_id=controller.id, charitable_only=stream.charitable_only,
+            uses_special_category=stream.uses_special_category, b2b_relevant=stream.b2b_relevant,
+            transaction_ref_present=case.transaction_ref,
             restriction_exemption=case.restriction_exemption,  # type: ignore[arg-type]
             unsubscribe=case.unsubscribe,  # type: ignore[arg-type]
             ad_identifiable=stream.ad_identifiable,

@@ -48,6 +48,17 @@ def relay(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rela
         yield running
 
 
+def test_mail_that_rests_on_sensitive_data_needs_explicit_consent(made: Path, tmp_path: Path) -> None:
+    installation = fresh(made, tmp_path / "installation")
+    installation.change('categories = ["wine"]\n', 'categories = ["wine"]\nuses_special_category = true\n')
+    load(installation, "consents", [consent(VERA), consent(BERT, explicit_special_category="true")])
+    load(installation, "sales", [sale(KEES, "wine")])
+    with relaying(installation) as relay:
+        for address in (VERA, KEES):
+            assert relay.kept_out(address, newsletter("diabetes")) == "SPECIAL_CATEGORY_NO_EXPLICIT_CONSENT"
+        relay.passes(BERT, newsletter("diabetes"))
+
+
 def words_of(mail: Mail) -> dict[str, str]:
     """The shown text of each leaf, on one line."""
     return {

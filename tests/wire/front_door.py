@@ -58,6 +58,7 @@ def make_stream(name: str = "newsletter", **changes: Any) -> Stream:
         ad_identifiable=True,
         directed_at_children=False,
         b2b_relevant=False,
+        uses_special_category=False,
         charitable_only=False,
         motivation={},
         language="nl",
