@@ -12,6 +12,9 @@ from gateway.store.contract import Ruling, Store, Who
 from suppression.address import masked
 from suppression.decision import Decision
 from suppression.link_token import LinkToken
+from suppression.sale import SALE_KINDS
+
+BOUGHT = frozenset(("purchase", "contract"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,9 @@ async def link_context(store: Store, config: Config, token: LinkToken, now: date
     if token.basis == "opt_in":
         acts = [c.double_opt_in.confirmed_at or c.given_at for c in standing.consents if who.purpose in c.purposes]
     else:
-        acts = [sale.concluded_at for sale in standing.sales]
+        # A page that says "you bought there" must not mean a cancelled order or a contest.
+        kinds = BOUGHT if token.basis == "soft_opt_in" else SALE_KINDS
+        acts = [sale.concluded_at for sale in standing.sales if sale.status == "concluded" and sale.kind in kinds]
     stands = {
         s.scope for s in person.suppressions
         if s.at <= now and (s.lifted_at is None or s.lifted_at > now)

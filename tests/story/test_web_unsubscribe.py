@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from gateway import record
-from gateway.store.contract import StoreUnavailable
+from gateway.store.contract import Act, StoreUnavailable, Who
 from tests.acme import OTHER, SINCE, Acme, acme
 
 ANNA, WIM, NIEMAND = "anna@example.org", "wim@example.org", "niemand@example.org"
@@ -122,6 +122,22 @@ async def test_mail_on_another_ground_than_opt_in_stops_the_whole_sender(
     assert hidden(page, "action") == ["sender"]
     await browser.post(url)
     assert [(scope, purpose) for scope, purpose, _ in await stands(world, WIM)] == [("sender", None)]
+
+
+async def test_a_cancelled_order_or_a_contest_is_not_called_a_purchase(
+    world: Acme, browser: httpx.AsyncClient
+) -> None:
+    document = await world.store.people([Who("acme", (world.key(WIM),), ())])
+    bought = document[0].standing.sales[0].to_dict()
+    later = (world.now - timedelta(days=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for more in ({"id": "s2", "kind": "contest"}, {"id": "s3", "status": "void"}):
+        said = {**bought, "concluded_at": later, **more}
+        act = Act(
+            controller_id="acme", recipient_key=world.key(WIM), kind="sale", public={}, private=said, at=world.now,
+        )  # fmt: skip
+        assert await world.store.record([act]) == [True]
+    page = (await browser.get(f"/u/{world.link(WIM, basis='soft_opt_in')}")).text
+    assert f"u kocht er op {world.words.day('nl', SINCE, _amsterdam())}" in page
 
 
 async def test_undo_from_the_confirmation_page_restores_what_stood(world: Acme, browser: httpx.AsyncClient) -> None:
