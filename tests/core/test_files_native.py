@@ -222,8 +222,9 @@ def test_a_boolean_is_true_or_false_and_nothing_else(cell: str) -> None:
     ("kind", "column", "cell"),
     [
         ("consents", "source", "web"), ("consents", "action", "clicked"),
-        ("consents", "double_opt_in__mails_sent", "-1"), ("consents", "purposes", "newsletter||events"), ("consents", "purposes", "|newsletter"),
-        ("consents", "evidence__origin", "x" * 4001), ("sales", "kind", "order"), ("sales", "status", "paid"),
+        ("consents", "double_opt_in__mails_sent", "-1"), ("consents", "evidence__origin", "x" * 4001),
+        ("consents", "purposes", "newsletter||events"), ("consents", "purposes", "|newsletter"),
+        ("sales", "kind", "order"), ("sales", "status", "paid"),
         ("sales", "marketing_sent_at", "2026-01-01T00:00:00Z|today"), ("people", "country", "Nederland"),
         ("people", "birth_date", "17-05-1990"), ("people", "language", "Dutch!"), ("people", "kind", "human"),
         ("suppressions", "scope", "list"), ("suppressions", "reason", "bounced"), ("suppressions", "at", "now"),
