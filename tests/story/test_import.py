@@ -5,6 +5,7 @@ import base64
 import contextlib
 import csv
 import os
+import re
 import sqlite3
 import stat
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import pytest
 from gateway import take_in as story
 from gateway.app import opened_store
 from gateway.config import load
+from gateway.files.native import FIELDS
 from gateway.files.table import Refusal
 from gateway.keys import key_ring
 from gateway.store.contract import Person, Store, Who
@@ -26,6 +28,7 @@ from tests.installation import (
     ANNA,
     KLEED,
     NIEMAND,
+    ROOT,
     WIM,
     Gateway,
     Installation,
@@ -490,3 +493,12 @@ async def test_a_folder_that_cannot_be_written_stops_at_the_first_rejected_row(
             await take_in(
                 file, "consents", store=store, controller=config.controllers["acme"], ring=key_ring(config), now=NOW
             )
+
+
+def test_the_guide_names_every_column() -> None:
+    guide = (ROOT / "docs/import.md").read_text("utf-8")
+    for kind, fields in FIELDS.items():
+        section = guide.partition(f"\n## {kind}\n")[2].partition("\n## ")[0]
+        named = {name for line in section.splitlines() if line.startswith("| `")
+                 for name in re.findall(r"`([a-z_.]+)`", line.split("|")[1])}  # fmt: skip
+        assert named == {"email", *fields}, kind
