@@ -61,7 +61,10 @@ def _run(module: str, args: list[str]) -> None:
     from gateway.cli.refusal import Refused
 
     try:
-        importlib.import_module(f"gateway.cli.{module}").app(args=args, prog_name="consentgate")
+        try:
+            importlib.import_module(f"gateway.cli.{module}").app(args=args, prog_name="consentgate")
+        finally:
+            sys.stdout.flush()  # here, so that a reader who left is met below and not after the end
     except Refused as refused:
         print(refused, file=sys.stderr)
         raise SystemExit(1) from None

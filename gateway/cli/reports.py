@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -20,6 +19,10 @@ app.add_typer(reports, name="report")
 BLOCKED_FIELDS = (
     "at", "controller", "stream", "campaign", "subject", "message_id", "recipient", "decision", "reason_code", "cite",
     "mode",
+)  # fmt: skip
+BLOCKED_COLUMNS = ("at", "stream", "recipient", "reason_code", "subject")
+CAMPAIGN_COLUMNS = (
+    "stream", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "captured", "bounced", "opted_out",
 )  # fmt: skip
 CAMPAIGN_FIELDS = (
     "controller", "campaign", "stream", "subject", "first_at", "last_at", "accepted", "allowed", "blocked", "deferred",
@@ -45,26 +48,22 @@ def blocked(
     after = None if since is None else instant(since, command.now())
     names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
 
-    async def rows() -> AsyncIterator[report.BlockedRow]:
-        async with command.opened(loaded) as store:
+    async def show() -> None:
+        cells: list[tuple[str, ...]] = []
+        async with command.opened(loaded) as store:  # around the output: a reader that leaves closes it as well
             for name in names:
                 async for row in report.each_blocked(
                     store, name, since=after, stream=stream, campaign=campaign, reason=reason, addresses=addresses
                 ):
-                    yield row
-
-    async def show() -> None:
-        cells: list[tuple[str, ...]] = []
-        async for row in rows():
-            shown = _blocked_fields(row, addresses)
-            if as_json:
-                command.out(shown)
-            else:
-                cells.append(
-                    tuple(_cell(shown[name]) for name in ("at", "stream", "recipient", "reason_code", "subject"))
-                )
+                    shown = _blocked_fields(row, addresses)
+                    if as_json:
+                        command.out(shown)
+                    else:
+                        cells.append(tuple(_cell(shown[field]) for field in BLOCKED_COLUMNS))
         if cells:
-            command.columns(cells, ("at", "stream", "recipient", "reason", "subject"))
+            command.columns(cells, ("at (UTC)", "stream", "recipient", "reason", "subject"))
+        elif not as_json:
+            command.say("Nothing was kept out.")
 
     command.run(show())
 
@@ -89,8 +88,11 @@ def campaigns(
         for row in found:
             command.out({name: getattr(row, name) for name in CAMPAIGN_FIELDS})
     elif found:
-        heads = ("stream", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "bounced", "opted_out")
-        command.columns([tuple(_cell(getattr(row, name)) for name in heads) for row in found], heads)
+        command.columns(
+            [tuple(_cell(getattr(row, name)) for name in CAMPAIGN_COLUMNS) for row in found], CAMPAIGN_COLUMNS
+        )
+    else:
+        command.say("Nothing was sent yet.")
 
 
 def _blocked_fields(row: report.BlockedRow, addresses: bool) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The main job: four people get a newsletter; two may have it, one click ends it, and the marketer sees why."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,9 +147,7 @@ def test_the_page_button_stops_it_as_a_person_uses_it(relay: Relay) -> None:
     ],
     ids=["foreign From", "subdomain in From", "purpose", "category", "stream", "no body"],
 )  # fmt: skip
-def test_a_fault_of_the_message_is_loud_whatever_on_block_says(
-    relay: Relay, raw: bytes, login: str, code: str
-) -> None:
+def test_a_fault_of_the_message_is_loud_whatever_on_block_says(relay: Relay, raw: bytes, login: str, code: str) -> None:
     before = relay.upstream.count
     answer = relay.send([DIRK, GIJS], raw, login=login)
     assert answer[0] == 550
@@ -304,3 +305,19 @@ def test_an_attachment_leaves_as_it_came(relay: Relay) -> None:
     mail = relay.passes(FIEN, raw)
     assert octets(leaves(mail.message)["2"]) == pdf
     assert octets(leaves(read(raw))["2"]) == pdf
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_leaves_ends_a_report(relay: Relay, buffered: bool) -> None:
+    """`report ... | head`: exit code 1 and not a word, whether the pipe is found closed at a line or at the end."""
+    relay.taken(NIEMAND, newsletter())
+    env = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    for what in ("blocked", "campaigns"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "gateway", "report", what, "--json", "--config", relay.installation.config]
+        try:
+            done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, env=env, check=False)
+        finally:
+            os.close(writing)
+        assert (done.returncode, done.stderr.decode()) == (1, "")
