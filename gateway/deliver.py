@@ -126,6 +126,8 @@ class Deliver:
         while True:
             try:
                 await self.store.finish(self.worker, endings)
+                for route in {ending.notice.copies[0].route for ending in endings if ending.notice is not None}:
+                    self.wake(route)
                 return [None] * len(endings)
             except StoreUnavailable as down:
                 log.store_unavailable(where="ending", error=down)
@@ -348,8 +350,10 @@ class Lane:
         except Exception as bug:
             log.held(message_id=parcel.original.message_id.hex(), stage="hand over", error=bug)
             return parcel.ending("held", self._deliver.clock(), said=f"hand over: {type(bug).__name__}")
-        # no ending: our lease ran out, so it waits again, unless another worker has it
-        return ending or parcel.ending("queued", self._deliver.clock(), due_at=self._deliver.clock())
+        if ending is None:  # our lease ran out: it waits again, unless another worker has it
+            await self._deliver.pause(1.0)
+            ending = parcel.ending("queued", self._deliver.clock(), due_at=self._deliver.clock())
+        return ending
 
 
 def unopened(claimed: ClaimedCopy, now: datetime) -> Ending:
