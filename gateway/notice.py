@@ -39,10 +39,13 @@ class Notices:
             return None
         language = self._words.pick([stream.language, controller.language])
         message_id, domain = uuid_utils.uuid7().bytes, stream.from_domains[0]
-        lines = [self._words.text(language, "report.intro", subject=subject), "", *summaries(recipients)]
+        relayed = all(one.action == "relayed" for one in recipients)
+        title = self._words.text(language, "report.relayed_subject" if relayed else "report.subject")
+        intro = self._words.text(language, "report.relayed_intro" if relayed else "report.intro", subject=subject)
+        lines = [intro, "", *summaries(recipients)]
         body = make_dsn(Report(
             to=mail_from, sender=f"mailer-daemon@{domain}", sender_name=controller.display_name,
-            subject=self._words.text(language, "report.subject"), text="\n".join(lines), language=language,
+            subject=title, text="\n".join(lines), language=language,
             reporting_mta=self._config.hostname, message_id=f"<{message_id.hex()}@{self._config.hostname}>", at=now,
             arrived=arrived, envid=envid, ret=ret, recipients=tuple(recipients),
         ), original)  # fmt: skip
@@ -54,7 +57,7 @@ class Notices:
         ruling = self._scales.lay(case, controller, stream)(stranger(controller.id, key), now)
         return Arrival(
             controller_id=controller.id, message_id=message_id, at=now, stream=stream.name, campaign=CAMPAIGN,
-            mode=stream.mode, kind=case.to_json(), subject=self._words.text(language, "report.subject"), body=body,
+            mode=stream.mode, kind=case.to_json(), subject=title, body=body,
             size=len(body), worker="",
             envelope={
                 "mail_from": "", "ret": None, "envid": None, "helo": self._config.hostname, "peer_ip": "127.0.0.1",

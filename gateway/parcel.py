@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway import log
 from gateway.config import Config
-from gateway.mail.dsn import Reported, is_owed, reported
+from gateway.mail.dsn import Action, Reported, is_owed, reported
 from gateway.mail.envelope import Rcpt
 from gateway.mail.headers import decode_words
 from gateway.mail.outcome import Outcome, Retry, after
@@ -44,6 +44,7 @@ UNRELAYABLE = Outcome(
 class Parcel:
     """A copy and all that its hand-over needs. `ruling` is the last one made, `was` how the report counts it now.
 
+    `dsn`: the server it was offered to reports on delivery itself (RFC 3461), which is only known after an attempt.
     `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
     the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
     """
@@ -63,6 +64,7 @@ class Parcel:
     attempts: int
     ruling: Ruling
     was: str
+    dsn: bool = False
     data: bytes = b""
     rendered_for: tuple[str | None, str, str | None] | None = None
     broken: str = ""
@@ -179,6 +181,7 @@ class HandOver:
     async def _send(self, pool: Pool, parcel: Parcel) -> Outcome:
         try:
             async with pool.session() as session:
+                parcel.dsn = session.features.dsn
                 return await session.transaction(
                     parcel.mail_from, parcel.rcpt, parcel.data, before_mail=lambda: self.may_go(parcel),
                     body_8bit=parcel.body_8bit, smtputf8=parcel.smtputf8, ret=parcel.ret, envid=parcel.envid,
@@ -233,6 +236,11 @@ class HandOver:
             arrived=original.at, now=now,
         )  # fmt: skip
 
+    def _about(self, parcel: Parcel, outcome: Outcome, action: Action, now: datetime) -> Arrival | None:
+        rcpt = parcel.rcpt
+        about = reported(rcpt.address, outcome, action=action, orcpt=rcpt.orcpt, last_attempt=now)
+        return self._notice(parcel, about, now)
+
     def _judged(self, parcel: Parcel, outcome: Outcome) -> Ending:
         said = f"{outcome.code or ''} {outcome.enhanced or ''} {outcome.text}".strip()
         original, now, attempts = parcel.original, self._clock(), parcel.attempts + 1
@@ -241,7 +249,10 @@ class HandOver:
                 copy=parcel.name, route=self._route, attempts=attempts, seconds=(now - original.at).total_seconds()
             )
             mailed = original.case.marketing and self._scales.rolling(original.controller.id, parcel.ruling)
-            return parcel.ending("delivered", now, said=said, mailed=mailed)
+            told = None
+            if not parcel.dsn and is_owed("relayed", parcel.rcpt.notify, parcel.mail_from):
+                told = self._about(parcel, outcome, "relayed", now)  # RFC 3461 5.2.2: nobody else will report
+            return parcel.ending("delivered", now, said=said, mailed=mailed, notice=told)
         step = after(
             outcome, attempts=attempts, first_at=original.at, now=now, retry_for=original.stream.retry_for,
             jitter=random.random(),
@@ -255,9 +266,7 @@ class HandOver:
             return parcel.ending("queued", now, said=said, due_at=step.at)
         notice = None
         if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
-            rcpt = parcel.rcpt
-            about = reported(rcpt.address, outcome, action="failed", orcpt=rcpt.orcpt, last_attempt=now)
-            notice = self._notice(parcel, about, now)
+            notice = self._about(parcel, outcome, "failed", now)
         return parcel.ending("failed", now, said=said, dead_address=outcome.dead_address, notice=notice)
 
 

@@ -61,6 +61,9 @@ def test_every_key_of_a_template_or_module_exists_and_none_is_left_over(catalogu
     keys = set(catalogues["nl"])
     for key in re.findall(r"""\bt\(\s*"([a-z_.]+)"\s*[,)]""", "\n".join(texts)):
         assert key in keys, key
+    for said in re.findall(r"""(?s)\b_?words\.text\(([^()]*)\)""", "\n".join(texts)):
+        for key in re.findall(r"""["']([a-z_]+(?:\.[a-zA-Z_-]+)+)["']""", said):
+            assert key in keys, key
     for key in keys:
         plain = re.sub(r"\.(one|other)$", "", key)
         assert key in literal or plain in literal or any(key.startswith(p) for p in prefixes), f"{key} is never said"

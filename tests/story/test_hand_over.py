@@ -215,14 +215,26 @@ def test_notify_and_the_null_sender_are_honoured(installation: Installation) -> 
         assert b"Rode wijn met korting" not in kept_out.raw
 
 
-def test_notify_is_passed_on_and_a_server_without_dsn_gets_success_reported(installation: Installation) -> None:
-    with relaying(installation) as relay, relay.gateway.client() as session:
+@pytest.mark.parametrize("offers_dsn", [True, False])
+def test_notify_is_passed_on_and_a_server_without_dsn_is_reported_for(
+    installation: Installation, offers_dsn: bool
+) -> None:
+    features = [word for word in FEATURES if offers_dsn or word != "DSN"]
+    with relaying(installation, features=features) as relay, relay.gateway.client() as session:
         session.mail(SENDER, ["RET=HDRS", "ENVID=abc"])
         session.rcpt(ANNA, ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;orig@example.org"])
         assert session.data(newsletter("dsn"))[0] == 250
-        [mail] = relay.upstream.wait(1)
+        relay.taken(PEOPLE[0], newsletter("zonder"))
+        mails = relay.upstream.wait(2 if offers_dsn else 3)
+        relay.drained()
+        assert len(relay.upstream.mails) == len(mails)
+        [mail] = [mail for mail in mails if mail.recipient == ANNA]
         for word in ("RET=HDRS", "ENVID=abc", "NOTIFY=", "SUCCESS", "FAILURE", "ORCPT=rfc822;orig@example.org"):
-            assert word in mail.parameters
+            assert (word in mail.parameters) == offers_dsn
+        for report in relay.upstream.to(SENDER):
+            [about] = report_of(report)
+            assert (about["Action"], about["Original-Recipient"]) == ("relayed", "rfc822; orig@example.org")
+            assert about["Status"].startswith("2.")
 
 
 def test_on_block_reject_refuses_all_or_reports_the_blocked_in_one(installation: Installation) -> None:
