@@ -31,6 +31,7 @@ from gateway.outbound.pool import Pool
 from gateway.render import Renderer, numbers
 from gateway.show import captured_mail, link_context
 from gateway.store.contract import Store, StoreUnavailable
+from gateway.web.connection import Connection
 from gateway.web.server import build_app
 from gateway.web.site import Site
 from gateway.weigh import Scales
@@ -84,8 +85,8 @@ class Web(uvicorn.Server):
     def __init__(self) -> None:
         self.pages: FastAPI | None = None
         super().__init__(uvicorn.Config(
-            self._serve_pages, interface="asgi3", log_config=None, access_log=False, lifespan="off",
-            server_header=False, proxy_headers=False, timeout_keep_alive=15, limit_concurrency=1024,
+            self._serve_pages, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None,
+            access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=15, limit_concurrency=1024,
         ))  # fmt: skip
         self.accepting = asyncio.Event()
 
