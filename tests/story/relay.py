@@ -166,6 +166,7 @@ def relaying(
     *,
     features: Sequence[str] = FEATURES,
     connections: int = 10,
+    workers: int = 1,
 ) -> Iterator[Relay]:
     """A gateway on this installation, handing over to an upstream of its own."""
     with Upstream(script, features=features) as upstream:
@@ -173,7 +174,7 @@ def relaying(
         installation.change('tls = "none"', f'tls = "none"\nconnections = {connections}')
         gateway = Gateway(installation)
         try:
-            yield Relay(installation, gateway.start(), upstream)
+            yield Relay(installation, gateway.start("--workers", workers), upstream)
         finally:
             gateway.kill()
 
