@@ -64,6 +64,12 @@ class Summary:
         """The rows of the file."""
         return self.kept + self.unchanged + self.rejected + self.skipped
 
+    def reject(self, line: int, reason: str) -> None:
+        """Add a rejected row."""
+        self.rejected += 1
+        if len(self.first_rejected) < SHOWN:
+            self.first_rejected.append((line, reason))
+
     def count(self, taken: Sequence[Taken]) -> None:
         """Add what became of a batch."""
         for one in taken:
@@ -93,11 +99,12 @@ async def take_in(
         size = os.fstat(source.fileno()).st_size
         with _Rejects(file, source.table(kind), dry=dry) as rejects:
             reader = Native(kind, rejects.table.columns, controller.id, tuple(controller.purposes))
-            for window in _windows(rejects.table):
-                stated = [good for row in window if (good := _read(reader, row, rejects, summary)) is not None]
-                filed = sorted(map(clerk.file, stated), key=_place)
-                for start in range(0, len(filed), BATCH):
-                    summary.count(await _put(store, filed[start : start + BATCH], at=now, dry=dry))
+            for window in _windows(rejects.table, lambda row: _filed(row, reader, clerk, rejects)):
+                window.sort(key=_place)
+                while window:
+                    batch = window[:BATCH]
+                    del window[:BATCH]  # what is written is let go: memory holds one window, not two
+                    summary.count(await _put(store, batch, at=now, dry=dry))
                     if progress is not None:
                         progress(source.tell(), size)
             summary.rejected_file = rejects.path if rejects.written else None
@@ -109,31 +116,31 @@ def rejected_path(file: Path) -> Path:
     return file.with_suffix(".rejected.csv") if file.suffix.lower() == ".csv" else Path(f"{file}.rejected.csv")
 
 
-def _read(reader: Native, row: Row, rejects: "_Rejects", summary: Summary) -> Stated | None:
+def _filed(row: Row, reader: Native, clerk: "_Clerk", rejects: "_Rejects") -> Statement | Stop | None:
+    """A row as the store takes it; None for one that was rejected."""
     result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
     if isinstance(result, Stated):
-        return result
-    summary.rejected += 1
+        return clerk.file(result)
     reason = " ".join(result.reasons)
-    if len(summary.first_rejected) < SHOWN:
-        summary.first_rejected.append((row.line, reason))
+    clerk.summary.reject(row.line, reason)
     rejects.put(row, reason)
     return None
 
 
-def _windows(rows: Table) -> Iterator[list[Row]]:
-    """The rows, so many at a time."""
-    window: list[Row] = []
+def _windows(rows: Table, file: Callable[[Row], Statement | Stop | None]) -> Iterator[list[Statement | Stop]]:
+    """What the rows say, so many rows at a time. The caller may empty the lists."""
+    window: list[Statement | Stop] = []
     try:
-        for row in rows:
-            window.append(row)
-            if len(window) >= WINDOW:
+        for number, row in enumerate(rows, 1):
+            filed = file(row)
+            if filed is not None:
+                window.append(filed)
+            if number % WINDOW == 0:
                 yield window
                 window = []
     except UnicodeDecodeError:
         raise Refusal(None, "the file changed while it was read", "Let it be finished, then import it again") from None
-    if window:
-        yield window
+    yield window
 
 
 def _place(filed: Statement | Stop) -> bytes:
