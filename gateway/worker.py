@@ -21,7 +21,6 @@ from gateway.accept import Accept
 from gateway.config import Config, ConfigError, load, serve_problems
 from gateway.deliver import Deliver
 from gateway.hear import Hear
-from gateway.inbound.listener import make_budget
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
@@ -125,9 +124,9 @@ class Worker:
         config, sockets = self.config, self.sockets
         await self._configure(config)
         await self._accept.watch_room()
-        budget, logins = make_budget(config), Logins(config.logins, clock=self._clock)
-        self._submission = Submission(config, self._accept, logins, budget=budget)
-        self._return_path = ReturnPath(config, self._hear, budget=budget)
+        logins = Logins(config.logins, clock=self._clock)
+        self._submission = Submission(config, self._accept, logins)
+        self._return_path = ReturnPath(config, self._hear)
         async with asyncio.TaskGroup() as tasks:
             delivering = tasks.create_task(self._deliver.run(), name="deliver")
             serving = tasks.create_task(self._web.serve(sockets=sockets.web), name="web")

@@ -42,15 +42,6 @@ class Server(Protocol):
         """Accept no more; open connections stay."""
 
 
-def make_budget(config: Config) -> Budget:
-    """Room for the messages being handed in: `limits.concurrent_data` of them, and at most four of the largest size."""
-    return Budget(messages=config.limits.concurrent_data, octets=_budget_octets(config))
-
-
-def _budget_octets(config: Config) -> int:
-    return max(LEAST_BUDGET_OCTETS, MESSAGES_IN_BUDGET * config.limits.message_bytes)
-
-
 def server_context(tls: Tls | None) -> ssl.SSLContext | None:
     """TLS 1.2 or later (RFC 8996, RFC 9325); None without a certificate."""
     if tls is None:
@@ -68,13 +59,18 @@ def _bound(address: Address) -> socket.socket:
 
 
 class Listener(Door):
-    """A set of listening sockets with one policy. `budget` may be shared with another listener."""
+    """A set of listening sockets with one policy, and room of its own for the messages being handed in.
+
+    The room is `limits.concurrent_data` messages and four of the largest size, or `part` of that. It is not shared:
+    strangers who fill one listener's must not keep mail out of another's.
+    """
 
     name = "listener"
     offers_login = False
+    part = 1.0
 
-    def __init__(self, config: Config, *, budget: Budget | None = None) -> None:
-        self.budget = budget or make_budget(config)
+    def __init__(self, config: Config) -> None:
+        self.budget = Budget(messages=0, octets=0)
         self.conversations: set[Talk] = set()
         self.draining = False
         self.connections = Connections(total=0, per_ip=0)
@@ -93,8 +89,9 @@ class Listener(Door):
         self.tls = tls
         self.connections.total = config.limits.connections
         self.connections.per_ip = config.limits.connections_per_ip
-        self.budget.messages = config.limits.concurrent_data
-        self.budget.octets = _budget_octets(config)
+        octets = max(LEAST_BUDGET_OCTETS, MESSAGES_IN_BUDGET * config.limits.message_bytes)
+        self.budget.messages = max(1, int(self.part * config.limits.concurrent_data))
+        self.budget.octets = int(self.part * octets)
 
     async def listen(
         self, addresses: Sequence[Address], *, sockets: Sequence[socket.socket] = (), implicit_tls: bool = False

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 
 from gateway.config import Config
-from gateway.inbound.capacity import Budget
 from gateway.inbound.door import Peer
 from gateway.inbound.listener import Listener, Server
 from gateway.mail import reply
@@ -27,10 +26,11 @@ class ReturnPath(Listener):
     """The return-path listener. `signals` gets every message taken; its envelope's login is ""."""
 
     name = "return path"
+    part = 0.5
 
-    def __init__(self, config: Config, signals: Signals, *, budget: Budget | None = None) -> None:
+    def __init__(self, config: Config, signals: Signals) -> None:
         self._signals = signals
-        super().__init__(config, budget=budget)
+        super().__init__(config)
 
     async def start(self, *, return_path: Sequence[socket.socket] = ()) -> list[Server]:
         """Listen where the configuration says, or on sockets that are already bound."""

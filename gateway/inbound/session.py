@@ -27,7 +27,7 @@ COMMAND_OCTETS = 2_048  # RFC 5321 4.5.3.1.4 asks for 512, the extensions' param
 WRONG_PASSWORDS_ALLOWED = 3
 SLOW_START_SECONDS = 30.0  # a message must come at SLOWEST_RATE octets a second on average, these seconds aside
 SLOWEST_RATE = 512
-FIRST_RESERVE = 65_536  # octets reserved for a message that did not declare its size
+FIRST_RESERVE = 65_536  # octets reserved for a message whose size is not known, or not believed
 
 HELP = Reply(
     code=214,
@@ -208,7 +208,9 @@ class Conversation(Connection):
             return await self._no_data(reply.BAD_ARGUMENTS)
         if mail is None or not self._rcpts:
             return await self._no_data(reply.NO_RECIPIENTS if self._rcpts_refused else reply.BAD_SEQUENCE)
-        reserved = mail.size or min(FIRST_RESERVE, door.limits.message_bytes)
+        # Only of whom we know is a large size taken at its word: four claims of strangers would fill the room.
+        claimed = mail.size if self._peer.login is not None else None
+        reserved = claimed or min(FIRST_RESERVE, door.limits.message_bytes)
         if not await door.budget.enter(reserved):
             return await self._no_data(reply.QUEUE_FULL)
         budget, held = door.budget, [reserved]

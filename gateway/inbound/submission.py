@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.config import Config
-from gateway.inbound.capacity import Budget
 from gateway.inbound.door import Peer
 from gateway.inbound.listener import Listener, Server
 from gateway.inbound.login import LoggedIn, Logins
@@ -37,10 +36,10 @@ class Submission(Listener):
     name = "submission"
     offers_login = True
 
-    def __init__(self, config: Config, accept: Accept, logins: Logins, *, budget: Budget | None = None) -> None:
+    def __init__(self, config: Config, accept: Accept, logins: Logins) -> None:
         self._accept = accept
         self._logins = logins
-        super().__init__(config, budget=budget)
+        super().__init__(config)
 
     async def start(
         self, *, submission: Sequence[socket.socket] = (), submissions: Sequence[socket.socket] = ()

@@ -330,11 +330,25 @@ async def test_an_address_in_use_is_an_error_at_the_start() -> None:
             await door.start()
 
 
-async def test_a_shared_budget() -> None:
-    async with submission(limited()) as (door, _), return_path() as (back, _):
-        shared = listener.make_budget(door.config)
-        door.budget = back.budget = shared
-        assert shared.octets == listener.LEAST_BUDGET_OCTETS
+async def test_strangers_at_the_return_path_do_not_keep_mail_out() -> None:
+    """Sessions that declare the largest size and send nothing hold next to no room, and none of submission's."""
+    config = limited(message_bytes=20_000_000)
+    async with submission(config) as (door, taken), return_path(config) as (back, heard):
+        assert back.budget is not door.budget
+        largest = back.limits.message_bytes
+        strangers = [await connect(back) for _ in range(1 + back.budget.octets // largest)]
+        for stranger in strangers:
+            await stranger.ask("EHLO x")
+            await stranger.ask(f"MAIL FROM:<> SIZE={largest}")
+            await stranger.ask("RCPT TO:<unsub@bounce.acme.example>")
+            assert (await stranger.ask("DATA")).startswith("354")
+        async with greeted(back) as one_more:
+            assert (await one_more.mail(BODY, "unsub@bounce.acme.example")).startswith("250")
+        async with greeted(door) as client:
+            assert (await client.mail(BODY)).startswith("250")
+        assert len(taken.messages) == len(heard.messages) == 1
+        for stranger in strangers:
+            await stranger.close()
 
 
 async def test_no_address_of_a_person_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
