@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -336,19 +337,17 @@ async def test_strangers_at_the_return_path_do_not_keep_mail_out() -> None:
     async with submission(config) as (door, taken), return_path(config) as (back, heard):
         assert back.budget is not door.budget
         largest = back.limits.message_bytes
-        strangers = [await connect(back) for _ in range(1 + back.budget.octets // largest)]
-        for stranger in strangers:
-            await stranger.ask("EHLO x")
-            await stranger.ask(f"MAIL FROM:<> SIZE={largest}")
-            await stranger.ask("RCPT TO:<unsub@bounce.acme.example>")
-            assert (await stranger.ask("DATA")).startswith("354")
-        async with greeted(back) as one_more:
-            assert (await one_more.mail(BODY, "unsub@bounce.acme.example")).startswith("250")
-        async with greeted(door) as client:
-            assert (await client.mail(BODY)).startswith("250")
-        assert len(taken.messages) == len(heard.messages) == 1
-        for stranger in strangers:
-            await stranger.close()
+        async with AsyncExitStack() as strangers:
+            for _ in range(1 + back.budget.octets // largest):
+                stranger = await strangers.enter_async_context(greeted(back))
+                assert (await stranger.ask(f"MAIL FROM:<> SIZE={largest}")).startswith("250")
+                assert (await stranger.ask("RCPT TO:<unsub@bounce.acme.example>")).startswith("250")
+                assert (await stranger.ask("DATA")).startswith("354")
+            async with greeted(back) as one_more:
+                assert (await one_more.mail(BODY, "unsub@bounce.acme.example")).startswith("250")
+            async with greeted(door) as client:
+                assert (await client.mail(BODY)).startswith("250")
+            assert len(taken.messages) == len(heard.messages) == 1
 
 
 async def test_no_address_of_a_person_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
