@@ -16,6 +16,7 @@ from gateway import log
 from gateway.config import Config
 from gateway.store.contract import UNDO_WITHIN, Act, Store, SuppressionRow, Who
 from suppression.address import canonical
+from suppression.fields import written
 from suppression.link_token import LinkToken
 from suppression.vault import KeyRing
 
@@ -139,6 +140,7 @@ def opt_out_acts(row: SuppressionRow) -> list[Act]:
     acts = [
         _act(row, "suppression", {
             "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "source": row.source, "ref": ref,
+            "at": written(row.at), "until": None if row.lifted_at is None else written(row.lifted_at),
         }, row.at),
     ]  # fmt: skip
     if row.scope != "global":

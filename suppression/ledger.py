@@ -2,9 +2,8 @@
 
 An entry has public fields (no personal data), and private fields sealed under the key of the person it is about. The
 commitment binds the private fields without revealing them: SHA-256 over a random blind and the fields; the blind is
-sealed with them, so that it is gone when the key is. Entries are written unsealed, with no place in the chain; a
-sequencer gives each its number and hash later. The entry hash covers the stored ciphertext: a changed byte shows even
-after the key is gone.
+sealed with them, so that it is gone when the key is. Entries are written unsealed, with no place in the chain;
+a sequencer gives each its number and hash later (chain.py).
 """
 
 import hashlib
@@ -29,8 +28,13 @@ KINDS: Final[Mapping[str, str]] = {
     "undeliverable": "the address was found dead",
     "mailed": "marketing went out on the ground of a sale whose window each mailing renews (pack IE)",
     "confirmation_sent": "a mail left that asked to confirm a sign-up; there is one per request (RULES.md B6)",
+    "looked_at": "staff looked at what is stored about the person (RULES.md S5)",
+    "erasure": "the person was erased; the only entry that carries the recipient key (GDPR art. 17, RULES.md 6.4)",
 }
 """Every kind of entry, and what it says."""
+
+ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "looked_at"})
+"""Kinds that are written although they change no standing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

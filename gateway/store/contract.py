@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
+from gateway.store.evidence import Evidence
 from suppression.decision import Decision
 from suppression.facts import Suppression
 from suppression.standing import Standing
@@ -281,8 +282,8 @@ class Captured:
     size: int
 
 
-class Store(Protocol):
-    """One installation's memory. Every call is one transaction."""
+class Store(Evidence, Protocol):
+    """One installation's memory. Every call is one transaction; those about ledger and erasure: evidence.py."""
 
     async def close(self) -> None: ...
     async def check(self) -> None: ...

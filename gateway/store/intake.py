@@ -23,7 +23,9 @@ from gateway.store.people import (
     standing_row,
     suppression_row,
 )  # fmt: skip
+from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
+from suppression.chain import following
 from suppression.suppression_list import in_force
 from suppression.vault import SECRET_BYTES, PersonSecret
 
@@ -52,7 +54,7 @@ def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bo
 def _state(batch: "_Batch", statement: Statement) -> Taken:
     person = batch.people[statement.who]
     active = [row for row in person.suppressions if in_force(row.at, row.lifted_at, batch.at)]
-    if any(row.reason == "erasure" for row in active):
+    if _erased(active):
         return Taken("erased", new_person=False, stopped=True)
     new_person, changed = person.secret is None, False
     for kind, fields in statement.entries:
@@ -67,6 +69,8 @@ def _state(batch: "_Batch", statement: Statement) -> Taken:
 
 def _stop(batch: "_Batch", stop: Stop) -> Taken:
     person, row = batch.people[stop.who], stop.row
+    if person.secret is None and _erased(person.suppressions):
+        return Taken("erased", new_person=False, stopped=True)
     for old in person.suppressions:
         same = (old.scope, old.purpose, old.reason) == (row.scope, row.purpose, row.reason)
         if old.covers(row) or (same and old.at == row.at):
@@ -78,6 +82,10 @@ def _stop(batch: "_Batch", stop: Stop) -> Taken:
     for act in stop.acts:
         batch.enter(person, act.kind, act.public, None)
     return Taken("kept", new_person=new_person, stopped=True)
+
+
+def _erased(suppressions: Sequence[SuppressionRow]) -> bool:
+    return any(row.reason == "erasure" and row.lifted_at is None for row in suppressions)
 
 
 @dataclass(slots=True)
@@ -106,6 +114,7 @@ class _Batch:
     people: dict[Who, _Person] = field(default_factory=dict)
     entries: list[ledger.Entry] = field(default_factory=list)
     stops: list[SuppressionRow] = field(default_factory=list)
+    last_ids: dict[str, bytes | None] = field(default_factory=dict)
 
     def read(self, wanted: Sequence[Who]) -> None:
         """Read everybody of one controller who is met in the batch, each table once."""
@@ -153,12 +162,18 @@ class _Batch:
         person.changed |= changed
         self.entries.append(
             ledger.write(
-                controller_id=person.controller_id, entry_id=new_id(), at=milliseconds(self.at), kind=kind,
-                person=person.secret, recipient_key=person.key, public=public, private=private,
-                random=os.urandom(ledger.RANDOM_BYTES),
+                controller_id=person.controller_id, entry_id=self._entry_id(person.controller_id),
+                at=milliseconds(self.at), kind=kind, person=person.secret, recipient_key=person.key, public=public,
+                private=private, random=os.urandom(ledger.RANDOM_BYTES),
             )
         )  # fmt: skip
         return True
+
+    def _entry_id(self, controller_id: str) -> bytes:
+        if controller_id not in self.last_ids:
+            self.last_ids[controller_id] = last_entry_id(self.handles, controller_id)
+        made = self.last_ids[controller_id] = following(self.last_ids[controller_id], new_id())
+        return made
 
     def file(self, person: _Person, said: Mapping[str, str]) -> bool:
         """Keep address, name and external id of somebody who is on file. Whether one of those on file changed."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import aiosql
 
+from suppression.chain import TailKeys
 from suppression.vault import NONCE_BYTES, SECRET_BYTES, KeyRing, PersonSecret, Unreadable, seal, unseal
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "keys.sql"), "sqlite3")
@@ -25,9 +26,12 @@ class Keys:
     """Secrets by person and hour. One connection, used by one thread."""
 
     def __init__(self, path: Path, ring: KeyRing, patience: float = 5.0) -> None:
-        self._db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+        uri = f"{path.absolute().as_uri()}?mode=rw"  # never made here: an empty one would look like nobody's
+        self._db = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON")
         self._ring = ring
+        self.tails = TailKeys(ring.derived("ledger", "tail"))
+        """What authenticates the end of the ledger."""
         self._hours: dict[int, bytes] = {}
 
     def close(self) -> None:
@@ -61,6 +65,11 @@ class Keys:
             for key, wrapped in of_many(self._db, SQL.person_keys_of_many.sql, controller_id, recipient_keys)
         }
 
+    def keys_after(self, controller_id: str, after: bytes, n: int) -> list[bytes]:
+        """The next n recipient keys of people who have a secret."""
+        rows = SQL.person_keys_after(self._db, controller_id=controller_id, after=after, n=n)
+        return [row[0] for row in rows]
+
     def make_person(self, controller_id: str, recipient_key: bytes) -> tuple[PersonSecret, bool]:
         """The secret of a person, made where there is none; and whether it was made now."""
         self.begin()
@@ -83,6 +92,10 @@ class Keys:
             wrapped = self._ring.wrap(new.secret, bound, os.urandom(NONCE_BYTES))
             rows.append({"controller_id": controller_id, "recipient_key": recipient_key, "wrapped": wrapped})
         self._db.executemany(SQL.add_person_key.sql, rows)
+
+    def holds_only(self, controller_id: str, recipient_key: bytes) -> bool:
+        """Whether there is no other secret than this one, if there is any."""
+        return SQL.other_key(self._db, controller_id=controller_id, recipient_key=recipient_key) is None
 
     def make_controller(self, controller_id: str) -> PersonSecret:
         """A controller's own secret, for what is about no single person; it goes when the controller goes."""
@@ -123,9 +136,22 @@ class Keys:
         SQL.drop_spool_key(self._db, hour=hour)
         self._hours.pop(hour, None)
 
-    def truncate(self) -> None:
-        """Empty the write-ahead log, so that no destroyed key lingers there."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def forget(self, controller_id: str, recipient_key: bytes) -> bool:
+        """Destroy the secret of a person: what it sealed is unreadable from the commit on. Whether there was one."""
+        self.begin()
+        return bool(SQL.drop_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key))
+
+    def truncate(self) -> bool:
+        """Empty the write-ahead log, so that no destroyed key lingers there. False while somebody else is reading."""
+        return emptied(self._db)
+
+
+def emptied(db: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the database and cut it off; False where another connection is in its way."""
+    try:
+        return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    except sqlite3.OperationalError:
+        return False
 
 
 def of_many(db: sqlite3.Connection, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:

@@ -13,9 +13,11 @@ import uuid_utils
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
 from gateway.store.keys import opened, sealed
+from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
+from suppression.chain import following
 from suppression.facts import FactsError, Suppression
-from suppression.vault import PersonSecret
+from suppression.vault import SECRET_BYTES, PersonSecret
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "people.sql"), "sqlite3")
 EVERYWHERE = ""
@@ -61,7 +63,7 @@ def _person(handles: Handles, who: Who) -> Person:
     for key in who.global_keys:
         suppressions += _suppressions(handles, EVERYWHERE, key)
     version, stands, readable = 0, _NOBODY, True
-    recipient_key = found[0] if found else who.recipient_keys[0]
+    recipient_key = found[0] if found else _tombstone(handles, who) if suppressions else who.recipient_keys[0]
     if found is not None:
         row = db.execute(SQL.standing.sql, {"controller_id": controller_id, "recipient_key": recipient_key}).fetchone()
         if row is not None:
@@ -70,10 +72,17 @@ def _person(handles: Handles, who: Who) -> Person:
                 stands = _standing(found[1].key, row[1], standing_row(controller_id, recipient_key))
             except (FactsError, ValueError, KeyError, TypeError):
                 readable = False
+    else:  # what is known of them cannot be read without their key, which is not to know nothing
+        readable = not any(SQL.standing(db, controller_id=controller_id, recipient_key=k) for k in who.recipient_keys)
     return Person(
         controller_id=controller_id, recipient_key=recipient_key, seen=found is not None, version=version,
         readable=readable, standing=stands, suppressions=tuple(suppressions),
     )  # fmt: skip
+
+
+def _tombstone(handles: Handles, who: Who) -> bytes:
+    """The key under which somebody was erased, be it an older one; the newest for whoever was not."""
+    return next((key for key in who.recipient_keys if erased(handles, who.controller_id, key)), who.recipient_keys[0])
 
 
 @lru_cache(maxsize=2048)
@@ -114,8 +123,13 @@ def document(handles: Handles, secret: PersonSecret, controller_id: str, recipie
 
 
 def see(handles: Handles, controller_id: str, recipient_key: bytes, address: str, at: int) -> PersonSecret:
-    """The secret of a person who is mailed or blocked: a row and a key are made for whoever is seen first."""
-    secret, new = handles.keys.make_person(controller_id, recipient_key)
+    """The secret of a person who is mailed or blocked: a row and a key are made for whoever is seen first.
+
+    Nothing is kept of whoever was erased: the secret is then one that nobody has, so that what is sealed is gone.
+    """
+    secret, new = _secret(handles, controller_id, recipient_key)
+    if secret is None:
+        return PersonSecret(os.urandom(SECRET_BYTES))
     if new or SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key) is None:
         profile = sealed(secret.key, ledger.encode({"address": address}), profile_row(controller_id, recipient_key))
         SQL.add_person(
@@ -124,30 +138,59 @@ def see(handles: Handles, controller_id: str, recipient_key: bytes, address: str
     return secret
 
 
+def erased(handles: Handles, controller_id: str, recipient_key: bytes) -> bool:
+    """Whether a person was erased and has not come back since (RULES.md 6.4)."""
+    return bool(SQL.erased(handles.db, controller_id=controller_id, recipient_key=recipient_key))
+
+
+def _secret(handles: Handles, controller_id: str, recipient_key: bytes) -> tuple[PersonSecret | None, bool]:
+    """A person's secret, made for whoever has none, and whether it was made now; None for whoever was erased."""
+    known = handles.keys.person(controller_id, recipient_key)
+    if known is not None:
+        return known, False
+    if erased(handles, controller_id, recipient_key):
+        return None, False
+    return handles.keys.make_person(controller_id, recipient_key)
+
+
 def record(handles: Handles, acts: Sequence[Act]) -> list[bool]:
-    """Write acts to the ledger and apply them. False for one that changes nothing: it is not written again."""
+    """Write acts to the ledger and apply them. False for one that changes nothing: it is not written again.
+
+    Nor is one about a person who was erased.
+    """
     return [_act(handles, act) for act in acts]
 
 
-def _act(handles: Handles, act: Act) -> bool:
-    at = milliseconds(act.at)
-    if act.address is not None:
-        secret = see(handles, act.controller_id, act.recipient_key, act.address, at)
-    else:
-        secret, _ = handles.keys.make_person(act.controller_id, act.recipient_key)
-    before = document(handles, secret, act.controller_id, act.recipient_key)
-    after = standing.apply(before, act.kind, {**act.public, **(act.private or {})})
-    if after == before and act.kind not in ("suppression", "suppression_lifted"):
-        return False
-    entry = ledger.write(
-        controller_id=act.controller_id, entry_id=new_id(), at=at, kind=act.kind, person=secret,
-        recipient_key=act.recipient_key, public=act.public, private=act.private,
-        random=os.urandom(ledger.RANDOM_BYTES),
-    )  # fmt: skip
+def add_entry(handles: Handles, entry: ledger.Entry) -> None:
+    """Write one entry, unsealed."""
     SQL.add_entry(
         handles.db, controller_id=entry.controller_id, entry_id=entry.entry_id, at=entry.at, kind=entry.kind,
         subject=entry.subject, public=entry.public.decode(), private=entry.private, commitment=entry.commitment,
     )  # fmt: skip
+
+
+def entry_id(handles: Handles, controller_id: str) -> bytes:
+    """The id of the next entry: ids of one controller grow in the order of writing, whatever the clock does."""
+    return following(last_entry_id(handles, controller_id), new_id())
+
+
+def _act(handles: Handles, act: Act) -> bool:
+    at = milliseconds(act.at)
+    secret, _ = _secret(handles, act.controller_id, act.recipient_key)
+    if secret is None:
+        return False
+    if act.address is not None:
+        see(handles, act.controller_id, act.recipient_key, act.address, at)
+    before = document(handles, secret, act.controller_id, act.recipient_key)
+    after = standing.apply(before, act.kind, {**act.public, **(act.private or {})})
+    if after == before and act.kind not in ledger.ALWAYS_WRITTEN:
+        return False
+    entry = ledger.write(
+        controller_id=act.controller_id, entry_id=entry_id(handles, act.controller_id), at=at, kind=act.kind,
+        person=secret, recipient_key=act.recipient_key, public=act.public, private=act.private,
+        random=os.urandom(ledger.RANDOM_BYTES),
+    )  # fmt: skip
+    add_entry(handles, entry)
     if after != before:
         put_standing(handles, secret, act.controller_id, act.recipient_key, after)
     return True
@@ -168,9 +211,12 @@ def suppressions_of(handles: Handles, controller_id: str, recipient_key: bytes) 
 
 
 def suppress(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> SuppressionRow:
-    """Put a suppression on the list with its ledger entries. One that stands already is returned and left alone."""
+    """Put a suppression on the list with its ledger entries. One that stands already is returned and left alone.
+
+    So is that of an erasure, which covers everything: nothing new is kept about whoever was erased.
+    """
     for old in suppressions_of(handles, row.controller_id, row.recipient_key):
-        if old.covers(row):
+        if old.covers(row) or (old.reason == "erasure" and old.lifted_at is None):
             return old
     SQL.add_suppression(
         handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,

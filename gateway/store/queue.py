@@ -142,7 +142,7 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
             _enqueue(handles, ending.notice)
         _learn(handles, ending)
     for (controller_id, message_id), n in closed.items():
-        _close(handles, controller_id, message_id, n)
+        close(handles, controller_id, message_id, n)
     for (controller_id, stream, campaign), tally in counts.items():
         _count(handles, controller_id, stream, campaign, tally)
 
@@ -185,7 +185,8 @@ def _learn(handles: Handles, ending: Ending) -> None:
         people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]
 
 
-def _close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> None:
+def close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> None:
+    """n copies of a message need the original no more; with the last one it goes."""
     row = SQL.close_copies(handles.db, controller_id=controller_id, message_id=message_id, n=n)
     if row is not None and row[0] <= 0:
         SQL.drop_body(handles.db, controller_id=controller_id, message_id=message_id)
@@ -203,6 +204,13 @@ def _count(handles: Handles, controller_id: str, stream: str, campaign: str, cou
     ])  # fmt: skip
 
 
+def recount(
+    handles: Handles, controller_id: str, stream: str, campaign: str, was: tuple[str, str], now: tuple[str, str]
+) -> None:
+    """A copy's decision became another one: verdict and reason code before and after."""
+    _count(handles, controller_id, stream, campaign, {_tally(*was): -1, _tally(*now): 1} if was != now else {})
+
+
 def count_opt_out(handles: Handles, controller_id: str, message_id: bytes) -> None:
     """Count an opt-out for the campaign whose link was used; a message that is not on record counts nowhere."""
     row = SQL.message(handles.db, controller_id=controller_id, message_id=message_id)
@@ -216,7 +224,7 @@ def sweep(handles: Handles, now: datetime, captures_before: datetime, n: int = 5
     old = list(SQL.old_captures(handles.db, before=before, n=n))
     for controller_id, message_id, copy_no in old:
         SQL.drop_capture(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
-        _close(handles, controller_id, message_id, 1)
+        close(handles, controller_id, message_id, 1)
     used = {row[0] for row in SQL.hours_of_bodies(handles.db)}
     last = milliseconds(now) // HOUR_MS - 1
     for hour in handles.keys.hours():

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import aiosql
 
-from gateway.store import intake, people, queue, reports
+from gateway.store import intake, pairing, people, queue, reports
 from gateway.store.connection import Gatherer, Handles, Thread, Writer
 from gateway.store.contract import (
     Act,
@@ -35,6 +35,7 @@ from gateway.store.contract import (
     Taken,
     Who,
 )  # fmt: skip
+from gateway.store.sqlite_evidence import SqliteEvidence
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
         await store.close()
 
 
-class SqliteStore:
+class SqliteStore(SqliteEvidence):
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:
@@ -86,9 +87,13 @@ class SqliteStore:
         self._writer = Writer(self._write_thread)
         self._people: Gatherer[Who, Person] = Gatherer(self._read_people)
         await self.check()
+        if not await self._read(pairing.are_paired):
+            await self._write(pairing.pair)
 
     async def close(self) -> None:
         if hasattr(self, "_writer"):
+            with contextlib.suppress(StoreUnavailable):
+                await self._seal_own()
             await self._writer.close()
             await self._people.close()
         for thread in reversed(self._threads):  # the writer last: it puts the write-ahead log away
@@ -115,7 +120,7 @@ class SqliteStore:
         return list(await asyncio.gather(*(self._people.ask(who) for who in wanted)))
 
     async def record(self, acts: Sequence[Act]) -> list[bool]:
-        return await self._write(partial(people.record, acts=acts))
+        return await self._enter(partial(people.record, acts=acts))
 
     async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow:
         def unit(handles: Handles) -> SuppressionRow:
@@ -124,10 +129,10 @@ class SqliteStore:
                 queue.count_opt_out(handles, row.controller_id, message_id)
             return placed
 
-        return await self._write(unit)
+        return await self._enter(unit)
 
     async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool:
-        return await self._write(partial(people.lift, acts=acts, row=row))
+        return await self._enter(partial(people.lift, acts=acts, row=row))
 
     async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
         return await self._read(
@@ -146,11 +151,11 @@ class SqliteStore:
 
     async def take_in(self, statements: Sequence[Statement], *, at: datetime, dry: bool) -> list[Taken]:
         unit = partial(intake.take_in, statements=statements, at=at, dry=dry)
-        return await (self._read(unit) if dry else self._write(unit))
+        return await (self._read(unit) if dry else self._enter(unit))
 
     async def take_in_stops(self, stops: Sequence[Stop], *, at: datetime, dry: bool) -> list[Taken]:
         unit = partial(intake.take_in_stops, stops=stops, at=at, dry=dry)
-        return await (self._read(unit) if dry else self._write(unit))
+        return await (self._read(unit) if dry else self._enter(unit))
 
     # the queue
 
@@ -164,6 +169,7 @@ class SqliteStore:
         return await self._read(partial(queue.message, controller_id=controller_id, message_id=message_id))
 
     async def finish(self, worker: str, endings: Sequence[Ending]) -> None:
+        self._note_entries()  # an ending may teach something about a person
         await self._write(partial(queue.finish, worker=worker, endings=endings))
 
     async def renew(self, worker: str, until: datetime) -> None:

@@ -42,6 +42,10 @@ UPDATE people SET profile = :profile WHERE controller_id = :controller_id AND re
 INSERT INTO ledger (controller_id, entry_id, at, kind, subject, public, private, commitment)
 VALUES (:controller_id, :entry_id, :at, :kind, :subject, :public, :private, :commitment);
 
+-- name: erased(controller_id, recipient_key)^
+SELECT 1 FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
+  AND reason = 'erasure' AND lifted_at IS NULL LIMIT 1;
+
 -- name: entries_of(controller_id, subject)
 -- One person's entries in order of writing.
 SELECT entry_id, at, kind, public, private, commitment FROM ledger

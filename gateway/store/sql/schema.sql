@@ -49,7 +49,8 @@ CREATE TABLE suppressions (
   PRIMARY KEY (controller_id, recipient_key, suppression_id)
 ) STRICT, WITHOUT ROWID;
 
--- What people and staff did, in order. seq, previous and hash are given when the entry is sealed.
+-- What people and staff did, in order. seq, previous and hash are given when the entry is sealed. With row numbers:
+-- without them a row of over a kilobyte takes a page of its own.
 CREATE TABLE ledger (
   controller_id TEXT NOT NULL,
   entry_id BLOB NOT NULL,
@@ -63,15 +64,42 @@ CREATE TABLE ledger (
   previous BLOB,
   hash BLOB,
   PRIMARY KEY (controller_id, entry_id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX ledger_subject ON ledger (controller_id, subject, entry_id);
+CREATE INDEX ledger_erasures ON ledger (controller_id, entry_id) WHERE kind = 'erasure';
+CREATE INDEX ledger_unsealed ON ledger (controller_id, entry_id) WHERE hash IS NULL;
 CREATE TRIGGER ledger_kept BEFORE DELETE ON ledger
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER ledger_fixed BEFORE UPDATE ON ledger
-WHEN OLD.hash IS NOT NULL OR NEW.controller_id <> OLD.controller_id OR NEW.entry_id <> OLD.entry_id
+WHEN OLD.hash IS NOT NULL OR NEW.hash IS NULL OR NEW.controller_id <> OLD.controller_id OR NEW.entry_id <> OLD.entry_id
   OR NEW.at <> OLD.at OR NEW.kind <> OLD.kind OR NEW.subject <> OLD.subject OR NEW.public <> OLD.public
   OR NEW.private IS NOT OLD.private OR NEW.commitment IS NOT OLD.commitment
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+-- Where each chain ends, written in the transaction that seals. mac: under the installation key, so that whoever cuts
+-- off the end of the ledger cannot say that it ended there.
+CREATE TABLE tails (
+  controller_id TEXT NOT NULL PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  entry_id BLOB NOT NULL,
+  hash BLOB NOT NULL,
+  mac BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Signed heads, one a day where something was added: what the chain was, for whoever kept a copy.
+CREATE TABLE heads (
+  controller_id TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  public_key BLOB NOT NULL,
+  signature BLOB NOT NULL,
+  PRIMARY KEY (controller_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER heads_kept BEFORE DELETE ON heads
+BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
+CREATE TRIGGER heads_fixed BEFORE UPDATE ON heads
+BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 
 -- What was handed in. subject: sealed under the person of subject_key where there is one recipient, else under the
 -- controller's own key. open: copies that are not final yet; at 0 body and envelope go. kind: what the classifier found, as JSON without personal data.

@@ -1,0 +1,108 @@
+"""What every store promises about the ledger's chain, its projection, and the erasure of a person: values and calls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from suppression.chain import Head, Stored, Tail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """What one call sealed. `refused`: controllers whose end record is not genuine; nothing is sealed behind it."""
+
+    entries: int
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainEnd:
+    """Where a controller's chain ends; `tail` None: it never began. `genuine`: the record is as it was written."""
+
+    tail: Tail | None
+    genuine: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRest:
+    """The end of a chain and what stands behind it, seen at one instant.
+
+    `unsealed`: ids of entries that wait for their place. `claiming`: ids of entries that say they have one, behind the
+    end. `orphaned`: there is no chain, and yet rows that only a ledger can have brought.
+    """
+
+    end: ChainEnd
+    unsealed: tuple[bytes, ...]
+    claiming: tuple[bytes, ...]
+    orphaned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptHead:
+    """A signed head. `public_key` 32 bytes, `signature` 64 bytes."""
+
+    head: Head
+    public_key: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A row of the projection that is not what the ledger amounts to."""
+
+    controller_id: str
+    recipient_key: bytes
+    table: Literal["standing", "suppressions"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuiltPage:
+    """Some people's rows compared with the ledger. `skipped`: people whose key is gone. `after` None: that was all."""
+
+    people: int
+    skipped: int
+    differences: tuple[Difference, ...]
+    after: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """An erasure to be carried out (GDPR art. 17). `recipient_keys`: of all live key ids, newest first."""
+
+    controller_id: str
+    recipient_keys: tuple[bytes, ...]
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What an erasure found. `already`: the person had been erased before; what came since is erased now.
+
+    `recipient_key`: the one the tombstone stands under. Counts are rows.
+    """
+
+    recipient_key: bytes
+    already: bool
+    known: bool
+    ended: int
+    captured: int
+    history: int
+
+
+class Evidence(Protocol):
+    """Calls of a store about the ledger and about erasure. Each is one transaction."""
+
+    async def seal(self) -> Sealing: ...
+    async def ledgers(self) -> list[str]: ...
+    async def chain_end(self, controller_id: str) -> ChainEnd: ...
+    async def chain_entries(self, controller_id: str, *, after: bytes, upto: bytes, n: int) -> list[Stored]: ...
+    async def chain_rest(self, controller_id: str, *, after: bytes, n: int) -> ChainRest: ...
+    async def heads(self, controller_id: str) -> list[KeptHead]: ...
+    async def keep_heads(self, heads: Sequence[KeptHead]) -> None: ...
+    async def rebuild(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage: ...
+    async def erase(self, erasure: Erasure) -> Erased: ...
+    async def forget_erased(self) -> int: ...
+    async def empty_logs(self) -> bool: ...

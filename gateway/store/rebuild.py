@@ -1,0 +1,156 @@
+"""The projection against the ledger (P7): what each person's entries amount to, beside what is stored.
+
+Standing and suppressions of a person are made again from their entries, in order. Whose key is gone cannot be checked,
+but for this: every erasure in the ledger has its tombstone on the list.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import aiosql
+
+from gateway.store import erasure, people
+from gateway.store.connection import Handles
+from gateway.store.evidence import Difference, RebuiltPage
+from gateway.store.keys import opened
+from gateway.store.people import milliseconds
+from suppression import ledger, standing
+from suppression.vault import PersonSecret, Unreadable
+
+SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "rebuild.sql"), "sqlite3")
+Row = tuple[str, str | None, str, str, int, int | None]
+"""A suppression besides its id: scope, purpose, reason, source, at, lifted_at."""
+
+
+@dataclass(slots=True)
+class _Amount:
+    """What a person's entries amount to."""
+
+    document: standing.Document = field(default_factory=dict)
+    suppressions: dict[bytes, Row] = field(default_factory=dict)
+    unreadable: list[bytes] = field(default_factory=list)
+
+
+def page(handles: Handles, controller_id: str, after: bytes, n: int, write: bool) -> RebuiltPage:
+    """Compare the next n people of a controller, by recipient key; `write` puts right what differs."""
+    keys = _next_keys(handles, controller_id, after, n)
+    secrets = handles.keys.people(controller_id, keys)
+    found: list[Difference] = []
+    if not after:
+        found += _tombstones(handles, controller_id, write)
+    for key in keys:
+        if key in secrets:
+            found += _person(handles, controller_id, key, secrets[key], write)
+    return RebuiltPage(
+        people=len(secrets), skipped=len(keys) - len(secrets), differences=tuple(found),
+        after=keys[-1] if len(keys) == n else None,
+    )  # fmt: skip
+
+
+def _next_keys(handles: Handles, controller_id: str, after: bytes, n: int) -> list[bytes]:
+    """The next n recipient keys that stand anywhere. The controller's own secret stands under the empty one."""
+    rows = handles.db.execute(SQL.next_keys.sql, {"controller_id": controller_id, "after": after, "n": n}).fetchall()
+    merged = sorted({row[0] for row in rows} | set(handles.keys.keys_after(controller_id, after, n)))
+    return merged[:n]
+
+
+def _person(
+    handles: Handles, controller_id: str, key: bytes, secret: PersonSecret, write: bool
+) -> list[Difference]:  # fmt: skip
+    amount = _amount(handles, controller_id, key, secret)
+    found: list[Difference] = []
+
+    def differs(table: str, text: str) -> None:
+        found.append(
+            Difference(controller_id=controller_id, recipient_key=key, table=table, text=text)  # type: ignore[arg-type]
+        )
+
+    for entry_id in amount.unreadable:
+        differs("standing", f"the private fields of entry {entry_id.hex()} cannot be read")
+    row = people.SQL.standing(handles.db, controller_id=controller_id, recipient_key=key)
+    plain = opened(secret.key, row[1], people.standing_row(controller_id, key)) if row is not None else b"{}"
+    if plain is None or _document(plain) != amount.document:
+        wrong = "cannot be read" if plain is None else "is not what the entries amount to"
+        differs("standing", f"the standing {'is missing' if row is None else wrong}")
+        if write and not amount.unreadable:
+            people.put_standing(handles, secret, controller_id, key, amount.document)
+    listed = people.SQL.suppressions(handles.db, controller_id=controller_id, recipient_key=key)
+    stored = {suppression_id: tuple(columns) for suppression_id, *columns in listed}
+    for suppression_id in sorted(stored.keys() | amount.suppressions.keys()):
+        is_, should = stored.get(suppression_id), amount.suppressions.get(suppression_id)
+        if is_ == should:
+            continue
+        said = "is missing" if is_ is None else "is in no entry" if should is None else "is not what its entries say"
+        differs("suppressions", f"suppression {suppression_id.hex()} {said}")
+        if write:
+            _put(handles, controller_id, key, suppression_id, should)
+    return found
+
+
+def _amount(handles: Handles, controller_id: str, key: bytes, secret: PersonSecret) -> _Amount:
+    amount = _Amount()
+    rows = people.SQL.entries_of(handles.db, controller_id=controller_id, subject=secret.subject(key))
+    for entry_id, at, kind, public, private, commitment in rows:
+        entry = ledger.Entry(
+            controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
+            private=private, commitment=commitment,
+        )  # fmt: skip
+        try:
+            fields = {**json.loads(public), **ledger.read_private(entry, secret)}
+        except (Unreadable, ValueError):
+            amount.unreadable.append(entry_id)
+            continue
+        if kind in ("suppression", "suppression_lifted"):
+            _list(amount.suppressions, kind, fields, at)
+        amount.document = standing.apply(amount.document, kind, fields)
+    return amount
+
+
+def _list(rows: dict[bytes, Row], kind: str, fields: dict[str, Any], at: int) -> None:
+    """The list after one more entry about it."""
+    ref = bytes.fromhex(fields["ref"])
+    if kind == "suppression":
+        since, until = fields.get("at"), fields.get("until")
+        rows[ref] = (
+            fields["scope"], fields["purpose"], fields["reason"], fields["source"],
+            at if since is None else milliseconds(datetime.fromisoformat(since)),
+            None if until is None else milliseconds(datetime.fromisoformat(until)),
+        )  # fmt: skip
+    elif ref in rows:
+        rows[ref] = (*rows[ref][:5], at)
+
+
+def _put(handles: Handles, controller_id: str, key: bytes, suppression_id: bytes, row: Row | None) -> None:
+    place = {"controller_id": controller_id, "recipient_key": key, "suppression_id": suppression_id}
+    SQL.drop_suppression(handles.db, **place)
+    if row is not None:
+        scope, purpose, reason, source, at, lifted_at = row
+        people.SQL.add_suppression(
+            handles.db, **place, scope=scope, purpose=purpose, reason=reason, source=source, at=at, lifted_at=lifted_at
+        )  # fmt: skip
+
+
+def _tombstones(handles: Handles, controller_id: str, write: bool) -> Sequence[Difference]:
+    found = []
+    for stone in erasure.tombstones(handles, controller_id):
+        if erasure.on_list(handles, stone):
+            continue
+        found.append(Difference(
+            controller_id=controller_id, recipient_key=stone.recipient_key, table="suppressions",
+            text=f"suppression {stone.suppression_id.hex()} of an erasure is missing",
+        ))  # fmt: skip
+        if write:
+            row: Row = ("sender", None, "erasure", "request", stone.at, None)
+            _put(handles, controller_id, stone.recipient_key, stone.suppression_id, row)
+    return found
+
+
+def _document(plain: bytes) -> standing.Document | None:
+    try:
+        return standing.load(plain)
+    except ValueError:
+        return None

@@ -1,0 +1,44 @@
+-- name: copies_of(controller_id, recipient_key)
+-- Every copy for a person that is not in somebody's hands just now, by the index copies_person.
+SELECT c.message_id, c.copy_no, c.state, c.verdict, c.reason_code, m.stream, m.campaign
+FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.controller_id = :controller_id AND c.recipient_key = :recipient_key AND c.state <> 'claimed';
+
+-- name: end_copy(controller_id, message_id, copy_no, reason_code, cite, at)!
+-- A copy that waits will not leave.
+UPDATE copies SET state = 'blocked', verdict = 'block', reason_code = :reason_code, cite = :cite, as_of = :at,
+  basis = NULL, trace = 'C1', rcpt = NULL, due_at = NULL, worker = NULL, ended_at = :at
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
+
+-- name: drop_copy(controller_id, message_id, copy_no)!
+UPDATE copies SET state = 'dropped', rcpt = NULL
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
+
+-- name: anonymise_copy(controller_id, message_id, copy_no, stranger)!
+-- What became of the copy stays; whose it was does not (RULES.md 6.4, 7.2).
+UPDATE copies SET recipient_key = :stranger, rcpt = NULL
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
+
+-- name: drop_subject(controller_id, message_id, recipient_key)!
+UPDATE messages SET subject = NULL, subject_key = NULL
+WHERE controller_id = :controller_id AND message_id = :message_id AND subject_key = :recipient_key;
+
+-- name: drop_person(controller_id, recipient_key)!
+DELETE FROM people WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: drop_standing(controller_id, recipient_key)!
+DELETE FROM standing WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: strip_suppression(controller_id, recipient_key, suppression_id, stranger, day)!
+-- Keyed hash, scope, date and reason stay; the id, which the ledger names, does not.
+UPDATE suppressions SET suppression_id = :stranger, source = '', at = :day
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND suppression_id = :suppression_id;
+
+-- name: erasures(controller_id)
+-- Erasures in the ledger, by the index ledger_erasures.
+SELECT at, public FROM ledger INDEXED BY ledger_erasures
+WHERE kind = 'erasure' AND controller_id = :controller_id ORDER BY entry_id;
+
+-- name: tombstone(controller_id, recipient_key, suppression_id)^
+SELECT lifted_at FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
+  AND suppression_id = :suppression_id AND reason = 'erasure';

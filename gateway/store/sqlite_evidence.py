@@ -1,0 +1,101 @@
+"""The SQLite store's calls about ledger and erasure. See evidence.Evidence, call by call."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+
+from gateway.store import erasure, rebuild, sealing
+from gateway.store.connection import Handles, Thread
+from gateway.store.contract import StoreUnavailable
+from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, RebuiltPage, Sealing
+from suppression.chain import Stored
+
+T = TypeVar("T")
+SEAL_SECONDS = 1.0
+"""How long entries of this process wait at most while it goes on writing."""
+
+
+class SqliteEvidence:
+    """What SqliteStore promises besides people and queue. `_read` and `_write` are the store's."""
+
+    _write_thread: Thread
+    _unsealed_since: float | None = None
+    """When this process wrote entries that it has not sealed yet (monotonic seconds)."""
+
+    async def _read(self, work: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def _write(self, unit: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def _enter(self, unit: Callable[[Handles], T]) -> T:
+        """Write what may add to the ledger. Whoever goes on writing for long seals meanwhile."""
+        self._note_entries()
+        done = await self._write(unit)
+        if monotonic() - (self._unsealed_since or monotonic()) > SEAL_SECONDS:
+            await self.seal()
+        return done
+
+    def _note_entries(self) -> None:
+        if self._unsealed_since is None:
+            self._unsealed_since = monotonic()
+
+    async def _seal_own(self) -> None:
+        """Before the store is closed: what this process wrote gets its place."""
+        if self._unsealed_since is not None:
+            await self.seal()
+
+    async def seal(self) -> Sealing:
+        """Seal all that waits, in transactions short enough for mail to pass between them."""
+        self._unsealed_since = None
+        sealed = 0
+        while True:
+            done = await self._write(sealing.seal)
+            sealed += done.entries
+            if done.entries < sealing.BATCH:
+                return Sealing(entries=sealed, refused=done.refused)
+
+    async def ledgers(self) -> list[str]:
+        return await self._read(sealing.controllers)
+
+    async def chain_end(self, controller_id: str) -> ChainEnd:
+        return await self._read(partial(sealing.tail, controller_id=controller_id))
+
+    async def chain_entries(self, controller_id: str, *, after: bytes, upto: bytes, n: int) -> list[Stored]:
+        return await self._read(
+            partial(sealing.entries, controller_id=controller_id, after=after, upto=upto, n=n)
+        )  # fmt: skip
+
+    async def chain_rest(self, controller_id: str, *, after: bytes, n: int) -> ChainRest:
+        return await self._read(partial(sealing.rest, controller_id=controller_id, after=after, n=n))
+
+    async def heads(self, controller_id: str) -> list[KeptHead]:
+        return await self._read(partial(sealing.heads, controller_id=controller_id))
+
+    async def keep_heads(self, heads: Sequence[KeptHead]) -> None:
+        await self._write(partial(sealing.keep_heads, kept=heads))
+
+    async def rebuild(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage:
+        unit = partial(rebuild.page, controller_id=controller_id, after=after, n=n, write=write)
+        return await (self._write(unit) if write else self._read(unit))
+
+    async def erase(self, erasure_: Erasure) -> Erased:
+        """Everything readable goes in one transaction; then the key, so that a crash between leaves no unsaid gap."""
+        done = await self._enter(partial(erasure.erase, wanted=erasure_))
+        await self._write(
+            partial(erasure.forget, erased=[(erasure_.controller_id, key) for key in erasure_.recipient_keys])
+        )
+        return done
+
+    async def forget_erased(self) -> int:
+        found = await self._read(erasure.unforgotten)
+        if found:
+            await self._write(partial(erasure.forget, erased=found))
+        return len(found)
+
+    async def empty_logs(self) -> bool:
+        try:
+            return await self._write_thread.run(erasure.empty_logs)
+        except StoreUnavailable:
+            return False

@@ -1,0 +1,365 @@
+"""The chain that makes the ledger tamper-evident: entry hash, sealing, verification. No I/O, no clock.
+
+Each controller has a chain of its own. An entry's hash covers every column of the entry, its number, and the hash of
+the entry before; the first one rests on a hash of the controller's name. Numbers follow the order of entry ids. Where
+the chain ends is kept apart (`Tail`), under a MAC of the installation key, so that cutting off the end shows; a `Head`
+says the same to strangers, signed with Ed25519 (RFC 8032).
+
+What it cannot see: a database that was put back whole to an older state, tail included. A head kept outside shows that.
+"""
+
+import hashlib
+import hmac
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+ENTRY_MARK: Final = b"consentgate ledger entry 1\n"
+GENESIS_MARK: Final = b"consentgate ledger genesis 1\n"
+TAIL_MARK: Final = b"consentgate ledger tail 1\n"
+HEAD_MARK: Final = b"consentgate ledger head 1\n"
+UNSEALED_MS: Final = 10_000
+"""How long an entry may wait for its place in the chain; one that waits longer was forgotten or forged (ms)."""
+
+NOT_AS_SEALED: Final = "what it says is not what was sealed"
+
+_ENTRY: Final = struct.Struct(">qq8i")
+_END: Final = struct.Struct(">qq3i")
+
+
+class Stored(NamedTuple):
+    """An entry as it is stored; texts as UTF-8. `seq`, `previous`, `hash` are None until it is sealed."""
+
+    controller_id: bytes
+    entry_id: bytes
+    at: int
+    kind: bytes
+    subject: bytes
+    public: bytes
+    private: bytes | None
+    commitment: bytes | None
+    seq: int | None
+    previous: bytes | None
+    hash: bytes | None
+
+
+class Sealed(NamedTuple):
+    """The place an entry got in the chain."""
+
+    entry_id: bytes
+    seq: int
+    previous: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where a controller's chain ends: the last sealed entry."""
+
+    controller_id: str
+    seq: int
+    entry_id: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a chain amounts to at one time, signed for others to keep. `at`: milliseconds since 1970 UTC."""
+
+    controller_id: str
+    seq: int
+    hash: bytes
+    at: int
+
+
+What = Literal["changed", "missing", "misplaced", "unsealed", "cut off", "beyond the end", "end record", "signed head"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something is wrong with one entry, or with what is kept about the chain's end. `seq`, `entry_id`: where known."""
+
+    controller_id: str
+    seq: int | None
+    entry_id: bytes | None
+    what: What
+    text: str
+
+
+def entry_hash(entry: Stored, seq: int, previous: bytes) -> bytes:
+    """The hash of an entry at its place: SHA-256 over the lengths of all fields (-1: NULL), then the fields."""
+    controller_id, entry_id, at, kind, subject, public, private, commitment, *_ = entry
+    header = _ENTRY.pack(
+        seq, at, len(previous), len(controller_id), len(entry_id), len(kind), len(subject), len(public),
+        -1 if private is None else len(private), -1 if commitment is None else len(commitment),
+    )  # fmt: skip
+    fields = (
+        ENTRY_MARK, header, previous, controller_id, entry_id, kind, subject, public, private or b"", commitment or b"",
+    )  # fmt: skip
+    return hashlib.sha256(b"".join(fields)).digest()
+
+
+def genesis(controller_id: str) -> bytes:
+    """What the first entry of a controller rests on."""
+    return hashlib.sha256(GENESIS_MARK + controller_id.encode()).digest()
+
+
+def seal(entries: Iterable[Stored], tail: Tail | None, controller_id: str) -> list[Sealed]:
+    """Places for unsealed entries, in the order given, behind the tail; None: at the beginning of the chain."""
+    seq, previous = (tail.seq, tail.hash) if tail is not None else (0, genesis(controller_id))
+    sealed = []
+    for entry in entries:
+        seq += 1
+        made = entry_hash(entry, seq, previous)
+        sealed.append(Sealed(entry.entry_id, seq, previous, made))
+        previous = made
+    return sealed
+
+
+class TailKeys:
+    """Authenticates tails: whoever has the database alone cannot make one that fits a chain of their own."""
+
+    def __init__(self, keys: Mapping[int, bytes]) -> None:
+        """`keys`: by id of the installation key, newest first."""
+        self._keys = dict(keys)
+        self._current = next(iter(self._keys))
+
+    def mac(self, tail: Tail) -> bytes:
+        """Key id and HMAC-SHA256."""
+        return bytes([self._current]) + hmac.digest(self._keys[self._current], _end(TAIL_MARK, tail), "sha256")
+
+    def genuine(self, tail: Tail, mac: bytes) -> bool:
+        """Whether the tail is as it was written."""
+        key = self._keys.get(mac[0]) if mac else None
+        return key is not None and hmac.compare_digest(hmac.digest(key, _end(TAIL_MARK, tail), "sha256"), mac[1:])
+
+
+class HeadKeys:
+    """Signs heads with Ed25519; the public key is for those who verify without us."""
+
+    def __init__(self, seeds: Mapping[int, bytes]) -> None:
+        """`seeds`: 32 bytes each, by id of the installation key, newest first."""
+        self._current = Ed25519PrivateKey.from_private_bytes(next(iter(seeds.values())))
+        self.public = self._current.public_key().public_bytes_raw()
+        """The public key of what is signed now (32 bytes)."""
+        self._known = {
+            Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw() for seed in seeds.values()
+        }
+
+    def sign(self, head: Head) -> bytes:
+        """The signature (64 bytes)."""
+        return self._current.sign(_end(HEAD_MARK, head))
+
+    def genuine(self, head: Head, signature: bytes, public: bytes) -> bool:
+        """Whether one of our keys, old or new, signed this head."""
+        if public not in self._known:
+            return False
+        try:
+            Ed25519PublicKey.from_public_bytes(public).verify(signature, _end(HEAD_MARK, head))
+        except InvalidSignature:
+            return False
+        return True
+
+
+def _end(mark: bytes, end: Tail | Head) -> bytes:
+    """A tail or head as it is authenticated: numbers and lengths, then controller, hash and entry id.
+
+    The number beside `seq` is a head's instant, 0 for a tail; the last length is that of a tail's entry id, else 0.
+    """
+    controller_id = end.controller_id.encode()
+    at, entry_id = (0, end.entry_id) if isinstance(end, Tail) else (end.at, b"")
+    header = _END.pack(end.seq, at, len(controller_id), len(end.hash), len(entry_id))
+    return mark + header + controller_id + end.hash + entry_id
+
+
+class Verifier:
+    """Walks one controller's chain in the order of entry ids and says what is wrong. Constant memory.
+
+    Feed it with `take`, as often as there are pages, then ask `end`. One entry that does not fit is held back until
+    the next one shows what became of it: changed, moved, or gone.
+    """
+
+    def __init__(self, controller_id: str, heads: Sequence[Head] = ()) -> None:
+        """`heads`: genuine heads of this controller; the chain has to contain them."""
+        self.controller_id = controller_id
+        self.seq, self.hash = 0, genesis(controller_id)
+        """The last entry that stood, or whose place is known."""
+        self.entries = 0
+        self._last_id: bytes | None = None
+        self._held: Stored | None = None
+        self._heads = sorted(heads, key=lambda head: head.seq, reverse=True)
+
+    def take(self, rows: Iterable[Stored]) -> Iterator[Finding]:
+        """The next entries; those behind the chain's end or never sealed belong to the caller."""
+        for row in rows:
+            self.entries += 1
+            if self._held is not None:
+                held, self._held = self._held, None
+                fits = row.hash is not None and row.hash == _computed(row, self.seq + 1, self.hash)
+                yield from self._diagnose(held, _number(row.seq), row.previous, next_fits=fits)
+            seq = self.seq + 1
+            if row.seq == seq and row.previous == self.hash and _computed(row, seq, self.hash) == row.hash:
+                self._advance(seq, self.hash if row.hash is None else row.hash, row.entry_id)
+                if self._heads and self._heads[-1].seq <= seq:
+                    yield from self._compare_heads()
+            else:
+                self._held = row
+
+    def end(self, tail: Tail | None) -> Iterator[Finding]:
+        """What the end shows. `tail`: where the chain has to end; None: it is not known."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            if tail is not None:
+                fits = (tail.seq, tail.hash) == (self.seq, self.hash)
+                yield from self._diagnose(held, tail.seq + 1, tail.hash, next_fits=fits)
+            else:
+                yield from self._diagnose(held, None, None, next_fits=False)
+        yield from self._compare_heads()
+        if tail is not None and self.seq < tail.seq:
+            yield self._missing(self.seq + 1, tail.seq, "cut off", " at the end of the chain")
+        elif tail is not None and self.seq > tail.seq:
+            text = f"entries {tail.seq + 1} to {self.seq} stand behind the recorded end of the chain"
+            yield self._finding(tail.seq + 1, None, "beyond the end", text)
+        elif tail is not None and self.hash != tail.hash:
+            yield self._rewritten()
+        if self._heads:
+            seq = self._heads[0].seq
+            yield self._finding(seq, None, "cut off", f"a signed head names entry {seq}, which is not there")
+
+    def _advance(self, seq: int, made: bytes, entry_id: bytes | None) -> None:
+        self.seq, self.hash, self._last_id = seq, made, entry_id
+
+    def _compare_heads(self) -> Iterator[Finding]:
+        while self._heads and self._heads[-1].seq <= self.seq:
+            head = self._heads.pop()
+            if head.seq == self.seq and head.hash != self.hash:
+                yield self._finding(
+                    head.seq, self._last_id, "changed", "the chain up to here is not the one that was signed"
+                )
+
+    def _diagnose(
+        self, row: Stored, next_seq: int | None, next_previous: bytes | None, *, next_fits: bool
+    ) -> Iterator[Finding]:
+        """Why an entry does not fit, judged by the one behind it; then go on where the chain is whole again.
+
+        `next_fits`: the one behind it follows the one before it.
+        """
+        seq, says, at_place = self.seq + 1, _number(row.seq), _computed(row, self.seq + 1, self.hash)
+        if row.hash is None:
+            yield from self._without_seal(row, next_seq, next_previous, at_place)
+        elif next_fits:
+            yield self._misplaced(row)
+        elif at_place == row.hash:
+            right = (("seq", says == seq), ("previous", row.previous == self.hash))
+            changed = " and ".join(name for name, good in right if not good)
+            yield self._changed(seq, row, f"its {changed} changed; what it says is as it was")
+            self._advance(seq, row.hash, row.entry_id)
+        elif at_place is not None and at_place == next_previous:
+            yield self._changed(seq, row, "its hash was changed; what it says is as it was")
+            self._advance(seq, at_place, row.entry_id)
+        elif says is not None and _computed(row, says, row.previous) == row.hash:
+            yield from self._whole_elsewhere(row, row.hash, says, next_seq, next_previous)
+        elif says == seq or next_seq == seq + 1:
+            yield self._changed(seq, row, NOT_AS_SEALED)
+            self._advance(seq, next_previous if next_seq == seq + 1 and next_previous else row.hash, row.entry_id)
+        elif says is not None and says > seq and next_seq == says + 1:
+            yield self._missing(seq, says - 1)
+            yield self._changed(says, row, NOT_AS_SEALED)
+            self._advance(says, next_previous or row.hash, row.entry_id)
+        else:
+            yield self._misplaced(row)
+
+    def _without_seal(
+        self, row: Stored, next_seq: int | None, next_previous: bytes | None, at_place: bytes | None
+    ) -> Iterator[Finding]:
+        seq = self.seq + 1
+        if next_seq == seq + 1 and next_previous is not None:
+            same = "what it says is as it was" if at_place == next_previous else "what it says was changed"
+            yield self._changed(seq, row, f"its seal was taken off; {same}")
+            self._advance(seq, next_previous, row.entry_id)
+        else:
+            text = "it has no place in the chain, though later entries have: put in by hand"
+            yield self._finding(row.seq, row.entry_id, "unsealed", text)
+
+    def _whole_elsewhere(
+        self, row: Stored, made: bytes, says: int, next_seq: int | None, next_previous: bytes | None
+    ) -> Iterator[Finding]:
+        """An entry that is whole in itself but does not follow the one before."""
+        seq = self.seq + 1
+        if says == seq:
+            if self.seq and next_previous == made:
+                yield self._rewritten()
+            else:
+                yield self._changed(seq, row, "it was written anew, and rests on another entry than the one before it")
+            self._advance(seq, next_previous if next_seq == seq + 1 and next_previous else made, row.entry_id)
+        elif says > seq and (next_previous in (None, made) or (next_seq is not None and next_seq > says)):
+            yield self._missing(seq, says - 1)
+            self._advance(says, made, row.entry_id)
+        else:
+            yield self._misplaced(row)
+
+    def _rewritten(self) -> Finding:
+        text = "it was written anew with a hash of its own: what follows rests on another entry"
+        return self._finding(self.seq, self._last_id, "changed", text)
+
+    def _changed(self, seq: int, row: Stored, text: str) -> Finding:
+        return self._finding(seq, row.entry_id, "changed", text)
+
+    def _misplaced(self, row: Stored) -> Finding:
+        text = f"it says it is number {row.seq}, and does not belong behind number {self.seq}: moved, doubled or put in"
+        return self._finding(row.seq, row.entry_id, "misplaced", text)
+
+    def _missing(self, first: int, last: int, what: What = "missing", where: str = "") -> Finding:
+        text = f"entry {first} is missing{where}" if first == last else f"entries {first} to {last} are missing{where}"
+        return self._finding(first, None, what, text)
+
+    def _finding(self, seq: int | None, entry_id: Any, what: What, text: str) -> Finding:
+        named = entry_id if isinstance(entry_id, bytes) else None
+        return Finding(controller_id=self.controller_id, seq=seq, entry_id=named, what=what, text=text)
+
+
+def _number(stored: object) -> int | None:
+    return stored if isinstance(stored, int) else None
+
+
+def _computed(row: Stored, seq: int, previous: bytes | None) -> bytes | None:
+    """The hash the entry would have there; None where a column holds what it never could."""
+    try:
+        return entry_hash(row, seq, previous or b"")
+    except (TypeError, struct.error):
+        return None
+
+
+def verify(
+    rows: Iterable[Stored], tail: Tail | None, controller_id: str, heads: Sequence[Head] = ()
+) -> Iterator[Finding]:
+    """Everything that is wrong with a whole chain, given its sealed entries in the order of their ids."""
+    verifier = Verifier(controller_id, heads)
+    yield from verifier.take(rows)
+    yield from verifier.end(tail)
+
+
+def born(entry_id: bytes) -> int:
+    """When an entry was written: the milliseconds since 1970 that its id, a UUIDv7, begins with (RFC 9562)."""
+    return int.from_bytes(entry_id[:6], "big")
+
+
+def waiting(entry_ids: Iterable[bytes], controller_id: str, now: int) -> Iterator[Finding]:
+    """Of unsealed entries at the end of a chain, those that wait too long to be told from forged ones."""
+    for entry_id in entry_ids:
+        seconds = (now - born(entry_id)) / 1000
+        if abs(seconds) * 1000 > UNSEALED_MS:
+            since = f"for {seconds:.0f} s" if seconds > 0 else "and is dated in the future"
+            text = f"it has no place in the chain {since}: put in by hand, or the gateway does not run"
+            yield Finding(controller_id=controller_id, seq=None, entry_id=entry_id, what="unsealed", text=text)
+
+
+def following(last: bytes | None, fresh: bytes) -> bytes:
+    """The id of the next entry: the fresh one, or the one next to the last where the clock went back."""
+    if last is None or fresh > last:
+        return fresh
+    return (int.from_bytes(last, "big") + 1).to_bytes(len(last), "big")
