@@ -5,11 +5,13 @@ import that was cut short is simply run again. No row lifts an opt-out, and rows
 cannot be read goes to a file beside the first, with line and reason.
 """
 
+import asyncio
 import contextlib
 import io
+import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -27,9 +29,11 @@ from gateway.files.table import Refusal, Row, Table
 from gateway.store.contract import Statement, Stop, Store, SuppressionRow, Taken, Who
 from suppression.vault import KeyRing
 
-BATCH: Final = 2000
-"""Rows per commit: a bound on how long another process waits for the database (a fifth of a second)."""
-WINDOW: Final = 30_000
+BATCH: Final = 1000
+"""Rows per commit: a bound on how long another process waits for the database (about a tenth of a second)."""
+PAUSE_SECONDS: Final = 0.1
+"""SQLite asks again for a taken lock every tenth of a second at the longest."""
+WINDOW: Final = 20_000
 """Rows that are read ahead and sorted as the tables are, so that a commit touches few pages: a bound on memory."""
 SHOWN: Final = 10
 """Rejected rows that are told at once; all of them stand in the file."""
@@ -99,14 +103,11 @@ async def take_in(
         size = os.fstat(source.fileno()).st_size
         with _Rejects(file, source.table(kind), dry=dry) as rejects:
             reader = Native(kind, rejects.table.columns, controller.id, tuple(controller.purposes))
-            for window in _windows(rejects.table, lambda row: _filed(row, reader, clerk, rejects)):
-                window.sort(key=_place)
-                while window:
-                    batch = window[:BATCH]
-                    del window[:BATCH]  # what is written is let go: memory holds one window, not two
-                    summary.count(await _put(store, batch, at=now, dry=dry))
-                    if progress is not None:
-                        progress(source.tell(), size)
+            filed = _each_filed(rejects.table, reader, clerk, rejects)
+            async for batch in _batches(filed):
+                summary.count(await _put(store, batch, at=now, dry=dry))
+                if progress is not None:
+                    progress(source.tell(), size)
             summary.rejected_file = rejects.path if rejects.written else None
     return summary
 
@@ -127,20 +128,36 @@ def _filed(row: Row, reader: Native, clerk: "_Clerk", rejects: "_Rejects") -> St
     return None
 
 
-def _windows(rows: Table, file: Callable[[Row], Statement | Stop | None]) -> Iterator[list[Statement | Stop]]:
-    """What the rows say, so many rows at a time. The caller may empty the lists."""
-    window: list[Statement | Stop] = []
+def _each_filed(rows: Table, reader: Native, clerk: "_Clerk", rejects: "_Rejects") -> Iterator[Statement | Stop | None]:
     try:
-        for number, row in enumerate(rows, 1):
-            filed = file(row)
-            if filed is not None:
-                window.append(filed)
-            if number % WINDOW == 0:
-                yield window
-                window = []
+        for row in rows:
+            yield _filed(row, reader, clerk, rejects)
     except UnicodeDecodeError:
         raise Refusal(None, "the file changed while it was read", "Let it be finished, then import it again") from None
-    yield window
+
+
+async def _batches(filed: Iterator[Statement | Stop | None]) -> AsyncIterator[list[Statement | Stop]]:
+    """What the rows say, a commit's worth at a time, in the order of the tables within each window.
+
+    The next rows are read between commits, and what is left when the file ends is spaced out: other processes get the
+    database in the gaps, so that no opt-out waits for an import.
+    """
+    window: list[Statement | Stop] = []
+    ahead: list[Statement | Stop] = []
+    more = True
+    while more or window or ahead:
+        if more:
+            some = list(itertools.islice(filed, BATCH))
+            more = len(some) == BATCH
+            ahead += [one for one in some if one is not None]
+        elif window:
+            await asyncio.sleep(PAUSE_SECONDS)
+        if not window and (len(ahead) >= WINDOW or not more):
+            window, ahead = sorted(ahead, key=_place), []
+        if window:
+            batch = window[:BATCH]
+            del window[:BATCH]
+            yield batch
 
 
 def _place(filed: Statement | Stop) -> bytes:
