@@ -54,7 +54,7 @@ class Thread:
         mode = "ro" if self._read_only else "rw"
         try:
             connection = aiosqlite.connect(
-                f"file:{path}?mode={mode}",
+                f"{path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 timeout=self._patience,
                 isolation_level=None,

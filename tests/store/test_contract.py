@@ -363,14 +363,14 @@ async def test_nothing_personal_is_readable_in_any_file(home: Home) -> None:
         assert secret not in files
 
 
-async def test_a_person_whose_key_is_destroyed_is_a_stranger_again(home: Home) -> None:
+async def test_nothing_can_be_read_of_a_person_whose_key_is_destroyed(home: Home) -> None:
     async with home.opened() as store:
         await store.record([home.consent("anna@example.org")])
     with sqlite3.connect(home.keys) as db:
-        db.execute("DELETE FROM person_keys")
+        db.execute("DELETE FROM person_keys WHERE controller_id = 'acme'")
     async with home.opened() as store:
         person = await one(store, home.who("anna@example.org"))
-        assert (person.seen, person.standing.known) == (False, False)
+        assert (person.seen, person.standing.known, person.readable) == (False, False, False)
         assert await store.address("acme", home.key("anna@example.org")) is None
 
 
