@@ -77,7 +77,7 @@ def test_a_good_file_becomes_values_with_defaults(folder: Path) -> None:
     assert acme.display_name == "Acme Wijnen B.V."
     assert (news.on_block, news.retry_for, news.language) == ("record", timedelta(days=2), "en")
     assert (orders.on_block, orders.retry_for) == ("reject", timedelta(days=5))
-    assert news.list_id == "news.acme.acme.example"
+    assert news.list_id == "news.acme.example"
     assert config.logins["tool"].streams == ("news",)
     assert config.logins["tool"].controller == "acme"
 
@@ -186,7 +186,7 @@ ADDED = {
     "duration": ("[controllers.acme.streams.news]", "retry_for = 2", "news.retry_for", "2d"),
     "duration of none": ("[controllers.acme.streams.news]", 'retry_for = "0d"', "news.retry_for", "2d"),
     "size": ("[routes.main]", "connections = 0", "routes.main.connections", "digits"),
-    "colour": ("[controllers.acme]", 'accent = "red"', "acme.accent", "#1d4ed8"),
+    "colour": ("[controllers.acme]", 'accent = "red"', "acme.accent", "#14532d"),
     "time zone": ("[controllers.acme]", 'timezone = "Mars/Base"', "acme.timezone", "Europe/Amsterdam"),
     "contact": ("[controllers.acme]", 'opt_out_contact = "phone us"', "acme.opt_out_contact", "reaches a person"),
     "notice": ("[controllers.acme]", 'notice_url = "acme.example"', "acme.notice_url", "https"),
