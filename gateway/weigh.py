@@ -15,6 +15,10 @@ from suppression.decision import Decision, decide
 from suppression.facts import Facts, Message, Recipient, Sender
 from suppression.jurisdiction import Packs, Strictness, resolve, stricter
 from suppression.similarity import Category, similar_pairs
+from suppression.suppression_list import Suppression
+
+CLOCKS_APART = dt.timedelta(days=1)
+"""How far ahead of ours the clock may have been by which an opt-out was written down."""
 
 _NOBODY = standings.read({})
 _NO_ADDRESS = standings.read({}, address_valid=False).recipient
@@ -106,7 +110,7 @@ class Scales:
             facts = Facts(
                 as_of=now, jurisdictions=codes, stores_available=person is None or person.readable,
                 dkim_ready=dkim_ready, sender=sender, message=message, recipient=_recipient(person),
-                suppressions=person.suppressions if person is not None else (),
+                suppressions=tuple(_begun(s, now) for s in person.suppressions) if person is not None else (),
                 restrictions=standing.restrictions, erasure_requests=standing.erasure_requests,
                 consents=standing.consents, sales=standing.sales, similar_categories=pairs,
             )  # fmt: skip
@@ -129,6 +133,14 @@ def _recipient(person: Person | None) -> Recipient:
     if person.suppressions and not recipient.known:  # a suppression makes a person known, a mere mailing does not
         return replace(recipient, known=True)
     return recipient
+
+
+def _begun(entry: Suppression, now: dt.datetime) -> Suppression:
+    """An opt-out from just ahead was made by a clock that goes before ours, or ours was set back: it counts (P3).
+
+    One that lies further ahead was written down for that day, and waits for it (RULES.md 2.1.5).
+    """
+    return replace(entry, at=now) if now < entry.at <= now + CLOCKS_APART else entry
 
 
 def stranger(controller_id: str, recipient_key: bytes) -> Person:
