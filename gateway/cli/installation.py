@@ -115,19 +115,25 @@ def write(wanted: Wanted, stage: Path, now: datetime) -> Made:
         made.staff.append(Staff(name=name, password_hash=hashed, roles=roles, controllers=()))
     if wanted.example:
         certificate, certificate_key = self_signed(now)
-        (stage / "tls/cert.pem").write_bytes(certificate)
+        public(stage / "tls/cert.pem", certificate)
         private(stage / "tls/key.pem", certificate_key)
     for domain in domains:
         pem = dkim.generate("rsa-sha256")
         record = dkim.public_record(dkim.load_signer(domain, SELECTOR, pem))
         private(stage / f"keys/dkim/{domain}.{SELECTOR}.pem", pem)
-        (stage / f"dkim/{domain}.txt").write_text(dkim.bind_txt(domain, SELECTOR, record), encoding="ascii")
+        public(stage / f"dkim/{domain}.txt", dkim.bind_txt(domain, SELECTOR, record).encode("ascii"))
     lines = [f"{name} {text}\n" for name, text in made.passwords.items()]
     private(stage / "passwords.txt", "".join(lines).encode())
     hashes = {f"{name}_hash": password.hashed(made.passwords[name]) for name in logins}
     text = settings_text(wanted, domains, hashes)
     private(stage / SETTINGS_FILE, text.encode())
     return made
+
+
+def public(path: Path, content: bytes) -> None:
+    """Write a file that everybody may read and its owner alone may change, whatever the umask."""
+    path.write_bytes(content)
+    path.chmod(0o644)
 
 
 def settings_text(wanted: Wanted, domains: tuple[str, ...], hashes: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """`consentgate init`: what each flag makes, and that an installation is never touched or left half made."""
 
 import ipaddress
+import os
 import re
 import smtplib
 import stat
@@ -58,6 +59,19 @@ def test_secrets_are_for_their_owner_only(made: Path) -> None:
         assert mode(made / name) == 0o600, name
     assert {mode(key) for key in (made / "keys/dkim").iterdir()} == {0o600}
     assert mode(made / "keys") == 0o700
+
+
+def test_what_is_published_may_be_changed_by_its_owner_only(tmp_path: Path) -> None:
+    """Also in a folder that was there, under a umask that gives everything away."""
+    before = os.umask(0)
+    try:
+        assert consentgate("init", tmp_path, "--example").returncode == 0
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {mode(path) for path in files} == {0o600, 0o644}
+    assert {path.parent.name for path in files if mode(path) == 0o644} == {"dkim", "tls"}
+    assert all(mode(path) & 0o022 == 0 for path in tmp_path.rglob("*"))
 
 
 def test_passwords_open_logins_and_staff_accounts(made: Path) -> None:
