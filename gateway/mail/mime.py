@@ -185,7 +185,7 @@ class _Scan:
         """Find all parts; they are left as the root's children."""
         raw = self.raw
         self._push(root)
-        at = root.body_start - 1 if root.body_start > root.head_end else root.body_start
+        at = root.body_start - 1  # a header always ends in a line end, with an empty line behind it or without
         while True:
             hit = raw.find(b"\n--", at)
             if hit < 0:

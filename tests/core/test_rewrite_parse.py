@@ -111,6 +111,13 @@ def test_preamble_epilogue_and_delimiters_in_the_epilogue() -> None:
     assert kinds(parse(raw).root) == ["text/plain"]
 
 
+def test_a_delimiter_may_end_the_header_where_the_empty_line_is_missing() -> None:
+    """The copy gets an empty line there, and must not mean anything else by it."""
+    raw = message(multipart("mixed", leaf("x"), leaf("y", "text/html"))).replace(b"\r\n\r\n--b1", b"\r\n--b1", 1)
+    assert kinds(parse(raw).root) == ["text/plain", "text/html"]
+    assert [part.get_content_type() for part in stdlib_leaves(read(raw)).values()] == ["text/plain", "text/html"]
+
+
 def test_a_boundary_with_a_colon_is_no_field() -> None:
     raw = message(multipart("mixed", b"", leaf("x"), boundary="=_1:(ab)? x"))
     root = parse(raw).root
