@@ -35,6 +35,8 @@ from suppression.vault import KeyRing
 
 LARGE = 256 * 1024
 """From this size on a message is taken apart in a thread, not on the loop (bytes)."""
+HOPS = 100
+"""Servers a message has been through, at most: more is a loop (RFC 5321 6.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +240,8 @@ def read_message(envelope: Envelope, login: Login, controller: Controller) -> Re
     except Unparsable:
         return Read(case=_unknown(), stream=stream, campaign="", subject="", plan=None, refusal=reply.MESSAGE_FAULT)
     subject = decode_words(message.get(b"subject") or b"")[:500]
+    if sum(field.name == b"received" for field in message.fields) > HOPS:
+        return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=reply.MAIL_LOOP)
     kind = classify(message, login, controller.streams, envelope.suffix)
     if isinstance(kind, Refused):
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=kind.reply)
