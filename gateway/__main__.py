@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("imports", "take in consents, sales, people or suppressions from a file"),
     "consent": ("people", "record a consent"),
     "suppress": ("people", "the list of people who must not be mailed"),
+    "person": ("person", "one person: what is stored, and its erasure"),
+    "ledger": ("ledger", "the tamper-evident record: verify, signed heads, rebuild, export"),
     "report": ("reports", "what was kept out and why, per recipient or campaign"),
     "user": ("operate", "staff who may sign in to the web pages"),
     "migrate": ("operate", "bring the database to this version"),

@@ -161,6 +161,16 @@ def store_unavailable(*, where: str, error: BaseException) -> None:
     _log.error("store_unavailable", where=where, trace=trace_of(error))
 
 
+def ledger_broken(*, controller: str) -> None:
+    """The record of where a ledger ends was changed: nothing is sealed behind it. See `consentgate ledger verify`."""
+    _log.error("ledger_broken", controller=controller)
+
+
+def person_erased(*, controller: str, already: bool, wiped: bool) -> None:
+    """A person was erased; `already`: again. `wiped`: nothing is left in the databases' logs, else that follows."""
+    _log.info("person_erased", controller=controller, already=already, wiped=wiped)
+
+
 # Mail coming in
 
 

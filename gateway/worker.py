@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from gateway import log
+from gateway import log, prove
 from gateway.accept import Accept
 from gateway.config import Config, ConfigError, load, serve_problems
 from gateway.deliver import Deliver
@@ -40,6 +40,8 @@ CAPTURES_KEPT = timedelta(days=5)
 """How long captured mail is kept (RULES.md 7.2)."""
 STOP_SECONDS = 10.0
 WATCH_SECONDS = 5.0
+SEAL_SECONDS = 0.5
+"""How often entries of the ledger get their places in the chain."""
 SWEEP_EVERY = 120  # watches
 
 
@@ -118,6 +120,7 @@ class Worker:
         self._accept = Accept(store, self._deliver, ring=self._ring, clock=clock)
         self._hear = Hear(store, ring=self._ring, tokens=token_keys(self._ring), clock=clock)
         self._pools: dict[str, Pool] = {}
+        self._head_keys = prove.head_keys(self._ring)
 
     async def run(self, accepting: Callable[[], None]) -> None:
         """Serve until `stop` is set; `accepting` is called once everything accepts."""
@@ -133,13 +136,14 @@ class Worker:
             await self._submission.start(submission=sockets.submission, submissions=sockets.submissions)
             await self._return_path.start(return_path=sockets.return_path)
             keeping = tasks.create_task(self._keep_house(), name="house")
+            sealing = tasks.create_task(self._keep_ledger(), name="ledger")
             await asyncio.wait(
                 (serving, tasks.create_task(self._web.accepting.wait())), return_when=asyncio.FIRST_COMPLETED
             )
             self._say_ready(accepting)
             await self.stop.wait()
             await self._wind_down()
-            for task in (keeping, delivering):
+            for task in (keeping, sealing, delivering):
                 task.cancel()
         logins.close()
         log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))
@@ -231,5 +235,23 @@ class Worker:
                     now = self._clock()
                     while await self._store.sweep(now=now, captures_before=now - CAPTURES_KEPT):
                         pass
+                    await prove.keep_heads(self._store, self._head_keys, now)
+                    # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
+                    await self._store.forget_erased()
+                    await self._store.empty_logs()
             except StoreUnavailable as down:
                 log.store_unavailable(where="house", error=down)
+
+    async def _keep_ledger(self) -> None:
+        """Twice a second: what anybody wrote gets its place in the chain (P7)."""
+        broken: set[str] = set()
+        while True:
+            try:
+                refused = (await self._store.seal()).refused
+                for controller_id in set(refused) - broken:
+                    log.ledger_broken(controller=controller_id)
+                broken = set(refused)
+                await asyncio.sleep(SEAL_SECONDS)
+            except StoreUnavailable as down:
+                log.store_unavailable(where="ledger", error=down)
+                await asyncio.sleep(WATCH_SECONDS)

@@ -84,6 +84,11 @@ class KeyRing:
         self._wrapping = {key_id: derive(key, "wrap") for key_id, key in self._keys.items()}
         self._addressing: dict[str, list[bytes]] = {}
 
+    @property
+    def key_ids(self) -> tuple[int, ...]:
+        """The ids of the live keys, newest first, as every tuple of keys here is ordered."""
+        return tuple(self._keys)
+
     def recipient_keys(self, controller_id: str, address: str) -> tuple[bytes, ...]:
         """The keys of one normalised address at one controller, newest key id first (16 bytes each)."""
         return self._address_keys("recipient/" + controller_id, address)

@@ -1,0 +1,127 @@
+"""Commands about one person: show, erase."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gateway.cli import command
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.refusal import Refused
+from gateway.config import Config
+from suppression.address import canonical
+from suppression.fields import written
+
+if TYPE_CHECKING:
+    from gateway.store.contract import Store
+
+app = command.make_app()
+person = typer.Typer(help="One person: what is stored, and its erasure.", no_args_is_help=True)
+app.add_typer(person, name="person")
+
+Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
+
+
+@person.command("erase")
+def erase(
+    address: Address,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """Erase a person at one controller (GDPR art. 17). What stays: a keyed hash that says not to write again."""
+    from gateway.disclose import erase as carry_out
+    from gateway.disclose import list_path
+
+    loaded = command.configuration(config)
+    who = command.controller_of(loaded, controller)
+    plain = _canonical(address)
+    ring = command.key_ring(loaded)
+
+    async def go() -> Any:
+        async with command.opened(loaded) as store:
+            return await carry_out(store, loaded, ring, who.id, plain, by="command line", now=command.now())
+
+    try:
+        done = command.run(go())
+    except OSError as failed:
+        raise Refused(f"{list_path(loaded)} cannot be written: {failed.strerror}. Nothing was erased.") from None
+    erased = done.erased
+    if as_json:
+        command.out({
+            "controller": who.id, "recipient": erased.recipient_key, "at": done.at, "known": erased.known,
+            "already": erased.already, "ended": erased.ended, "captured": erased.captured,
+            "history": erased.history, "wiped": done.wiped,
+        })  # fmt: skip
+        return
+    print(f"Erased at {who.id}{' (again)' if erased.already else ''}. No marketing will be sent to this address.")
+    if not erased.known:
+        print("Nothing readable was on file.")
+    print(f"Waiting mail ended: {erased.ended}; captured mail dropped: {erased.captured}; mail of before made")
+    print(f"anonymous: {erased.history}. Kept: a keyed hash of the address, scope sender, {written(done.at)}, erasure.")
+    if not done.wiped:
+        command.say("The databases are being read: the gateway empties their logs within ten minutes.")
+
+
+@person.command("show")
+def show(
+    address: Address,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """What is stored about a person at one controller. The look is written to the ledger."""
+    loaded = command.configuration(config)
+    who = command.controller_of(loaded, controller)
+    plain = _canonical(address)
+
+    async def read() -> dict[str, Any]:
+        async with command.opened(loaded) as store:
+            return await _stored(store, loaded, who.id, plain)
+
+    found = command.run(read())
+    if as_json:
+        command.out(found)
+        return
+    for name, value in found.items():
+        if isinstance(value, list):
+            print(f"{name}: {len(value)}")
+            for one in value:
+                print("  " + ", ".join(f"{key} {_cell(said)}" for key, said in one.items() if said not in (None, [])))
+        else:
+            print(f"{name}: {_cell(value)}")
+
+
+async def _stored(store: "Store", config: Config, controller_id: str, plain: str) -> dict[str, Any]:
+    from gateway.store.contract import Act, Who
+
+    ring = command.key_ring(config)
+    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain))
+    one = (await store.people([who]))[0]
+    if one.seen:
+        await store.record([
+            Act(
+                controller_id=controller_id, recipient_key=one.recipient_key, kind="looked_at",
+                public={"by": "command line"}, private=None, at=command.now(),
+            )
+        ])  # fmt: skip
+    standing = one.standing
+    return {
+        "controller": controller_id, "recipient": one.recipient_key,
+        "address": await store.address(controller_id, one.recipient_key),
+        "erased": any(s.reason == "erasure" and s.lifted_at is None for s in one.suppressions),
+        "country": standing.country, "billing_country": standing.billing_country, "language": standing.language,
+        "consents": [consent.to_dict() for consent in standing.consents],
+        "sales": [sale.to_dict() for sale in standing.sales],
+        "suppressions": [suppression.to_dict() for suppression in one.suppressions],
+    }  # fmt: skip
+
+
+def _cell(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else "" if value is None else str(value)
+
+
+def _canonical(address: str) -> str:
+    plain = canonical(address)
+    if plain is None:
+        raise Refused("That is not an e-mail address. Write it as name@example.com.")
+    return plain

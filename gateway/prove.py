@@ -1,0 +1,208 @@
+"""Evidence that the ledger is what it was: chain, signed heads, projection, export. Reads, but for `keep_heads`.
+
+`verify` walks a chain without holding it: pages up to the recorded end, then what was added meanwhile, until the end it
+sees is the end there is. Entries that are being sealed while it looks are no findings.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gateway.store.contract import Store
+from gateway.store.evidence import ChainRest, Difference, KeptHead
+from suppression.chain import Finding, Head, HeadKeys, Stored, Verifier, waiting
+from suppression.vault import KeyRing
+
+PAGE: Final = 2000
+"""Entries read at a time: a bound on memory."""
+PEOPLE: Final = 500
+"""People compared with the ledger at a time; when they are put right, in one transaction."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the controller, the entries seen so far and those there are."""
+
+
+@dataclass(slots=True)
+class Verified:
+    """What a look at one controller's ledger found. `waiting`: entries that get their place within seconds."""
+
+    controller_id: str
+    entries: int = 0
+    findings: int = 0
+    waiting: int = 0
+    seq: int = 0
+    hash: bytes | None = None
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """People compared with the ledger; `skipped`: those whose key is gone."""
+
+    controller_id: str
+    people: int = 0
+    skipped: int = 0
+    differences: int = 0
+
+
+def head_keys(ring: KeyRing) -> HeadKeys:
+    """The keys that sign heads."""
+    return HeadKeys(ring.derived("ledger", "head"))
+
+
+async def verify(
+    store: Store, keys: HeadKeys, controller_id: str, result: Verified, *, clock: Callable[[], datetime],
+    outside: Sequence[KeptHead] = (), progress: Progress | None = None,
+) -> AsyncIterator[Finding]:  # fmt: skip
+    """Everything that is wrong with one controller's ledger. `outside`: heads that were kept elsewhere.
+
+    `result` is filled in on the way. Raises StoreUnavailable.
+    """
+    heads = [one for one in (*await store.heads(controller_id), *outside) if one.head.controller_id == controller_id]
+    genuine = [one.head for one in heads if keys.genuine(one.head, one.signature, one.public_key)]
+    for one in heads:
+        if one.head not in genuine:
+            result.findings += 1
+            text = "this head was not signed here, or was changed"
+            yield _finding(controller_id, one.head.seq, "signed head", text)
+    verifier = Verifier(controller_id, genuine)
+    async for finding in _walk(store, verifier, result, clock, progress):
+        result.findings += 1
+        yield finding
+    result.seq, result.hash = verifier.seq, verifier.hash if verifier.seq else None
+
+
+async def _walk(
+    store: Store, verifier: Verifier, result: Verified, clock: Callable[[], datetime], progress: Progress | None
+) -> AsyncIterator[Finding]:
+    controller_id, after = verifier.controller_id, b""
+    end = await store.chain_end(controller_id)
+    while end.genuine:
+        upto, total = (end.tail.entry_id, end.tail.seq) if end.tail is not None else (b"", 0)
+        async for rows in _pages(store, controller_id, after, upto):
+            for finding in verifier.take(rows):
+                yield finding
+            after, result.entries = rows[-1].entry_id, verifier.entries
+            if progress is not None:
+                progress(controller_id, verifier.entries, total)
+        rest = await store.chain_rest(controller_id, after=upto, n=PAGE)
+        if rest.end == end:
+            for finding in (*verifier.end(end.tail), *_behind(controller_id, rest, result, clock)):
+                yield finding
+            return
+        end = rest.end
+    yield _finding(
+        controller_id, end.tail.seq if end.tail is not None else None, "end record",
+        "the record of where the chain ends is gone or was changed",
+    )  # fmt: skip
+    async for rows in _pages(store, controller_id, after, b"\xff" * 17):
+        for finding in verifier.take(row for row in rows if row.hash is not None):
+            yield finding
+        result.entries = verifier.entries
+    for finding in verifier.end(None):
+        yield finding
+
+
+def _behind(
+    controller_id: str, rest: ChainRest, result: Verified, clock: Callable[[], datetime]
+) -> list[Finding]:  # fmt: skip
+    """What stands behind the end: young entries wait, old ones and those that claim a place are findings."""
+    late = list(waiting(rest.unsealed, controller_id, int(clock().timestamp() * 1000)))
+    result.waiting = len(rest.unsealed) - len(late)
+    claiming = [
+        Finding(
+            controller_id=controller_id, seq=None, entry_id=entry_id, what="beyond the end",
+            text="it claims a place behind the recorded end of the chain",
+        )
+        for entry_id in rest.claiming
+    ]  # fmt: skip
+    orphaned = rest.orphaned and not rest.unsealed
+    text = "there is no ledger, and yet people or opt-outs are on file: it was removed"
+    return [*late, *claiming, *([_finding(controller_id, 1, "cut off", text)] if orphaned else [])]
+
+
+async def _pages(store: Store, controller_id: str, after: bytes, upto: bytes) -> AsyncIterator[list[Stored]]:
+    while rows := await store.chain_entries(controller_id, after=after, upto=upto, n=PAGE):
+        yield rows
+        after = rows[-1].entry_id
+
+
+def _finding(controller_id: str, seq: int | None, what: Any, text: str) -> Finding:
+    return Finding(controller_id=controller_id, seq=seq, entry_id=None, what=what, text=text)
+
+
+async def rebuild(
+    store: Store, controller_id: str, result: Rebuilt, *, write: bool, progress: Progress | None = None
+) -> AsyncIterator[Difference]:
+    """Rows of the projection that are not what the ledger amounts to; `write` puts them right."""
+    after: bytes | None = b""
+    while after is not None:
+        page = await store.rebuild(controller_id, after=after, n=PEOPLE, write=write)
+        result.people += page.people
+        result.skipped += page.skipped
+        result.differences += len(page.differences)
+        for difference in page.differences:
+            yield difference
+        if progress is not None:
+            progress(controller_id, result.people + result.skipped, 0)
+        after = page.after
+
+
+async def head(store: Store, keys: HeadKeys, controller_id: str, now: datetime) -> KeptHead | None:
+    """A signed head of a controller's chain as it stands; None where it never began, or its end is not genuine."""
+    end = await store.chain_end(controller_id)
+    if end.tail is None or not end.genuine:
+        return None
+    made = Head(controller_id, end.tail.seq, end.tail.hash, int(now.timestamp() * 1000))
+    return KeptHead(head=made, public_key=keys.public, signature=keys.sign(made))
+
+
+async def keep_heads(store: Store, keys: HeadKeys, now: datetime) -> int:
+    """Once a day keep a signed head of every chain that grew. How many were kept."""
+    day = int(now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+    due = []
+    for controller_id in await store.ledgers():
+        kept = await store.heads(controller_id)
+        new = await head(store, keys, controller_id, now) if not kept or kept[-1].head.at < day else None
+        if new is not None and (not kept or kept[-1].head.seq < new.head.seq):
+            due.append(new)
+    if due:
+        await store.keep_heads(due)
+    return len(due)
+
+
+def head_row(kept: KeptHead) -> dict[str, Any]:
+    """A head as it is printed and kept outside."""
+    said = kept.head
+    return {
+        "controller": said.controller_id, "seq": said.seq, "hash": said.hash.hex(),
+        "at": datetime.fromtimestamp(said.at / 1000, UTC), "signature": kept.signature.hex(),
+        "public_key": kept.public_key.hex(),
+    }  # fmt: skip
+
+
+def head_of_row(row: Mapping[str, Any]) -> KeptHead:
+    """A head as it was printed, again. KeyError, TypeError or ValueError where it is none."""
+    at = datetime.fromisoformat(row["at"])
+    return KeptHead(
+        head=Head(str(row["controller"]), int(row["seq"]), bytes.fromhex(row["hash"]), round(at.timestamp() * 1000)),
+        public_key=bytes.fromhex(row["public_key"]), signature=bytes.fromhex(row["signature"]),
+    )  # fmt: skip
+
+
+async def export(store: Store, controller_id: str) -> AsyncIterator[str]:
+    """A controller's sealed entries as JSON lines, for the verifier that knows nothing of us."""
+    end = await store.chain_end(controller_id)
+    upto = end.tail.entry_id if end.tail is not None else b""
+    async for rows in _pages(store, controller_id, b"", upto):
+        for row in rows:
+            yield json.dumps(
+                {name: _plain(name, value) for name, value in row._asdict().items()}, ensure_ascii=False
+            )  # fmt: skip
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace") if name in ("controller_id", "kind", "public") else value.hex()
+    return value

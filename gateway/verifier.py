@@ -1,0 +1,229 @@
+"""Verifies a Consentgate ledger without Consentgate: one file, Python 3.9 or later, nothing else.
+
+    python3 verify_ledger.py consentgate.db                    the database itself, opened for reading
+    python3 verify_ledger.py ledger.jsonl                      what `consentgate ledger export` wrote
+    python3 verify_ledger.py FILE --head head.json             and a head that was kept elsewhere
+    python3 verify_ledger.py FILE --public-key HEX             heads have to be signed with this key
+
+Exit code 0: every entry is as it was sealed, and every head is in its chain; 1: something is wrong, each line says
+what; 2: wrong usage. Signatures are checked where the package `cryptography` is installed. Without the head of another
+day a ledger whose end was cut off together with its end record looks whole: keep heads elsewhere.
+
+The rules, so that you need not believe this file either. All numbers are big-endian; i is 4 bytes, q is 8 bytes.
+hash of an entry   SHA-256("consentgate ledger entry 1\\n" + q seq + q at + i length of: previous, controller_id,
+                   entry_id, kind, subject, public, private, commitment (-1: NULL) + these eight fields in that order)
+previous           the hash of the entry with the number before, in the order of entry ids; the first entry, number 1,
+                   rests on SHA-256("consentgate ledger genesis 1\\n" + controller_id)
+signed head        Ed25519 over "consentgate ledger head 1\\n" + q seq + q at + i length of: controller_id, hash + i 0
+                   + controller_id + hash
+Times are milliseconds since 1970 UTC. Texts are UTF-8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import struct
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+Row = dict[str, Any]
+Source = tuple[Iterator[Row], list[Row], dict[bytes, tuple[int, bytes]]]
+COLUMNS = (
+    "controller_id", "entry_id", "at", "kind", "subject", "public", "private", "commitment", "seq", "previous", "hash",
+)  # fmt: skip
+HEAD = ("controller", "seq", "hash", "at", "public_key", "signature")
+TEXTS = ("controller_id", "kind", "public")
+
+
+def entry_hash(entry: Row, seq: Any, previous: Any) -> bytes | None:
+    """The hash an entry has at its place; None where a column holds what it never could."""
+    names = ("controller_id", "entry_id", "kind", "subject", "public", "private", "commitment")
+    fields = [previous, *(entry[name] for name in names)]
+    try:
+        head = struct.pack(">qq8i", seq, entry["at"], *(-1 if field is None else len(field) for field in fields))
+        whole = b"consentgate ledger entry 1\n" + head + b"".join(field or b"" for field in fields)
+    except (TypeError, struct.error):
+        return None
+    return hashlib.sha256(whole).digest()
+
+
+def from_database(path: str) -> Source:
+    """The entries in order, the signed heads, and the recorded ends of a database."""
+    db = sqlite3.connect("file:" + path.replace("?", "%3f").replace("#", "%23") + "?mode=ro", uri=True)
+    columns = ", ".join(f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS)
+    statement = f"SELECT {columns} FROM ledger ORDER BY ledger.controller_id, ledger.entry_id"  # noqa: S608
+    entries = (dict(zip(COLUMNS, row)) for row in db.execute(statement))  # noqa: B905
+    heads = db.execute("SELECT controller_id, seq, hash, at, public_key, signature FROM heads").fetchall()
+    ends = {name.encode(): (seq, made) for name, seq, made in db.execute("SELECT controller_id, seq, hash FROM tails")}
+    return entries, [dict(zip(HEAD, row)) for row in heads], ends  # noqa: B905
+
+
+def from_export(path: str) -> Source:
+    """The entries of an export, and the heads it begins with."""
+    heads = []
+    with open(path, encoding="utf-8") as lines:  # noqa: PTH123
+        for line in lines:
+            row = json.loads(line)
+            if "signature" not in row:
+                break
+            heads.append(head_of(row))
+    return exported(path), heads, {}
+
+
+def exported(path: str) -> Iterator[Row]:
+    """The entries of an export in its order, which is that of a database."""
+    with open(path, encoding="utf-8") as lines:  # noqa: PTH123
+        for line in lines:
+            row = json.loads(line)
+            if "signature" not in row:
+                yield {
+                    name: value if not isinstance(value, str)
+                    else value.encode() if name in TEXTS else bytes.fromhex(value)
+                    for name, value in row.items()
+                }  # fmt: skip
+
+
+def head_of(row: Row) -> Row:
+    """A head as `consentgate ledger head --json` prints it."""
+    at = datetime.fromisoformat(row["at"][:-1] + "+00:00" if row["at"].endswith("Z") else row["at"])
+    raw = {name: bytes.fromhex(row[name]) for name in ("hash", "public_key", "signature")}
+    return {**row, **raw, "at": round(at.timestamp() * 1000)}
+
+
+def signed(head: Row) -> bool | None:
+    """Whether a head's signature fits its public key; None where nobody can tell."""
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    except ImportError:
+        return None
+    name = head["controller"].encode()
+    numbers = struct.pack(">qq3i", head["seq"], head["at"], len(name), len(head["hash"]), 0)
+    try:
+        Ed25519PublicKey.from_public_bytes(head["public_key"]).verify(
+            head["signature"], b"consentgate ledger head 1\n" + numbers + name + head["hash"]
+        )
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+class Chain:
+    """One controller's chain while it is walked."""
+
+    def __init__(self, controller: bytes) -> None:
+        self.name = controller.decode(errors="replace") or "(everywhere)"
+        self.seq, self.unsealed = 0, 0
+        self.last = hashlib.sha256(b"consentgate ledger genesis 1\n" + controller).digest()
+
+    def take(self, entry: Row) -> str | None:
+        """What is wrong with the next entry; None where nothing is."""
+        seq = entry["seq"]
+        if entry["hash"] is None and seq is None:
+            self.unsealed += 1
+            return None
+        wrong = None
+        if self.unsealed:
+            wrong = "stands behind an entry that was never sealed"
+        elif seq != self.seq + 1:
+            wrong = f"should be number {self.seq + 1}: entries are missing, moved or put in"
+        elif entry["previous"] != self.last:
+            wrong = "does not rest on the entry before it: one of them was changed"
+        elif entry_hash(entry, seq, self.last) != entry["hash"]:
+            wrong = "was changed after it was sealed"
+        if isinstance(seq, int) and isinstance(entry["hash"], bytes):
+            self.seq, self.last = seq, entry["hash"]
+        return wrong
+
+
+class Verification:
+    """All chains of one file; each fault is a line on standard output."""
+
+    def __init__(self) -> None:
+        self.faults = 0
+        self.chains: dict[bytes, Chain] = {}
+
+    def chain(self, controller: bytes) -> Chain:
+        """The chain of a controller."""
+        if controller not in self.chains:
+            self.chains[controller] = Chain(controller)
+        return self.chains[controller]
+
+    def fault(self, text: str) -> None:
+        """Something is wrong."""
+        self.faults += 1
+        say(text)
+
+    def entries(self, entries: Iterator[Row], heads: list[Row]) -> None:
+        """Walk every entry, and look whether it is the one that was signed."""
+        wanted = {(head["controller"].encode(), head["seq"], head["hash"]): head for head in heads}
+        for entry in entries:
+            chain = self.chain(entry["controller_id"])
+            wrong = chain.take(entry)
+            if wrong is not None:
+                named = entry["entry_id"].hex() if isinstance(entry["entry_id"], bytes) else entry["entry_id"]
+                self.fault(f"{chain.name}: entry {entry['seq']} ({named}) {wrong}")
+            wanted.pop((entry["controller_id"], entry["seq"], entry["hash"]), None)
+        for head in wanted.values():
+            self.fault(f"{head['controller']}: entry {head['seq']} as it was signed is not there")
+
+    def ends(self, ends: dict[bytes, tuple[int, bytes]]) -> None:
+        """Whether each chain ends where the database says."""
+        for controller, (seq, made) in ends.items():
+            chain = self.chain(controller)
+            if (chain.seq, chain.last) != (seq, made):
+                self.fault(f"{chain.name}: ends at entry {chain.seq}, and was recorded to end at entry {seq}")
+
+    def signatures(self, heads: list[Row], public_key: bytes | None) -> None:
+        """Whether each head was signed, and with the right key where that is known."""
+        for head in heads:
+            good, named = signed(head), f"{head['controller']}: the head of entry {head['seq']}"
+            if good is None:
+                say(f"{named}: signature not checked, the package cryptography is not installed")
+            elif not good:
+                self.fault(f"{named} has a signature that does not fit")
+            if public_key is not None and head["public_key"] != public_key:
+                self.fault(f"{named} is signed with another key")
+
+
+def say(text: str) -> None:
+    """One line."""
+    sys.stdout.write(text + "\n")
+
+
+def main(words: list[str]) -> int:
+    """Run with the words of the command line; the exit code."""
+    options: dict[str, list[str]] = {"--head": [], "--public-key": []}
+    files = []
+    while words:
+        word = words.pop(0)
+        if word in options and words:
+            options[word].append(words.pop(0))
+        else:
+            files.append(word)
+    if len(files) != 1 or files[0].startswith("-"):
+        sys.stderr.write((__doc__ or "").partition("\n\nThe rules")[0] + "\n")
+        return 2
+    with open(files[0], "rb") as file:  # noqa: PTH123
+        is_database = file.read(16) == b"SQLite format 3\0"
+    entries, heads, ends = (from_database if is_database else from_export)(files[0])
+    for name in options["--head"]:
+        with open(name, encoding="utf-8") as lines:  # noqa: PTH123
+            heads += [head_of(json.loads(line)) for line in lines if line.strip()]
+    found = Verification()
+    found.entries(entries, heads)
+    found.ends(ends)
+    found.signatures(heads, bytes.fromhex(options["--public-key"][-1]) if options["--public-key"] else None)
+    for chain in found.chains.values():
+        waiting = f", {chain.unsealed} not sealed yet" if chain.unsealed else ""
+        say(f"{chain.name}: {chain.seq} entries{waiting}, ends with {chain.last.hex()}")
+    say(f"{found.faults} faults" if found.faults else "whole")
+    return 1 if found.faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
