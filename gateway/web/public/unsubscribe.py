@@ -30,6 +30,8 @@ from suppression.link_token import Kind, LinkToken
 
 # Typing addresses into the form of an unreadable link: enough for an office behind one address.
 _ADDRESSES_PER_HOUR: Final = 60
+ANSWER_AFTER: Final = 0.3
+"""Seconds until a typed address is answered, so that the wait does not tell whether there was something to write."""
 _PATHS: Final[Mapping[Kind, str]] = {"unsubscribe": "u", "why": "w", "preferences": "p"}
 
 
@@ -208,6 +210,7 @@ class Unsubscribe:
             return self.lost(request, status=422, typed=typed)
         if not self._typed.allow(client_key(request), now):
             return self._say(request, language, "busy", status=429)
+        ready = asyncio.create_task(asyncio.sleep(ANSWER_AFTER))
         try:
             async with asyncio.timeout(PATIENCE):
                 await record.opt_out_by_address(
@@ -216,6 +219,7 @@ class Unsubscribe:
         except Exception as error:  # not stored: say so
             failed("u", error)
             return self.down(request)
+        await ready
         lines = [self._words.text(language, "lost.done_text")]
         heading = self._words.text(language, "lost.done_title")
         return self._pages.show(
