@@ -55,6 +55,10 @@ CONTROLS = """() => [...document.querySelectorAll('a[href], button, input:not([t
   height: e.getBoundingClientRect().height, width: e.getBoundingClientRect().width,
   inline: getComputedStyle(e).display === 'inline' || e.className === 'skip',
 }))"""
+# Where a table's cells stand below each other (narrow windows): widths of each row's heading and of the row.
+STACKED = """() => [...document.querySelectorAll('tbody th')]
+  .filter(e => getComputedStyle(e).display === 'block')
+  .map(e => [e.getBoundingClientRect().width, e.parentElement.getBoundingClientRect().width])"""
 OUTLINE = """() => [...document.querySelectorAll('h1, h2, h3, h4')].map(e => +e.tagName[1])"""
 
 
@@ -148,6 +152,8 @@ async def check(page: Page, language: str) -> None:
             assert control["height"] >= 24 and control["width"] >= 24, (where, control)
         if control["tag"] in ("BUTTON", "INPUT", "SELECT"):
             assert control["height"] >= 44, (where, control)
+    for head, row in await page.evaluate(STACKED):
+        assert head >= row - 1, f"{where} squeezes the first column: {head} of {row}"
     outline = await page.evaluate(OUTLINE)
     assert outline[0] == 1 and outline.count(1) == 1, (where, outline)
     assert all(below <= above + 1 for above, below in pairwise(outline)), (where, outline)
@@ -329,9 +335,11 @@ async def test_a_captured_mail_cannot_act_load_or_leave(world: Acme, browser: Br
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("basis", ["opt_in", "soft_opt_in"])
-async def test_the_footer_takes_three_lines_on_a_phone_and_reads_on_any_ground(
+async def test_the_footer_takes_few_lines_on_a_phone_and_reads_on_any_ground(
     world: Acme, browser: Browser, language: str, basis: str
 ) -> None:
+    """Three lines; one more for customers, whom it tells that they may object (GDPR 21(4))."""
+    most = {"opt_in": 3, "soft_opt_in": 4}[basis]
     sender = world.config.controllers["acme"]
     footer = world.words.footer(sender, sender.streams["newsletter"], basis, language).html
     context = await window(browser, "phone")
@@ -343,7 +351,7 @@ async def test_the_footer_takes_three_lines_on_a_phone_and_reads_on_any_ground(
           const range = document.createRange(); range.selectNodeContents(document.querySelector('td'));
           return range.getBoundingClientRect().height / 18;
         }""")
-        assert height <= 3.2, (language, basis, height)
+        assert height <= most + 0.2, (language, basis, height)
         for text in await page.evaluate(TEXTS):
             light, dark = sorted((luminance(text["color"]), luminance(text["background"])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, text

@@ -181,7 +181,7 @@ async def test_overview_and_campaign_tell_the_same_numbers_with_reasons(world: A
     link = re.search(r'href="(/staff/campaigns/[0-9a-f]{20})"', overview)
     assert link is not None
     campaign = (await client.get(link[1])).text
-    assert "3 van 4 niet verstuurd" in campaign
+    assert "3 van 4 tegengehouden" in campaign
     for told in (
         "Heeft zich voor deze mails afgemeld.", "Toestemming kan altijd worden ingetrokken",
         "Alleen de persoon zelf kan dit terugdraaien.", "Klant, maar kocht iets anders dan wat nu wordt aangeboden.",
@@ -329,6 +329,7 @@ async def test_a_captured_mail_is_shown_with_dead_links_in_a_sandbox(world: Acme
     assert "&lt;#&gt;, &lt;mailto:unsub@b.acme.example?subject=...&gt;" in page.text
     assert world.link("bob@example.org") not in page.text
     assert "bob@" not in framed.text + page.text and "b***@example.org" in framed.text
+    assert '<p class="lead">Aan: b***@example.org</p>' in page.text
     officer = await world.signed_in("petra", "privacy")
     assert "Hallo bob@example.org" in (await officer.get(f"{url}/html")).text
 

@@ -26,8 +26,12 @@ _LONGEST: Final = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownMail:
-    """`fields`: name and value in order. `html`, `text`: None where the mail has none. `parts`: name, type, bytes."""
+    """`recipient`: whose copy it is, whatever To says; None when their data is gone. `fields`: name and value in order.
 
+    `html`, `text`: None where the mail has none. `parts`: name, type, bytes.
+    """
+
+    recipient: str | None
     subject: str
     fields: tuple[tuple[str, str], ...]
     text: str | None
@@ -55,6 +59,7 @@ def read_mail(
 
     images = {_content_id(part): part for part in leaves if part.get_content_type() in _KINDS and _content_id(part)}
     return ShownMail(
+        recipient=masked(recipient) if recipient and mask else recipient,
         subject=safe(decoded_words(next((v for name, v in _fields(message) if name.lower() == "subject"), ""))),
         fields=tuple((name, safe(decoded_words(value))) for name, value in _fields(message)),
         text=safe(_text(text)) if text else None,
