@@ -5,6 +5,7 @@ One TaskGroup owns every long-lived task. Several workers share the listening so
 
 import asyncio
 import contextlib
+import errno
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,11 @@ from gateway.words import Words
 
 CAPTURES_KEPT = timedelta(days=5)
 """How long captured mail is kept (RULES.md 7.2)."""
+_REMEDIES = {
+    errno.EADDRINUSE: "Stop what uses it, or set another port.",
+    errno.EACCES: "Ports below 1024 need root or CAP_NET_BIND_SERVICE; or set another port.",
+    errno.EADDRNOTAVAIL: "This machine has no such address; set one of its own.",
+}
 STOP_SECONDS = 10.0
 WATCH_SECONDS = 5.0
 SEAL_SECONDS = 0.5
@@ -59,13 +65,13 @@ class Sockets:
         """All listeners of the configuration; OSError names the one that is taken."""
         listen = config.listen
         return cls(
-            submission=[_bound(address) for address in listen.submission],
-            submissions=[_bound(address) for address in listen.submissions],
-            return_path=[_bound(listen.return_path)], web=[_bound(listen.web)],
+            submission=[_bound(address, "submission") for address in listen.submission],
+            submissions=[_bound(address, "submissions") for address in listen.submissions],
+            return_path=[_bound(listen.return_path, "return_path")], web=[_bound(listen.web, "web")],
         )  # fmt: skip
 
 
-def _bound(address: tuple[str, int]) -> socket.socket:
+def _bound(address: tuple[str, int], setting: str) -> socket.socket:
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -74,7 +80,9 @@ def _bound(address: tuple[str, int]) -> socket.socket:
         listening.bind((host, port))
     except OSError as taken:
         listening.close()
-        raise OSError(f"{host}:{port} cannot be listened on: {taken.strerror}") from None
+        remedy = _REMEDIES.get(taken.errno or 0, "Set another address or port.")
+        why = f"{host}:{port} cannot be listened on: {taken.strerror}"
+        raise OSError(f"listen.{setting}: {why}. {remedy}") from None
     listening.listen(1024)
     listening.setblocking(False)
     return listening

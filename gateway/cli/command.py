@@ -63,9 +63,10 @@ def controller_of(config: "Config", name: str | None) -> "Controller":
 @contextlib.asynccontextmanager
 async def opened(config: "Config") -> "AsyncIterator[Store]":
     """The store of this installation, closed again at the end; Refused when it cannot be used."""
-    from gateway import app
+    from gateway import app, log
     from gateway.store.contract import StoreUnavailable
 
+    log.configure(level="warning")  # what is done, the command says itself; standard output is for what it found
     try:
         async with app.opened_store(config) as store:
             yield store

@@ -150,6 +150,8 @@ def queue_list(
             command.out(row)
     elif rows:
         command.columns([tuple(_cell(value) for value in row.values()) for row in rows], tuple(rows[0]))
+    else:
+        command.say("Nothing waits.")
 
 
 @queue.command("show")

@@ -159,8 +159,8 @@ def _check_header(line: int, columns: tuple[str, ...], known: Collection[str]) -
             raise Refusal(line, f"column {number} has no name", "Name it or remove it")
         if name not in known:
             near = difflib.get_close_matches(name[:64], known, 1, 0.5)
-            hint = f"Did you mean {near[0]}" if near else f"The columns are {', '.join(sorted(known))}"
-            raise Refusal(line, f"there is no column {_shown(name)}", f"{hint}; correct its name or remove it")
+            hint = f"Did you mean {near[0]}?" if near else f"The columns are {', '.join(sorted(known))}."
+            raise Refusal(line, f"there is no column {_shown(name)}", f"{hint} Correct its name or remove it")
     for name in columns:
         if columns.count(name) > 1:
             raise Refusal(line, f"the column {name} stands there twice", "Remove one of them")

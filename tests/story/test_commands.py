@@ -154,6 +154,14 @@ def test_suppressions_are_added_once_and_listed(installation: Installation) -> N
     assert "@" not in rows[0]["recipient"]
 
 
+def test_standard_output_holds_what_was_asked_for_and_nothing_else(installation: Installation) -> None:
+    for already in (False, True):
+        done = program("suppress", "add", "wim@example.org", "--json", "--config", installation.config)
+        assert done.returncode == 0, done.stderr.decode()
+        assert json.loads(done.stdout)["already"] == already
+        assert done.stderr == b""
+
+
 def test_a_consent_recorded_after_an_opt_out_does_not_lift_it(installation: Installation) -> None:
     """RULES.md 2.1.10: a newer consent with no lift recorded does not beat the suppression."""
     fine = lines_of(installation.tool("consent", "add", "anna@example.org", "--evidence", "phone, 3 May", "--json"))
