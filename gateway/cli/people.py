@@ -140,12 +140,15 @@ def list_suppressions(
     names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
 
     async def show() -> None:
+        nobody = True
         async with command.opened(loaded) as store:
             for name in names:
                 after = (b"", b"")
                 while page := await store.suppression_page(name, after=after, n=PAGE, addresses=addresses):
-                    after = (page[-1].recipient_key, page[-1].suppression_id)
+                    after, nobody = (page[-1].recipient_key, page[-1].suppression_id), False
                     _show(page, addresses, as_json)
+        if nobody and not as_json:
+            command.say("Nobody is on the list.")
 
     command.run(show())
 
