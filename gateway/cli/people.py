@@ -54,6 +54,8 @@ def add_consent(
         async with command.opened(loaded) as store:
             person = await _person(store, loaded, who.id, plain)
             at = command.now()
+            if any(row.reason == "erasure" and row.lifted_at is None for row in person.suppressions):
+                raise Refused("This person was erased and asked not to be written to again. Nothing was recorded.")
             await store.record([
                 Act(
                     controller_id=who.id, recipient_key=person.recipient_key, kind="consent",
