@@ -25,17 +25,18 @@ class _Tries:
 
 
 class Backoff:
-    """After `FREE_TRIES` wrong passwords each further one doubles the wait, up to a quarter of an hour."""
+    """After `free` wrong passwords each further one doubles the wait, up to `longest`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, free: int = FREE_TRIES, longest: timedelta = LONGEST_WAIT) -> None:
+        self._free, self._longest = free, longest
         self._tries: OrderedDict[str, _Tries] = OrderedDict()
 
     def wait(self, key: str, now: datetime) -> timedelta:
         """How long this key must still wait; zero when it may try."""
         tries = self._tries.get(key)
-        if tries is None or tries.count < FREE_TRIES:
+        if tries is None or tries.count < self._free:
             return timedelta(0)
-        doubled = min(FIRST_WAIT * (1 << min(tries.count - FREE_TRIES, 16)), LONGEST_WAIT)
+        doubled = min(FIRST_WAIT * (1 << min(tries.count - self._free, 16)), self._longest)
         return max(tries.at + doubled - now, timedelta(0))
 
     def wrong(self, key: str, now: datetime) -> None:

@@ -4,6 +4,7 @@ Invariants: no page without a session whose account still stands; nobody sees an
 in full for the privacy officer only (RULES.md S2); a captured mail cannot run, post, load or leave its frame.
 """
 
+import asyncio
 import csv
 import io
 import re
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from gateway.store.contract import Staff
+from gateway.web.guard import FREE_TRIES
 from gateway.web.session import LASTS
 from tests.acme import OTHER, PASSWORD, Acme, acme, newsletter
 
@@ -104,6 +106,24 @@ async def test_wrong_name_and_wrong_password_look_alike_and_get_slower(world: Ac
         assert (await client.post("/staff/login", data=right)).status_code == 429, "guessing went on during the wait"
         world.now += timedelta(minutes=15)
         assert (await client.post("/staff/login", data=right)).status_code == 303
+
+
+async def test_tries_sent_all_at_once_are_counted_like_others(world: Acme) -> None:
+    async with world.client(host="203.0.113.5") as client:
+        sent = [client.post("/staff/login", data={"name": "mara", "password": str(n)}) for n in range(30)]
+        statuses = [answer.status_code for answer in await asyncio.gather(*sent)]
+    assert statuses.count(403) <= FREE_TRIES + 1, "two are checked at a time"
+    assert statuses.count(403) + statuses.count(429) == 30
+
+
+async def test_strangers_who_know_a_name_do_not_keep_its_owner_out_for_long(world: Acme) -> None:
+    await world.staff("mara", "marketer")
+    for n in range(40):
+        async with world.client(host=f"203.0.113.{n}") as stranger:
+            await stranger.post("/staff/login", data={"name": "mara", "password": "x"})
+            world.now += timedelta(minutes=1)
+    async with world.client(host="198.51.100.1") as owner:
+        assert (await owner.post("/staff/login", data={"name": "mara", "password": PASSWORD})).status_code == 303
 
 
 @pytest.mark.parametrize("header", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+from datetime import timedelta
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -21,6 +22,9 @@ from gateway.words import Language, accepted
 # argon2 takes 64 MiB and a core for each try.
 _AT_ONCE: Final = 2
 _NAME_LENGTH: Final = 200
+NAME_TRIES: Final = 20
+NAME_WAIT: Final = timedelta(seconds=30)
+"""Wrong passwords for one name from everywhere that cost nothing, and the longest wait after them."""
 
 
 class Login:
@@ -28,7 +32,8 @@ class Login:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._backoff = Backoff()
+        # By name only briefly: a stranger who knows a name must not keep its owner out.
+        self._by_peer, self._by_name = Backoff(), Backoff(free=NAME_TRIES, longest=NAME_WAIT)
         self._hasher = PasswordHasher()
         self._nobody = self._hasher.hash("nobody has this password")
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -51,20 +56,21 @@ class Login:
             return self._show(request, wrong="login.expired", status=403)
         form = await read_form(request)
         name = form.get("name", "").strip()[:_NAME_LENGTH]
-        keys = [f"from {client_key(request)}", f"name {name}"]
-        wait = max(self._backoff.wait(key, now) for key in keys)
-        if wait:
-            seconds = math.ceil(wait.total_seconds())
-            log.login_failed(door="web", cause="too many tries")
-            return self._show(request, wrong="login.wait", seconds=seconds, name=name, status=429)
-        staff = await site.store.staff(name)
-        if not await self._is_right(staff, form.get("password", "")) or staff is None:
-            for key in keys:
-                self._backoff.wrong(key, now)
-            log.login_failed(door="web", cause="wrong name or password")
-            return self._show(request, wrong="login.wrong", name=name, status=403)
-        for key in keys:
-            self._backoff.right(key)
+        counts = ((self._by_peer, client_key(request)), (self._by_name, name))
+        async with self._turns:  # looked at in turn: tries sent all at once count like those sent one by one
+            wait = max(backoff.wait(key, now) for backoff, key in counts)
+            if wait:
+                seconds = math.ceil(wait.total_seconds())
+                log.login_failed(door="web", cause="too many tries")
+                return self._show(request, wrong="login.wait", seconds=seconds, name=name, status=429)
+            staff = await site.store.staff(name)
+            if not await self._is_right(staff, form.get("password", "")) or staff is None:
+                for backoff, key in counts:
+                    backoff.wrong(key, now)
+                log.login_failed(door="web", cause="wrong name or password")
+                return self._show(request, wrong="login.wrong", name=name, status=403)
+        for backoff, key in counts:
+            backoff.right(key)
         response = RedirectResponse(_inside(form.get("next", "")), 303)
         self._desk.sessions.begin(response, staff, request.query_params.get("lang", ""), now)
         return response
@@ -72,11 +78,10 @@ class Login:
     async def _is_right(self, staff: Staff | None, password: str) -> bool:
         """Whether the password fits; takes as long for a name that does not exist."""
         known = staff.password_hash if staff else self._nobody
-        async with self._turns:
-            try:
-                return await asyncio.to_thread(self._hasher.verify, known, password) and staff is not None
-            except (VerificationError, InvalidHashError):
-                return False
+        try:
+            return await asyncio.to_thread(self._hasher.verify, known, password) and staff is not None
+        except (VerificationError, InvalidHashError):
+            return False
 
     async def sign_out(self, request: Request) -> Response:
         """End the session, if the form is of this session."""
