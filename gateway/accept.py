@@ -35,6 +35,8 @@ from suppression.vault import KeyRing
 
 LARGE = 256 * 1024
 """From this size on a message is taken apart in a thread, not on the loop (bytes)."""
+JOINERS = "\u200c\u200d"
+"""Not printed, and part of how words and pictures are written."""
 HOPS = 100
 """Servers a message has been through, at most: more is a loop (RFC 5321 6.3)."""
 
@@ -239,13 +241,18 @@ def read_message(envelope: Envelope, login: Login, controller: Controller) -> Re
         message = parse(envelope.content, lines_checked=True)  # the front door saw to that
     except Unparsable:
         return Read(case=_unknown(), stream=stream, campaign="", subject="", plan=None, refusal=reply.MESSAGE_FAULT)
-    subject = decode_words(message.get(b"subject") or b"")[:500]
+    subject = on_paper(decode_words(message.get(b"subject") or b"")[:500])
     if sum(field.name == b"received" for field in message.fields) > HOPS:
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=reply.MAIL_LOOP)
     kind = classify(message, login, controller.streams, envelope.suffix)
     if isinstance(kind, Refused):
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=kind.reply)
     return _classified(message, kind, controller, subject)
+
+
+def on_paper(text: str) -> str:
+    """The text as it could be printed: what would steer a terminal, break a line or turn the direction is a blank."""
+    return "".join(c if c.isprintable() or c in JOINERS else " " for c in text)
 
 
 def _classified(message: Message, kind: Kind, controller: Controller, subject: str) -> Read:
