@@ -38,6 +38,9 @@ UNOPENED_AGAIN = timedelta(minutes=5)
 AHEAD = 48
 """Rendered copies that wait for a session, per lane; and no more than so many bytes, unless it is one copy."""
 AHEAD_BYTES = 8 << 20
+UNDER_WAY_BYTES = 48 << 20
+"""Messages that sessions have in hand at one time, per lane, unless it is one message; a copy takes a few times its
+size while it is being sent."""
 FRESH = 512
 """Committed copies that wait in memory for their turn, per lane; what comes beyond waits in the store."""
 FRESH_BYTES = 32 << 20
@@ -155,6 +158,7 @@ class Lane:
         self._claimed: deque[ClaimedCopy] = deque()  # from the store, not yet loaded
         self._sessions = 0
         self._under_way: dict[int, Parcel] = {}
+        self._under_way_bytes = 0
         self._waiting: deque[asyncio.Future[None]] = deque()  # sessions without a parcel
         self.work = asyncio.Event()  # the feeder has something to look for
         self._space = asyncio.Event()  # the feeder has room to put something
@@ -201,25 +205,29 @@ class Lane:
     # the feeder
 
     async def _feed(self) -> None:
+        while not self._deliver.stopping.is_set():
+            await self._feed_once()  # a call of its own: nothing of a batch is held while the next is waited for
+
+    async def _feed_once(self) -> None:
         stopping = self._deliver.stopping
-        while not stopping.is_set():
-            self.work.clear()
-            try:
-                batch = self._take_fresh() or await self._claim()
-            except StoreUnavailable as down:
-                log.store_unavailable(where="claim", error=down)
-                await self._deliver.pause(1.0)
-                continue
-            if not batch:
-                await self._until_due()
-                continue
-            if self._sends:
-                await asyncio.get_running_loop().run_in_executor(self._deliver.threads, self._render, batch)
-            for parcel in batch:
-                self._put(parcel)
-            while not stopping.is_set() and (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES):
-                self._space.clear()
-                await self._space.wait()
+        self.work.clear()
+        try:
+            batch = self._take_fresh() or await self._claim()
+        except StoreUnavailable as down:
+            log.store_unavailable(where="claim", error=down)
+            await self._deliver.pause(1.0)
+            return
+        if not batch:
+            await self._until_due()
+            return
+        if self._sends:
+            await asyncio.get_running_loop().run_in_executor(self._deliver.threads, self._render, batch)
+        for parcel in batch:
+            self._put(parcel)
+        del batch, parcel
+        while not stopping.is_set() and (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES):
+            self._space.clear()
+            await self._space.wait()
 
     def _render(self, batch: Sequence[Parcel]) -> None:
         for parcel in batch:
@@ -303,17 +311,24 @@ class Lane:
     def _put(self, parcel: Parcel) -> None:
         self._ready.append(parcel)
         self._ready_bytes += len(parcel.data)
-        while self._waiting:
+        self._wake()
+
+    def _wake(self) -> None:
+        """One session that waits, if the next parcel may go."""
+        while self._waiting and self._may_take():
             future = self._waiting.popleft()
             if not future.done():
                 future.set_result(None)
                 return
 
+    def _may_take(self) -> bool:
+        if not self._ready:
+            return False
+        return not self._under_way or self._under_way_bytes + self._ready[0].original.size <= UNDER_WAY_BYTES
+
     async def _next(self) -> Parcel | None:
-        """The next parcel; None when we stop."""
-        while not self._ready:
-            if self._deliver.stopping.is_set():
-                return None
+        """The next parcel, in hand; None when we stop."""
+        while not self._may_take() and not self._deliver.stopping.is_set():
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(future)
             await future
@@ -321,25 +336,39 @@ class Lane:
             return None
         parcel = self._ready.popleft()
         self._ready_bytes -= len(parcel.data)
+        self._under_way[id(parcel)] = parcel
+        self._under_way_bytes += parcel.original.size
+        self._quiet.clear()
         if len(self._ready) < AHEAD // 2:
             self._space.set()
+        self._wake()
         return parcel
 
+    def _done_with(self, parcel: Parcel) -> None:
+        del self._under_way[id(parcel)]
+        self._under_way_bytes -= parcel.original.size
+        if not self._under_way:
+            self._quiet.set()
+        self._wake()
+
     async def _carry(self) -> None:
-        while (parcel := await self._next()) is not None:
-            self._under_way[id(parcel)] = parcel
-            self._quiet.clear()
-            try:
-                ending = await self._attempt(parcel)
-                await self._deliver.endings.ask(ending)  # first: a crash then repeats one copy per session at most
-            except StoreUnavailable as down:
-                log.store_unavailable(where="check", error=down)
-                await self._deliver.pause(1.0)
-                self._put(parcel)
-            finally:
-                del self._under_way[id(parcel)]
-                if not self._under_way:
-                    self._quiet.set()
+        while await self._carry_one():
+            pass  # a call of its own: nothing of a copy is held while the next is waited for
+
+    async def _carry_one(self) -> bool:
+        parcel = await self._next()
+        if parcel is None:
+            return False
+        try:
+            ending = await self._attempt(parcel)
+            await self._deliver.endings.ask(ending)  # first: a crash then repeats one copy per session at most
+        except StoreUnavailable as down:
+            log.store_unavailable(where="check", error=down)
+            await self._deliver.pause(1.0)
+            self._put(parcel)
+        finally:
+            self._done_with(parcel)
+        return True
 
     async def _attempt(self, parcel: Parcel) -> Ending:
         """One attempt and what came of it. A bug of ours sets this copy aside; the others go on."""

@@ -142,13 +142,19 @@ class Writer:
                 results = await self._thread.run(partial(commit, units=units))
             except (sqlite3.Error, StoreUnavailable) as failed:
                 results = [_Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
-            for (_, done), result in zip(group, results, strict=True):
-                if done.done():
-                    continue
-                if isinstance(result, _Failed):
-                    done.set_exception(result.why)
-                else:
-                    done.set_result(result)
+            _hand_out([done for _, done in group], results)
+            units.clear()  # the database's thread, too, remembers its last work until the next
+            del group, results
+
+
+def _hand_out(waiting: Sequence["asyncio.Future[Any]"], results: Sequence[Any]) -> None:
+    for done, result in zip(waiting, results, strict=True):
+        if done.done():
+            continue
+        if isinstance(result, _Failed):
+            done.set_exception(result.why)
+        else:
+            done.set_result(result)
 
 
 @dataclass(slots=True)
@@ -221,6 +227,5 @@ class Gatherer(Generic[Q, A]):
                     if not done.done():
                         done.set_exception(failed)
                 continue
-            for (_, done), answer in zip(batch, answers, strict=True):
-                if not done.done():
-                    done.set_result(answer)
+            _hand_out([done for _, done in batch], answers)
+            del batch, answers

@@ -606,8 +606,8 @@ def test_p11_memory_and_open_files_stay_bounded(installation: Installation) -> N
                 session.rcpt(ANNA)
                 session.docmd("DATA")
                 session.send(newsletter(f"traag {n}")[:100])
-            assert _open_files(proc) >= base + 320
-            big = newsletter("groot").replace(b"Rode wijn met korting", b"Rode wijn met korting\r\n" * 1_000_000)
+            assert _open_files(proc) >= 320
+            big = large(26_000)
             assert len(big) > 20_000_000
             mail = relay.passes(ANNA, big)
             assert len(mail.raw) > len(big)
@@ -623,7 +623,43 @@ def test_p11_memory_and_open_files_stay_bounded(installation: Installation) -> N
         relay.gateway.eventually(lambda: _open_files(proc) <= base + 2)
         relay.passes(ANNA, newsletter("na afloop"))
     # the message comes in as chunks, is joined, parsed, sealed, and leaves again: a few times its size, once
-    assert peak - before < 260_000, f"{before} kB before, {peak} kB at most"
+    assert peak - before < 220_000, f"{before} kB before, {peak} kB at most"
+
+
+def test_p11_large_messages_that_cannot_leave_wait_on_disk(installation: Installation) -> None:
+    gate, people = Gate(is_open=True), PEOPLE[:20]
+    load(installation, "consents", [consent(address) for address in people])
+    raw = large(9_000)
+    assert len(raw) > 8_000_000
+    with relaying(installation, {".": gate}, features=[f for f in FEATURES if "SIZE" not in f]) as relay:
+        assert relay.gateway.process is not None
+        proc = Path(f"/proc/{relay.gateway.process.pid}")
+        relay.passes(ANNA, newsletter("warm"))
+        before = _anonymous(proc)
+        gate.close()
+        for address in people:
+            relay.taken(address, raw)
+        held = _anonymous(proc)
+        gate.open()
+        relay.drained()
+        assert sorted(mail.recipient for mail in relay.upstream.mails) == sorted([ANNA, *people])
+        after = _anonymous(proc)
+    # 160 MB were handed in; what is in hand is bounded by bytes, and the rest waits in the database
+    assert held - before < 450_000, f"{before} kB before, {held} kB while they wait"
+    assert after - before < 300_000, f"{before} kB before, {after} kB after"
+
+
+def large(lines: int) -> bytes:
+    """A newsletter with so many lines of 900 octets."""
+    line = b"Rode wijn met korting, alleen vandaag. " * 23
+    return newsletter("groot").replace(b"Rode wijn met korting", (line[:898] + b"\r\n") * lines)
+
+
+def _anonymous(proc: Path) -> int:
+    """Memory of its own that it has resident now, in kB; pages of the database file are the system's."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", (proc / "status").read_text())
+    assert found is not None
+    return int(found[1])
 
 
 def test_p11_more_connections_than_allowed_are_turned_away(installation: Installation) -> None:
