@@ -77,7 +77,7 @@ class Renderer:
             list_id=_list_id(original) if offered else None,
             feedback_id=self._feedback_id(original) if offered else None,
             add_date=rfc5322_date(original.at).encode(),
-            add_message_id=f"<{original.message_id.hex()}@{self._hostname}>".encode(),
+            add_message_id=f"<{original.message_id.hex()}@{original.case.from_domain or self._hostname}>".encode(),
         ))  # fmt: skip
 
     def _offering_plan(self, original: Original) -> Plan:
