@@ -194,8 +194,8 @@ def export(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = Non
 
 
 @ledger.command("verifier")
-def verifier() -> None:
-    """Print verify_ledger.py: one file that checks a ledger without this program."""
+def verifier(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Print verify_ledger.py: one file that checks a ledger without this program. --config changes nothing."""
     print(files("gateway").joinpath("verifier.py").read_text("utf-8"), end="")
 
 
