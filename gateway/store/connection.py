@@ -6,6 +6,7 @@ synchronous=FULL: the commit is on disk).
 """
 
 import asyncio
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,6 +37,16 @@ class Handles:
     keys: Keys
 
 
+def _unusable(file: Path) -> str | None:
+    """What keeps a database file from being used, and what to do: SQLite would not even name the file."""
+    if not file.exists():
+        return f"there is no file {file}. Restore it from your copy, or make a new installation with: consentgate init."
+    for path, what in ((file, "file"), (file.parent, "folder")):
+        if not os.access(path, os.R_OK | os.W_OK):
+            return f"the {what} {path} cannot be written by this user. Correct its owner or mode."
+    return None
+
+
 class Thread:
     """One SQLite connection with a thread of its own (aiosqlite)."""
 
@@ -50,6 +61,8 @@ class Thread:
 
     async def open(self) -> None:
         path, keys_path = self._paths
+        if odd := _unusable(path) or _unusable(keys_path):
+            raise StoreUnavailable(f"the database does not open: {odd}")
         connection = None
         mode = "ro" if self._read_only else "rw"
         try:

@@ -201,6 +201,15 @@ def test_a_broken_database_is_a_refusal_without_a_trace(installation: Installati
     assert b"cannot be used" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["consentgate.db", "keys.db"])
+def test_a_database_file_that_is_gone_is_named_with_the_way_out(installation: Installation, name: str) -> None:
+    (installation.dir / name).unlink()
+    for command in (["report", "blocked"], ["user", "list"], ["serve"]):
+        done = installation.tool(*command)
+        assert done.returncode == 1
+        assert f"there is no file {installation.dir / name}. Restore it from your copy" in done.stderr.decode()
+
+
 def test_a_bug_shows_a_reference_and_only_on_demand_a_trace() -> None:
     code = "import gateway.__main__ as m; m.COMMANDS['broken'] = ('none', ''); m.main(['broken'])"
     command = [sys.executable, "-c", code]
