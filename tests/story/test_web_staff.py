@@ -387,7 +387,13 @@ async def test_letters_of_a_subject_that_were_never_encoded_are_read(world: Acme
         assert "<h1>Café</h1>" in page and "<dd>Café</dd>" in page
 
 
-@pytest.mark.parametrize("path", ["acme/x/0", "acme/00000000-0000-0000-0000-000000000000/0", "nobody/x/0", "acme/x/-1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "acme/x/0", "nobody/x/0", "acme/x/-1", "acme/00000000-0000-0000-0000-000000000000/0",
+        "acme/00000000-0000-0000-0000-000000000000/99999999999999999999",
+    ],
+)  # fmt: skip
 async def test_what_is_not_there_is_not_there(world: Acme, path: str) -> None:
     client = await world.signed_in("mara", "marketer")
     for url in (f"/staff/captured/{path}", f"/staff/captured/{path}/html"):

@@ -21,6 +21,8 @@ from suppression.address import masked
 from suppression.link_token import Kind
 
 _LISTED = 100
+MOST_COPIES = 1_000_000
+"""No message has as many: a number over it, which may be too long for the database, is nobody's."""
 SANDBOX = (
     "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'"
@@ -74,7 +76,7 @@ class Captured:
         """The mail of the path, if it is one of this visitor's controllers; addresses shortened by role."""
         path, site = request.path_params, self._desk.site
         controller, copy_no, id_ = path["controller"], path["copy_no"], _uuid(path["message_id"])
-        if controller not in visitor.controllers or id_ is None:
+        if controller not in visitor.controllers or id_ is None or copy_no > MOST_COPIES:
             return None
         async with asyncio.timeout(PATIENCE):
             raw = await site.captured_mail(controller, str(id_), copy_no)
@@ -82,8 +84,8 @@ class Captured:
             address = await site.store.address(controller, copy["recipient_key"]) if copy else None
         if raw is None:
             return None
-        return read_mail(
-            raw, public_url=site.config.public_url, recipient=address, mask=not visitor.may("addresses"),
+        return await asyncio.to_thread(  # a mail may be as long as mail may be
+            read_mail, raw, public_url=site.config.public_url, recipient=address, mask=not visitor.may("addresses"),
             is_token=lambda text: any(site.tokens.open(kind, text) for kind in get_args(Kind)),
         )  # fmt: skip
 

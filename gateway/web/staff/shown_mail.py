@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.header import decode_header
 from typing import Final
-from urllib.parse import quote, unquote
 
+from gateway.mail.charset import text_codec
 from suppression.address import masked
 from suppression.link_token import LENGTH
 
@@ -22,6 +22,7 @@ _ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\],;:=/?&]+@[A-Za-z0-9\u0080-\uffff.
 _CID: Final = re.compile(r"cid:([^\s\"'>)]+)", re.IGNORECASE)
 _TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{LENGTH}}}(?![A-Za-z0-9_-])")
 _LONGEST: Final = 2_000_000
+_MOST_ADDRESSES: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def read_mail(
 
     def safe(value: str) -> str:
         value = _TOKEN.sub(lambda found: "..." if is_token(found[0]) else found[0], dead.sub("#", value))
-        return hidden.sub(lambda found: masked(unquote(found[0])), value) if hidden else value
+        return hidden(value) if hidden else value
 
     images = {_content_id(part): part for part in leaves if part.get_content_type() in _KINDS and _content_id(part)}
     return ShownMail(
@@ -68,15 +69,27 @@ def read_mail(
     )
 
 
-def _hidden(message: "email.message.Message[str, str]", recipient: str | None) -> re.Pattern[str] | None:
-    """What finds the addresses that this role may not read, also as they stand in links."""
+def _hidden(message: "email.message.Message[str, str]", recipient: str | None) -> Callable[[str], str]:
+    """Shortens the addresses that this role may not read, also as they stand in links, markup and return paths."""
     shown_to = [str(value) for name in ("to", "cc") for value in message.get_all(name, [])]
-    addresses = {found for value in shown_to for found in _ADDRESS.findall(value)}
-    if recipient:
-        addresses.add(recipient)
-    spellings = {spelling for a in addresses for spelling in (a, quote(a), quote(a, safe="@"), quote(a, safe="+@"))}
-    longest_first = sorted(spellings, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if spellings else None
+    found = [recipient or "", *(a for value in shown_to for a in _ADDRESS.findall(value))][:_MOST_ADDRESSES]
+    addresses = sorted({a for a in found if a}, key=len, reverse=True)
+    if not addresses:
+        return str
+    # What an address can begin with: looked at first, since most places in a text begin none.
+    begins = "".join({re.escape(c) for a in addresses for c in (a[0].lower(), a[0].upper())})
+    spelled = "|".join(f"({''.join(map(_spellings, a))})" for a in addresses)
+    pattern = re.compile(f"(?=[{begins}%&])(?:{spelled})", re.IGNORECASE)
+    return lambda text: pattern.sub(lambda match: masked(addresses[(match.lastindex or 1) - 1]), text)
+
+
+def _spellings(character: str) -> str:
+    """One character of an address as it can be written: itself, percent-encoded, as an HTML reference."""
+    ways = [re.escape(character), "".join(f"%{octet:02x}" for octet in character.encode("utf-8", "replace"))]
+    ways += [f"&#0*{ord(character)};?", f"&#x0*{ord(character):x};?"]
+    if character == "@":
+        ways += ["=", "&commat;"]  # "=": in return paths (VERP)
+    return f"(?:{'|'.join(ways)})"
 
 
 def _fields(message: "email.message.Message[str, str]") -> list[tuple[str, str]]:
@@ -107,10 +120,10 @@ def _text(part: "email.message.Message[str, str]") -> str:
 
 def _decode(octets: bytes, charset: str | None) -> str:
     """Text by its declared charset, else UTF-8, else Latin-1, which reads anything."""
-    for name in (charset, "utf-8"):
+    for codec in (text_codec((charset or "").encode("ascii", "replace")), "utf-8"):
         try:
-            return octets.decode(name or "utf-8")
-        except (LookupError, ValueError):
+            return octets.decode(codec or "utf-8")
+        except ValueError:
             continue
     return octets.decode("latin-1")
 
