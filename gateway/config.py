@@ -22,6 +22,7 @@ from gateway.settings_reader import Problem, Reader
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MessageClass = Literal["marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation"]
 MARKETING = frozenset({"marketing", "mixed", "consent_request"})
+_TO_FILL_IN = ("legal_name", "postal_address", "opt_out_contact")
 
 
 class ConfigError(Exception):
@@ -288,7 +289,29 @@ def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> 
 
 
 def serve_problems(config: Config) -> tuple[Problem, ...]:
-    """What may be checked and tried, but not served: plain-http links must not reach people (RFC 8058 wants https)."""
+    """What may be loaded, but not served: values nobody filled in, and plain-http links that would reach people."""
+    return (*_not_filled_in(config), *_links_in_clear(config))
+
+
+def _not_filled_in(config: Config) -> Iterable[Problem]:
+    """What `init` left to fill in; no mail may go out in the name of "CHANGE: legal name"."""
+    for controller in config.controllers.values():
+        place = f"controllers.{controller.id}"
+        values = [(f"{place}.{name}", getattr(controller, name)) for name in _TO_FILL_IN]
+        values += [(f"{place}.domains", domain) for domain in controller.domains]
+        values += [
+            (f"{place}.streams.{stream.name}.motivation.{fact}", motivation)
+            for stream in controller.streams.values()
+            for fact, motivation in stream.motivation.items()
+        ]
+        for key, value in values:
+            if value.startswith("CHANGE") or value == "change.example":
+                what = f"is still {value!r}, as init wrote it"
+                yield Problem(file=str(config.path), key=key, line=None, what=what, remedy="Fill it in")
+
+
+def _links_in_clear(config: Config) -> tuple[Problem, ...]:
+    """Plain-http links must not reach people (RFC 8058 wants https)."""
     if config.public_url.startswith("https:"):
         return ()
     return tuple(

@@ -27,7 +27,7 @@ class Finding:
 
 def local(config: Config, *, now: datetime, free_bytes: int) -> list[Finding]:
     """What this machine alone can tell: signing keys, certificate, streams, disk."""
-    found = [Finding(check="public_url", good=False, text=f"{p.what}. {p.remedy}.") for p in serve_problems(config)]
+    found = [Finding(check=p.key, good=False, text=f"{p.what}. {p.remedy}.") for p in serve_problems(config)]
     found += _signing(config)
     found += _streams(config)
     if config.tls is not None:

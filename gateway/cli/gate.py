@@ -57,7 +57,9 @@ def init(
     command.say(
         f"Made {where / installation.SETTINGS_FILE}, keys, database, and passwords in {where / 'passwords.txt'}."
     )
-    command.say(f"Next: consentgate serve --config {where / installation.SETTINGS_FILE}")
+    then = "serve" if example else "check-config"
+    fill_in = "" if example else "fill in what says CHANGE, then: "
+    command.say(f"Next: {fill_in}consentgate {then} --config {where / installation.SETTINGS_FILE}")
 
 
 @app.command()

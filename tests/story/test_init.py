@@ -129,6 +129,22 @@ def test_without_example_it_makes_a_sound_start_to_fill_in(tmp_path: Path) -> No
     config = load(tmp_path / "a/consentgate.toml")
     assert list(config.controllers) == ["sender"]
     assert "CHANGE" in config.path.read_text()
+    assert "fill in what says CHANGE" in done.stderr.decode()
+
+
+def test_what_was_not_filled_in_is_not_served(tmp_path: Path) -> None:
+    consentgate("init", tmp_path / "a")
+    file = tmp_path / "a/consentgate.toml"
+    for command in ("check-config", "serve", "doctor"):
+        done = consentgate(command, "--config", file)
+        said = (done.stdout + done.stderr).decode()
+        assert done.returncode == 1
+        for key in ("legal_name", "postal_address", "opt_out_contact", "domains", "streams.newsletter.motivation."):
+            assert f"controllers.sender.{key}" in said, (command, said)
+    text = file.read_text("utf-8").replace("change.example", "mine.example").replace("CHANGE@", "stop@")
+    file.write_text(text.replace("CHANGE: ", "The "), "utf-8")
+    (tmp_path / "a/keys/dkim/change.example.cg1.pem").rename(tmp_path / "a/keys/dkim/mine.example.cg1.pem")
+    assert consentgate("check-config", "--config", file).returncode == 0
 
 
 def test_a_folder_that_is_there_is_used_and_kept(tmp_path: Path) -> None:
