@@ -3,6 +3,7 @@
 tests/test_docs.py fails when a page differs from what this would write, so that no page tells of something else.
 """
 
+import ast
 import contextlib
 import importlib
 import inspect
@@ -91,16 +92,23 @@ def smtp_replies() -> str:
     )
 
 
+def _written(source: str) -> list[str]:
+    """The fields that a function of the log writes: not all of its arguments, some are only counted."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    lines = [call for call in calls if ast.unparse(call.func).startswith("_log.")]
+    return list(dict.fromkeys(keyword.arg for call in lines for keyword in call.keywords if keyword.arg))
+
+
 def log_events() -> str:
     """docs/log-events.md: every line of the log and every counter."""
     events = []
     for name, function in vars(log).items():
         if inspect.isfunction(function) and function.__module__ == log.__name__ and name[0] != "_":
-            said = re.search(r"_log\.(\w+)\(", inspect.getsource(function))
+            source = inspect.getsource(function)
+            said = re.search(r"_log\.(\w+)\(", source)
             if said is not None and name != "configure":
-                what = " ".join((inspect.getdoc(function) or "").split())
-                fields = ", ".join(f"`{field}`" for field in inspect.signature(function).parameters)
-                events.append((f"`{name}`", said.group(1), what, fields))
+                what = re.sub(r" \(P\d+\)", "", " ".join((inspect.getdoc(function) or "").split()))
+                events.append((f"`{name}`", said.group(1), what, ", ".join(f"`{field}`" for field in _written(source))))
     counters = []
     for metric in log.METRICS:
         described = next(iter(metric.describe()))

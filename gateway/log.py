@@ -110,7 +110,7 @@ def trace_of(error: BaseException | None) -> str:
 
 
 def started(*, version: str, controllers: int, streams: int) -> None:
-    """The configuration is loaded and the store is open."""
+    """The configuration is loaded and the listeners are bound; nothing is accepted yet."""
     _log.info("started", version=version, controllers=controllers, streams=streams)
 
 
