@@ -122,7 +122,7 @@ class Words:
         return declared.title[wanted[0]] if wanted else next(iter(declared.title.values()))
 
     def why(self, controller: Controller, purpose: str | None, basis: str | None, language: Language) -> str:
-        """"You get this because ...", by the ground the mail left on."""
+        """ "You get this because ...", by the ground the mail left on."""
         worded = basis if basis in WORDED_BASES else "service"
         title = self.purpose(controller, purpose, language)
         return self.text(language, f"because.{worded}", purpose=title, name=controller.display_name)

@@ -249,9 +249,7 @@ SALE_CHECKS: tuple[Check[Sale], ...] = (
 def _dissimilar(case: Case, sales: Sequence[Sale]) -> bool:
     sold = {category for sale in sales for category in sale.product_categories}
     pairs = case.facts.similar_categories
-    return not all(
-        any(similar(category, other, pairs) for other in sold) for category in case.categories
-    )
+    return not all(any(similar(category, other, pairs) for other in sold) for category in case.categories)
 
 
 #: Checks 15-17, over the records without finding taken together. A charity context needs only the last.

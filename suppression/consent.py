@@ -217,8 +217,10 @@ class Consent:
             evidence, confirmation = data["evidence"], data["double_opt_in"]
             if (
                 len(data) == 22
-                and type(id_) is str and id_
-                and type(controller_id) is str and controller_id
+                and type(id_) is str
+                and id_
+                and type(controller_id) is str
+                and controller_id
                 and source in SOURCES
                 and action in ACTIONS
                 and {*map(type, flags)} == _BOOL

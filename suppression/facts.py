@@ -180,7 +180,8 @@ class Message:
                 and class_ in _CLASSES
                 and unsubscribe in _UNSUBSCRIBES
                 and (purpose is None or (type(purpose) is str and purpose))
-                and type(advertiser) is str and advertiser
+                and type(advertiser) is str
+                and advertiser
                 and (exemption is None or exemption in _EXEMPTIONS)
                 and {*map(type, (promotional, charitable, special, b2b, transaction, identifiable))} == _BOOL
                 and (len(categories) < 2 or len({*categories}) == len(categories))

@@ -212,8 +212,7 @@ def _withdrawn_for_purpose(case: Case) -> bool:
         is_withdrawn(case, record.withdrawn_at)
         and case.purpose in record.purposes
         and (
-            record.controller_id == case.controller_id
-            or (record.source not in OWN_SOURCES and names_us(case, record))
+            record.controller_id == case.controller_id or (record.source not in OWN_SOURCES and names_us(case, record))
         )
         for record in case.facts.consents
     )

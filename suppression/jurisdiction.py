@@ -205,7 +205,6 @@ def _load(file: str, text: str) -> Pack:
     )
 
 
-
 def stricter(pack: Pack, strictness: Strictness) -> Pack:
     """The pack as a stricter controller applies it. A longer limit than the pack's changes nothing (RULES Q21)."""
     if strictness.require_opt_in:

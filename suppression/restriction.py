@@ -65,7 +65,8 @@ class Restriction:
             controller_id, scope, purpose, since, lifted_at = _RESTRICTION_FIELDS(data)
             if (
                 len(data) == 5
-                and type(controller_id) is str and controller_id
+                and type(controller_id) is str
+                and controller_id
                 and scope in _SCOPES
                 and (purpose is None or (type(purpose) is str and purpose))
             ):

@@ -137,9 +137,7 @@ def _stopped_since_request(facts: Facts) -> list[Suppression]:
     request = pending_request(facts)
     requested_at = request.double_opt_in.requested_at if request else None
     return [
-        entry
-        for entry in matching(facts)
-        if entry.scope == "global" or requested_at is None or entry.at > requested_at
+        entry for entry in matching(facts) if entry.scope == "global" or requested_at is None or entry.at > requested_at
     ]
 
 

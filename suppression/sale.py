@@ -107,8 +107,10 @@ class Sale:
             ) = _FIELDS(data)  # fmt: skip
             if (
                 len(data) == 14
-                and type(id_) is str and id_
-                and type(controller_id) is str and controller_id
+                and type(id_) is str
+                and id_
+                and type(controller_id) is str
+                and controller_id
                 and kind in SALE_KINDS
                 and status in _STATUSES
                 and address_source in _ADDRESS_SOURCES

@@ -154,9 +154,7 @@ def read(document: Mapping[str, Any], *, address_valid: bool = True) -> Standing
     withdrawals = [(datetime.fromisoformat(w["at"]), w["purpose"]) for w in document.get("withdrawals", ())]
     confirmations = document.get("confirmations", ())
     consents = tuple(
-        part
-        for record in records
-        for part in _withdrawn(_asked(Consent.from_dict(record), confirmations), withdrawals)
+        part for record in records for part in _withdrawn(_asked(Consent.from_dict(record), confirmations), withdrawals)
     )
     mailed = document.get("mailed", ())
     sales = tuple(
@@ -215,9 +213,7 @@ def _withdrawn(consent: Consent, withdrawals: list[tuple[datetime, str | None]])
     if len(ended) == 1:
         at = next(iter(ended))
         return (consent if at == consent.withdrawn_at else replace(consent, withdrawn_at=at),)
-    return tuple(
-        replace(consent, purposes=tuple(purposes), withdrawn_at=at) for at, purposes in ended.items()
-    )
+    return tuple(replace(consent, purposes=tuple(purposes), withdrawn_at=at) for at, purposes in ended.items())
 
 
 def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:

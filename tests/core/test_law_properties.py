@@ -210,4 +210,3 @@ def test_what_cannot_be_judged_is_never_sent() -> None:
     decision = decide(broken, packs())
     assert (decision.verdict, decision.reason_code) == ("defer", "EVIDENCE_STORE_UNAVAILABLE")
     assert decide(facts, {}).verdict == "defer"
-

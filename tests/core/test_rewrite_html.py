@@ -65,7 +65,7 @@ def test_looking_close_and_looking_quickly_agree(document: bytes) -> None:
         (b'<body><a title="</body>">x</a>', b""),
         (b"<body><script>document.write('</body>')</script>", b""),
         (b"<body>x</body><!-- open", b"</body><!-- open"),
-        (b"<p>x</p><a href=\"open", b'<a href="open'),
+        (b'<p>x</p><a href="open', b'<a href="open'),
         (b"<template><p></body></template>x", b""),
         (b"<body>x</body><template><p></body></template>", b"</body><template><p></body></template>"),
         (b"", b""),
@@ -130,7 +130,9 @@ def test_links_of_our_own_in_html(document: bytes, spans: list[bytes], visible: 
 
 
 def test_links_of_our_own_in_text() -> None:
-    text = b"Stop: {{unsubscribe_url}} or https://t.example/u/1. Not https://t.example/u/12 or https://t.example/u/1.gif"
+    text = (
+        b"Stop: {{unsubscribe_url}} or https://t.example/u/1. Not https://t.example/u/12 or https://t.example/u/1.gif"
+    )
     found, seen = opt_out.own_links(text, "text", ("https://t.example/u/1",))
     assert [text[a:b] for a, b in found] == [b"{{unsubscribe_url}}", b"https://t.example/u/1"]
     assert seen

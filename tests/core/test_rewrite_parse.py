@@ -73,13 +73,13 @@ def test_an_envelope_line_of_a_mailbox_file_is_read_over() -> None:
 @pytest.mark.parametrize(
     ("value", "kind", "parameters"),
     [
-        (b"Text/HTML ; Charset = \"utf-8\"", b"text/html", {b"charset": b"utf-8"}),
+        (b'Text/HTML ; Charset = "utf-8"', b"text/html", {b"charset": b"utf-8"}),
         (b"text/plain; charset=us-ascii (plain; x=y)", b"text/plain", {b"charset": b"us-ascii"}),
         (b"(c) text/plain;charset=a;charset=b", b"text/plain", {b"charset": b"a"}),
         (b'multipart/mixed; boundary="a \\"b\\" c"', b"multipart/mixed", {b"boundary": b'a "b" c'}),
         (b"multipart/mixed; boundary*0=ab; boundary*1=cd", b"multipart/mixed", {b"boundary": b"abcd"}),
         (b"text/plain; charset*=us-ascii'en'utf%2D8", b"text/plain", {b"charset": b"utf-8"}),
-        (b'application/x; name*0*=utf-8\'\'%C3%A9; name*1="%20"', b"application/x", {b"name": "é%20".encode()}),
+        (b"application/x; name*0*=utf-8''%C3%A9; name*1=\"%20\"", b"application/x", {b"name": "é%20".encode()}),
         (b"text", None, {}),
         (b"", None, {}),
         (b'text/plain; charset="utf-8', b"text/plain", {b"charset": b"utf-8"}),

@@ -23,7 +23,8 @@ def database(tmp_path: Path) -> Path:
     sqlite.create(path, tmp_path / "keys.db")
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = '1' WHERE name = 'schema'")
-        db.execute("INSERT INTO staff (name, password_hash, roles, controllers, changed_at) VALUES ('anna', 'x', '', '', 0)")
+        columns = "name, password_hash, roles, controllers, changed_at"
+        db.execute(f"INSERT INTO staff ({columns}) VALUES ('anna', 'x', '', '', 0)")
     return path
 
 

@@ -309,7 +309,7 @@ async def test_controllers_are_strangers_to_each_other(world: Acme) -> None:
 EVIL = (
     '<html><head><base href="https://evil.example/"><meta http-equiv="refresh" content="0;url=https://evil.example/">'
     '<script>fetch("/staff/logout",{method:"POST"})</script></head><body onload="alert(1)"><p>Hallo bob@example.org, '
-    'ook bob%40example.org</p><a href="PUBLIC/u/AAAA_bb-cc">Afmelden</a> <a href=\'PUBLIC/w/AAAA\'>waarom</a>'
+    "ook bob%40example.org</p><a href=\"PUBLIC/u/AAAA_bb-cc\">Afmelden</a> <a href='PUBLIC/w/AAAA'>waarom</a>"
     '<form action="PUBLIC/u/AAAA" method="post"><button>x</button></form><img src="https://evil.example/p.gif">'
     '<link rel="stylesheet" href="https://evil.example/s.css"><iframe src="https://evil.example/f"></iframe>'
     '<a id="out" href="https://evil.example/out">weg</a><style>@import "https://evil.example/i.css";</style>'

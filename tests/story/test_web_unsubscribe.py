@@ -126,9 +126,7 @@ async def test_mail_on_another_ground_than_opt_in_stops_the_whole_sender(
     assert [(scope, purpose) for scope, purpose, _ in await stands(world, WIM)] == [("sender", None)]
 
 
-async def test_a_cancelled_order_or_a_contest_is_not_called_a_purchase(
-    world: Acme, browser: httpx.AsyncClient
-) -> None:
+async def test_a_cancelled_order_or_a_contest_is_not_called_a_purchase(world: Acme, browser: httpx.AsyncClient) -> None:
     document = await world.store.people([Who("acme", (world.key(WIM),), ())])
     bought = document[0].standing.sales[0].to_dict()
     later = (world.now - timedelta(days=10)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -56,7 +56,6 @@ class Pages:
         }  # fmt: skip
         return Response(page, status, fields | dict(headers or {}), media_type="text/html")
 
-
     def notice(
         self, request: Request, about: str, language: Language, *, controller: Controller | None = None, status: int,
         headers: Mapping[str, str] | None = None, lines: Sequence[str] = (),

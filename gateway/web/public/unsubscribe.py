@@ -98,7 +98,7 @@ class Unsubscribe:
         return About(text=text, token=token, context=context, controller=controller, language=language)
 
     def because(self, about: About) -> str:
-        """"You get this because ...", with the date where it is known."""
+        """ "You get this because ...", with the date where it is known."""
         if about.context.since is None or about.context.basis not in ("opt_in", "soft_opt_in"):
             return self._words.why(about.controller, about.context.purpose, about.context.basis, about.language)
         return self._dated(f"because.dated.{about.context.basis}", about, about.context.since)
@@ -213,9 +213,7 @@ class Unsubscribe:
         ready = asyncio.create_task(asyncio.sleep(ANSWER_AFTER))
         try:
             async with asyncio.timeout(PATIENCE):
-                await record.opt_out_by_address(
-                    site.store, site.config, site.ring, typed, channel="form", now=now
-                )
+                await record.opt_out_by_address(site.store, site.config, site.ring, typed, channel="form", now=now)
         except Exception as error:  # not stored: say so
             failed("u", error)
             return self.down(request)
