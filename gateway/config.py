@@ -131,7 +131,6 @@ class Stream:
     language: str
     retry_for: timedelta
     list_id: str
-    write_back_hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,6 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.language", kind.choice(*LANGUAGES), None, "Language of the footer when neither message nor person says. Absent: the controller's."),
     Setting("controllers.*.streams.*.retry_for", kind.DURATION, None, "How long hand-over is tried, as `2d`, `12h`, `30m`. Absent: 2d for marketing, 5d otherwise."),
     Setting("controllers.*.streams.*.list_id", kind.DOMAIN, None, "List-Id of marketing mail that brings none. Absent: STREAM.CONTROLLER.DOMAIN, the first of from_domains."),
-    Setting("controllers.*.streams.*.write_back_hosts", kind.DOMAINS, [], "Hosts that an opt-out may be reported back to over https."),
     Setting("controllers.*.logins.*.password_hash", kind.PASSWORD_HASH, None, "argon2 hash of the SMTP password (`consentgate user hash` makes one)."),
     Setting("controllers.*.logins.*.streams", kind.NAMES, REQUIRED, "Streams this login may use; the first is used when the message names none."),
     Setting("controllers.*.logins.*.allowed_ips", kind.NETWORKS, [], "Addresses or networks that may use this login; without a password_hash they need no password."),

@@ -92,9 +92,7 @@ STORE_DOWN = _r(451, "4.3.0", "Store not available, try again", "the database ca
 INTERNAL = _r(451, "4.3.0", "Internal error, try again", "a bug on our side; the message was not kept")
 SIGNING_DOWN = _r(451, "4.7.0", "Signing key not available, try again", "marketing whose DKIM key cannot be used")
 QUEUE_FULL = _r(452, "4.3.1", "Queue or disk nearly full, try again", "the limit on queued copies or free disk is near")
-TOO_BUSY = _r(451, "4.3.2", "Too many messages at once, try again", "the cap on messages taken in at the same time")
 TOO_MANY_RECIPIENTS = _r(452, "4.5.3", "Too many recipients, send the rest separately", "RCPT over the limit")
-TLS_FAILED = _r(454, "4.7.0", "TLS not available for the moment", "STARTTLS without a usable certificate")
 LOGIN_DOWN = _r(454, "4.7.0", "Login cannot be checked now, try again", "AUTH while the check cannot be made")
 LOGIN_SLOWED = _r(454, "4.7.0", "Too many wrong passwords, try again later", "AUTH during back-off")
 
@@ -111,7 +109,6 @@ NOT_IMPLEMENTED = _r(502, "5.5.1", "Command not implemented", "EXPN, HELP topics
 BAD_SEQUENCE = _r(503, "5.5.1", "Bad sequence of commands", "RCPT before MAIL, DATA before RCPT, AUTH twice ...")
 UNKNOWN_MECHANISM = _r(504, "5.5.4", "Authentication mechanism not supported", "AUTH with other than PLAIN or LOGIN")
 LOGIN_NEEDED = _r(530, "5.7.0", "Authentication required", "MAIL before AUTH")
-TLS_NEEDED = _r(530, "5.7.0", "Must issue STARTTLS first", "MAIL in clear where the listener asks for TLS")
 LOGIN_WRONG = _r(535, "5.7.8", "User name or password wrong", "AUTH that does not match")
 LOGIN_ELSEWHERE = _r(535, "5.7.8", "Login not allowed from this address", "AUTH from outside the login's address list")
 ENCRYPTION_NEEDED = _r(538, "5.7.11", "Encryption required for this mechanism", "AUTH in clear off loopback")
@@ -124,9 +121,6 @@ NO_UTF8_HERE = _r(550, "5.6.7", "Non-ASCII address without SMTPUTF8", "RFC 6531 
 POLICY = _r(550, "5.7.1", "Blocked by policy", "blocked by a rule; the text becomes the reason code and a reference")
 SENDER_NOT_OWN = _r(
     550, "5.7.1", "SENDER_NOT_AUTHORISED MAIL FROM is not in a domain of this login", "MAIL FROM in a foreign domain"
-)
-FROM_NOT_OWN = _r(
-    550, "5.7.1", "SENDER_NOT_AUTHORISED From domain is not listed for this stream", "From field of a foreign domain"
 )
 UNDECLARED = _r(550, "5.7.1", "Not declared for this login:", "an unknown stream, purpose or category; it follows")
 HIDDEN_RECIPIENTS = _r(550, "5.6.0", "X-SMTPAPI with recipients is refused", "recipients come from the envelope only")

@@ -64,7 +64,6 @@ def make_stream(name: str = "newsletter", **changes: Any) -> Stream:
         language="nl",
         retry_for=timedelta(days=2),
         list_id="newsletter.acme.acme.example",
-        write_back_hosts=(),
     )
     return replace(stream, **changes)
 
