@@ -10,11 +10,11 @@ what; 2: wrong usage. Signatures are checked where the package `cryptography` is
 day a ledger whose end was cut off together with its end record looks whole: keep heads elsewhere.
 
 The rules, so that you need not believe this file either. All numbers are big-endian; i is 4 bytes, q is 8 bytes.
-hash of an entry   SHA-256("consentgate ledger entry 1\\n" + q seq + q at + i length of: previous, controller_id,
+hash of an entry   SHA-256("consentgate-ledger entry 1\\n" + q seq + q at + i length of: previous, controller_id,
                    entry_id, kind, subject, public, private, commitment (-1: NULL) + these eight fields in that order)
 previous           the hash of the entry with the number before, in the order of entry ids; the first entry, number 1,
-                   rests on SHA-256("consentgate ledger genesis 1\\n" + controller_id)
-signed head        Ed25519 over "consentgate ledger head 1\\n" + q seq + q at + i length of: controller_id, hash + i 0
+                   rests on SHA-256("consentgate-ledger genesis 1\\n" + controller_id)
+signed head        Ed25519 over "consentgate-ledger head 1\\n" + q seq + q at + i length of: controller_id, hash + i 0
                    + controller_id + hash
 Times are milliseconds since 1970 UTC. Texts are UTF-8.
 """
@@ -45,7 +45,7 @@ def entry_hash(entry: Row, seq: Any, previous: Any) -> bytes | None:
     fields = [previous, *(entry[name] for name in names)]
     try:
         head = struct.pack(">qq8i", seq, entry["at"], *(-1 if field is None else len(field) for field in fields))
-        whole = b"consentgate ledger entry 1\n" + head + b"".join(field or b"" for field in fields)
+        whole = b"consentgate-ledger entry 1\n" + head + b"".join(field or b"" for field in fields)
     except (TypeError, struct.error):
         return None
     return hashlib.sha256(whole).digest()
@@ -105,7 +105,7 @@ def signed(head: Row) -> bool | None:
     numbers = struct.pack(">qq3i", head["seq"], head["at"], len(name), len(head["hash"]), 0)
     try:
         Ed25519PublicKey.from_public_bytes(head["public_key"]).verify(
-            head["signature"], b"consentgate ledger head 1\n" + numbers + name + head["hash"]
+            head["signature"], b"consentgate-ledger head 1\n" + numbers + name + head["hash"]
         )
     except (InvalidSignature, ValueError):
         return False
@@ -118,7 +118,7 @@ class Chain:
     def __init__(self, controller: bytes) -> None:
         self.name = controller.decode(errors="replace") or "(everywhere)"
         self.seq, self.unsealed = 0, 0
-        self.last = hashlib.sha256(b"consentgate ledger genesis 1\n" + controller).digest()
+        self.last = hashlib.sha256(b"consentgate-ledger genesis 1\n" + controller).digest()
 
     def take(self, entry: Row) -> str | None:
         """What is wrong with the next entry; None where nothing is."""

@@ -22,5 +22,6 @@ LAW.md has each rule beside its law article and the worked examples that show it
 line in LAW.md, a vector, a change line.
 
 Beside the decision: address.py (when two addresses are the same person), standing.py (what the ledger amounts to),
-ledger.py (the tamper-evident chain), vault.py (what is encrypted under which key), link_token.py (the tokens in links).
+ledger.py (the entries), chain.py (what makes them tamper-evident), vault.py (what is encrypted under which key),
+link_token.py (the tokens in links).
 """

@@ -18,10 +18,10 @@ from typing import Any, Final, Literal, NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-ENTRY_MARK: Final = b"consentgate ledger entry 1\n"
-GENESIS_MARK: Final = b"consentgate ledger genesis 1\n"
-TAIL_MARK: Final = b"consentgate ledger tail 1\n"
-HEAD_MARK: Final = b"consentgate ledger head 1\n"
+ENTRY_MARK: Final = b"consentgate-ledger entry 1\n"
+GENESIS_MARK: Final = b"consentgate-ledger genesis 1\n"
+TAIL_MARK: Final = b"consentgate-ledger tail 1\n"
+HEAD_MARK: Final = b"consentgate-ledger head 1\n"
 UNSEALED_MS: Final = 10_000
 """How long an entry may wait for its place in the chain; one that waits longer was forgotten or forged (ms)."""
 

@@ -147,11 +147,18 @@ class Keys:
 
 
 def emptied(db: sqlite3.Connection) -> bool:
-    """Move the write-ahead log into the database and cut it off; False where another connection is in its way."""
+    """Move the write-ahead log into the database and cut it off; False where another connection is in its way.
+
+    It waits for readers a quarter of a second at most: writers wait behind it.
+    """
+    patience = db.execute("PRAGMA busy_timeout").fetchone()[0]
+    db.execute("PRAGMA busy_timeout = 250")
     try:
         return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except sqlite3.OperationalError:
         return False
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def of_many(db: sqlite3.Connection, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:

@@ -24,8 +24,10 @@ BATCH: Final = 500
 def seal(handles: Handles, n: int = BATCH) -> Sealing:
     """Seal at most n entries."""
     sealed, refused = 0, []
-    for controller_id in _with_unsealed(handles):
+    for controller_id in _ledgers(handles):
         end = tail(handles, controller_id)
+        if end.tail is not None and last_entry_id(handles, controller_id) == end.tail.entry_id:
+            continue
         if not end.genuine:
             refused.append(controller_id)
             continue
@@ -44,7 +46,11 @@ def _seal(handles: Handles, controller_id: str, end: Tail | None, n: int) -> int
     if not places:
         return 0
     handles.db.executemany(
-        SQL.seal_entry.sql, [{"controller_id": controller_id, **place._asdict()} for place in places]
+        SQL.seal_entry.sql,
+        [
+            {"controller_id": controller_id, "entry_id": entry_id, "seq": seq, "previous": previous, "hash": made}
+            for entry_id, seq, previous, made in places
+        ],
     )
     last = places[-1]
     made = Tail(controller_id, last.seq, last.entry_id, last.hash)
@@ -55,10 +61,10 @@ def _seal(handles: Handles, controller_id: str, end: Tail | None, n: int) -> int
     return len(places)
 
 
-def _with_unsealed(handles: Handles) -> list[str]:
-    found = [""] if SQL.waits_everywhere(handles.db) else []
+def _ledgers(handles: Handles) -> list[str]:
+    found = [""] if last_entry_id(handles, "") is not None else []
     after = ""
-    while (row := SQL.unsealed_controller(handles.db, after=after)) is not None and row[0] is not None:
+    while (row := SQL.next_ledger(handles.db, after=after)) is not None and row[0] is not None:
         after = row[0]
         found.append(after)
     return found

@@ -1,5 +1,7 @@
 """The SQLite store's calls about ledger and erasure. See evidence.Evidence, call by call."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
@@ -12,6 +14,8 @@ from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHea
 from suppression.chain import Stored
 
 T = TypeVar("T")
+EMPTY_TRIES, EMPTY_SECONDS = 5, 0.2
+"""How often, and how far apart, the databases' logs are tried to be emptied, so that mail passes in between."""
 SEAL_SECONDS = 1.0
 """How long entries of this process wait at most while it goes on writing."""
 
@@ -95,7 +99,9 @@ class SqliteEvidence:
         return len(found)
 
     async def empty_logs(self) -> bool:
-        try:
-            return await self._write_thread.run(erasure.empty_logs)
-        except StoreUnavailable:
-            return False
+        for _ in range(EMPTY_TRIES):
+            with contextlib.suppress(StoreUnavailable):
+                if await self._write_thread.run(erasure.empty_logs):
+                    return True
+            await asyncio.sleep(EMPTY_SECONDS)
+        return False

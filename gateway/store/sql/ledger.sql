@@ -1,12 +1,9 @@
--- name: unsealed_controller(after)^
--- The next controller with entries that wait for their place in the chain; null where there is none.
-SELECT min(controller_id) FROM ledger WHERE hash IS NULL AND controller_id > :after;
-
--- name: waits_everywhere()^
--- Whether entries of no controller wait: they stand under the empty name, which no other is greater than.
-SELECT 1 FROM ledger WHERE hash IS NULL AND controller_id = '' LIMIT 1;
+-- name: next_ledger(after)^
+-- The next controller with entries; null where there is none.
+SELECT min(controller_id) FROM ledger WHERE controller_id > :after;
 
 -- name: unsealed(controller_id, after, n)
+-- Entries behind the end of the chain that wait for their place.
 SELECT CAST(controller_id AS BLOB), entry_id, at, CAST(kind AS BLOB), subject, CAST(public AS BLOB), private,
   commitment, seq, previous, hash
 FROM ledger WHERE controller_id = :controller_id AND hash IS NULL AND entry_id > :after ORDER BY entry_id LIMIT :n;

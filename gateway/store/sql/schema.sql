@@ -67,7 +67,6 @@ CREATE TABLE ledger (
 ) STRICT;
 CREATE INDEX ledger_subject ON ledger (controller_id, subject, entry_id);
 CREATE INDEX ledger_erasures ON ledger (controller_id, entry_id) WHERE kind = 'erasure';
-CREATE INDEX ledger_unsealed ON ledger (controller_id, entry_id) WHERE hash IS NULL;
 CREATE TRIGGER ledger_kept BEFORE DELETE ON ledger
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER ledger_fixed BEFORE UPDATE ON ledger
