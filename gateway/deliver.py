@@ -157,6 +157,7 @@ class Lane:
         self._originals: OrderedDict[bytes, Original] = OrderedDict()
         self._claimed: deque[ClaimedCopy] = deque()  # from the store, not yet loaded
         self._sessions = 0
+        self._generation = 0  # of the configuration
         self._under_way: dict[int, Parcel] = {}
         self._under_way_bytes = 0
         self._waiting: deque[asyncio.Future[None]] = deque()  # sessions without a parcel
@@ -173,6 +174,7 @@ class Lane:
             clock=deliver.clock, leased=deliver.leased,
         )  # fmt: skip
         self._originals.clear()
+        self._generation += 1
         for parcel in (*self._fresh, *self._ready, *self._under_way.values()):
             parcel.refit(deliver.config, deliver.scales)
 
@@ -209,7 +211,7 @@ class Lane:
             await self._feed_once()  # a call of its own: nothing of a batch is held while the next is waited for
 
     async def _feed_once(self) -> None:
-        stopping = self._deliver.stopping
+        stopping, generation = self._deliver.stopping, self._generation
         self.work.clear()
         try:
             batch = self._take_fresh() or await self._claim()
@@ -223,6 +225,8 @@ class Lane:
         if self._sends:
             await asyncio.get_running_loop().run_in_executor(self._deliver.threads, self._render, batch)
         for parcel in batch:
+            if self._generation != generation:
+                parcel.refit(self._deliver.config, self._deliver.scales)
             self._put(parcel)
         del batch, parcel
         while not stopping.is_set() and (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES):

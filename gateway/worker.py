@@ -215,9 +215,10 @@ class Worker:
             config = load(self.config.path)
             if problems := serve_problems(config):
                 raise ConfigError(problems)
-            self._submission.reload(config)  # first: a certificate that cannot be used is found here
+            await numbers(self._store, config)  # new names need a number: found out before anything is swapped
+            self._submission.reload(config)  # so is a certificate that cannot be used
             self._return_path.reload(config)
-        except (ConfigError, OSError) as wrong:
+        except (ConfigError, OSError, StoreUnavailable) as wrong:
             problems = wrong.problems if isinstance(wrong, ConfigError) else ()
             log.reload_refused(problems=len(problems) or 1)
             print(wrong, file=sys.stderr)
@@ -247,7 +248,7 @@ class Worker:
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
                     await self._store.forget_erased()
                     await self._store.empty_logs()
-            except StoreUnavailable as down:
+            except (StoreUnavailable, OSError) as down:
                 log.store_unavailable(where="house", error=down)
 
     async def _keep_ledger(self) -> None:

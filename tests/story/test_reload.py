@@ -1,6 +1,8 @@
 """SIGHUP: new settings take effect on what comes and on what waits; broken ones change nothing and say so."""
 
+import contextlib
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,21 @@ def test_a_broken_file_keeps_the_old_settings_and_says_what_is_wrong(
     finally:
         relay.installation.config.write_text(text, "utf-8")
     reload(relay)
+
+
+def test_a_reload_while_the_database_is_locked_is_refused_and_nothing_ends(installation: Installation) -> None:
+    with relaying(installation) as relay:
+        relay.passes(ANNA, newsletter("ervoor"))
+        relay.drained()
+        installation.change("purposes.events]", "purposes.nieuw]")
+        installation.change('purpose = "events"', 'purpose = "nieuw"')
+        with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db", isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            reload(relay, "event=reload_refused")
+            db.execute("ROLLBACK")
+        relay.passes(ANNA, newsletter("erna"))
+        reload(relay)
+        relay.passes(ANNA, newsletter("na het tweede"))
 
 
 def test_what_waits_is_decided_and_written_by_the_new_settings(installation: Installation) -> None:
