@@ -174,9 +174,11 @@ def without_addresses(text: str, *known: str) -> str:
     text = text[: 4 * MAX_TEXT]
     if "@" in text or "40" in text or "\uff20" in text:
         text = _ADDRESS.sub("[address]", text)
+    lowered = text.lower()
     for address in known:
         for part in (address, address.rpartition("@")[0]):
-            if part:
+            # making the pattern costs more than all else here, and few servers repeat the address
+            if part and (part.lower() in lowered or not (lowered.isascii() and part.isascii())):
                 text = re.sub(rf"(?<![\w\[]){re.escape(part)}(?!\w)", "[address]", text, flags=re.IGNORECASE)
     return text[:MAX_TEXT]
 
