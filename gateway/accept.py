@@ -142,7 +142,7 @@ class Accept:
             copies.append(NewCopy(
                 copy_no=n, recipient_key=self._key(who, person, controller.id, rcpt), address=rcpt.address,
                 rcpt=pack_rcpt(rcpt), state=state, ruling=ruling, route=route,
-                due_at=now if state == "queued" else None,
+                due_at=now if state == "queued" else None, addressed=person is not None and person.addressed,
             ))  # fmt: skip
         arrival = Arrival(
             controller_id=controller.id, message_id=message_id, at=now, stream=read.stream.name,

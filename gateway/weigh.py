@@ -146,7 +146,7 @@ def _begun(entry: Suppression, now: dt.datetime) -> Suppression:
 def stranger(controller_id: str, recipient_key: bytes) -> Person:
     """Somebody of whom nothing is known."""
     return Person(
-        controller_id=controller_id, recipient_key=recipient_key, seen=False, readable=True, version=0,
+        controller_id=controller_id, recipient_key=recipient_key, seen=False, addressed=False, readable=True, version=0,
         standing=_NOBODY, suppressions=(),
     )  # fmt: skip
 

@@ -32,13 +32,15 @@ class Who:
 class Person:
     """What the store knows of one person. `recipient_key` is the key its rows stand under.
 
-    `version` grows with each change of the standing, 0 where there is none. `seen` is False for whoever has no row.
+    `version` grows with each change of the standing, 0 where there is none. `seen` is False for whoever has no key,
+    `addressed` for whoever has no row with an address.
     `readable` is False where the stored standing makes no sense: nothing may be decided on it.
     """
 
     controller_id: str
     recipient_key: bytes
     seen: bool
+    addressed: bool
     readable: bool
     version: int
     standing: Standing
@@ -65,7 +67,10 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCopy:
-    """One recipient of a new message. `rcpt`: RCPT address and DSN parameters, packed; None: nothing is to leave."""
+    """One recipient of a new message. `rcpt`: RCPT address and DSN parameters, packed; None: nothing is to leave.
+
+    `addressed` as in `Person`, where that is known.
+    """
 
     copy_no: int
     recipient_key: bytes
@@ -75,6 +80,7 @@ class NewCopy:
     ruling: Ruling
     route: str
     due_at: datetime | None
+    addressed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

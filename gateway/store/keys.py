@@ -8,6 +8,7 @@ connection; a new secret is committed before the row that needs it.
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -56,14 +57,22 @@ class Keys:
         row = SQL.person_key(self._db, controller_id=controller_id, recipient_key=recipient_key)
         if row is None:
             return None
-        return PersonSecret(self._ring.unwrap(row[0], _person_row(controller_id, recipient_key)))
+        return self.unwrapped(controller_id, recipient_key, row[0])
 
     def people(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, PersonSecret]:
         """The secrets of those people who have one, by recipient key."""
         return {
-            key: PersonSecret(self._ring.unwrap(wrapped, _person_row(controller_id, key)))
-            for key, wrapped in of_many(self._db, SQL.person_keys_of_many.sql, controller_id, recipient_keys)
+            key: self.unwrapped(controller_id, key, wrapped)
+            for key, wrapped in self.wrapped(controller_id, recipient_keys).items()
         }
+
+    def wrapped(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The same secrets as they are stored."""
+        return dict(of_many(self._db, SQL.person_keys_of_many.sql, controller_id, recipient_keys))
+
+    def unwrapped(self, controller_id: str, recipient_key: bytes, wrapped: bytes) -> PersonSecret:
+        """A stored secret, opened."""
+        return PersonSecret(self._ring.unwrap(wrapped, _person_row(controller_id, recipient_key)))
 
     def keys_after(self, controller_id: str, after: bytes, n: int) -> list[bytes]:
         """The next n recipient keys of people who have a secret."""
@@ -99,7 +108,7 @@ class Keys:
 
     def make_controller(self, controller_id: str) -> PersonSecret:
         """A controller's own secret, for what is about no single person; it goes when the controller goes."""
-        return self.make_person(controller_id, b"")[0]
+        return self.controller(controller_id) or self.make_person(controller_id, b"")[0]
 
     def controller(self, controller_id: str) -> PersonSecret | None:
         """A controller's own secret; None where it has none yet."""
@@ -164,9 +173,15 @@ def emptied(db: sqlite3.Connection) -> bool:
 def of_many(db: sqlite3.Connection, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement over several recipient keys, in which KEYS stands for them."""
     for start in range(0, len(keys), KEYS_AT_ONCE):
-        some = {f"k{n}": key for n, key in enumerate(keys[start : start + KEYS_AT_ONCE])}
-        places = ",".join(":" + name for name in some)
-        yield from db.execute(sql.replace("KEYS", places), {"controller_id": controller_id, **some})
+        some = keys[start : start + KEYS_AT_ONCE]
+        names, filled = _with_places(sql, len(some))
+        yield from db.execute(filled, {"controller_id": controller_id, **dict(zip(names, some, strict=True))})
+
+
+@lru_cache(maxsize=128)
+def _with_places(sql: str, n: int) -> tuple[Sequence[str], str]:
+    names = [f"k{number}" for number in range(n)]
+    return names, sql.replace("KEYS", ",".join(":" + name for name in names))
 
 
 def sealed(key: bytes, plain: bytes, bound_to: bytes) -> bytes:

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiosql
 import uuid_utils
 
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
-from gateway.store.keys import opened, sealed
+from gateway.store.keys import Keys, of_many, opened, sealed
 from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
@@ -42,41 +42,66 @@ def new_id() -> bytes:
 
 
 def people(handles: Handles, wanted: Sequence[Who]) -> list[Person]:
-    """What is known of each, read in one transaction."""
+    """What is known of each, read in one transaction, with a few statements for all of them."""
     handles.db.execute("BEGIN")
     try:
-        return [_person(handles, who) for who in wanted]
+        known = {
+            controller_id: _known(handles, controller_id, [who for who in wanted if who.controller_id == controller_id])
+            for controller_id in {who.controller_id for who in wanted}
+        }
+        return [_person(handles, known[who.controller_id], who) for who in wanted]
     finally:
         handles.db.execute("COMMIT")
 
 
-def _person(handles: Handles, who: Who) -> Person:
+class _Known(NamedTuple):
+    """What stands of some people of one controller, by recipient key; standings as version and sealed facts."""
+
+    wrapped: Mapping[bytes, bytes]
+    standings: Mapping[bytes, tuple[int, bytes]]
+    addressed: set[bytes]
+    suppressions: Mapping[bytes, list[Suppression]]
+
+
+def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
+    keys = [key for who in whos for key in (*who.recipient_keys, *who.global_keys)]
+    suppressions: dict[bytes, list[Suppression]] = {}
+    standings: dict[bytes, tuple[int, bytes]] = {}
+    addressed: set[bytes] = set()
+    for what, key, *columns in of_many(handles.db, SQL.known_of_many.sql, controller_id, keys):
+        if what == "standing":
+            standings[key] = (columns[0], columns[1])
+        elif what == "profile":
+            addressed.add(key)
+        else:
+            at, lifted_at, scope, purpose, reason, owner = columns
+            suppressions.setdefault(key, []).append(Suppression(
+                scope=scope, controller_id=owner or None, purpose=purpose, reason=reason, at=instant(at),
+                lifted_at=None if lifted_at is None else instant(lifted_at),
+            ))  # fmt: skip
+    return _Known(handles.keys.wrapped(controller_id, keys), standings, addressed, suppressions)
+
+
+def _person(handles: Handles, known: _Known, who: Who) -> Person:
     """One person. More than one live key id: rows may stand under an older key; suppressions of all of them count."""
-    db, controller_id = handles.db, who.controller_id
-    suppressions: list[Suppression] = []
-    found: tuple[bytes, PersonSecret] | None = None
-    for key in who.recipient_keys:
-        suppressions += _suppressions(handles, controller_id, key)
-        secret = handles.keys.person(controller_id, key) if found is None else None
-        if secret is not None:
-            found = (key, secret)
-    for key in who.global_keys:
-        suppressions += _suppressions(handles, EVERYWHERE, key)
+    controller_id = who.controller_id
+    suppressions = tuple(s for key in (*who.recipient_keys, *who.global_keys) for s in known.suppressions.get(key, ()))
+    found = next((key for key in who.recipient_keys if key in known.wrapped), None)
     version, stands, readable = 0, _NOBODY, True
-    recipient_key = found[0] if found else _tombstone(handles, who) if suppressions else who.recipient_keys[0]
+    recipient_key = found or (_tombstone(handles, who) if suppressions else who.recipient_keys[0])
     if found is not None:
-        row = db.execute(SQL.standing.sql, {"controller_id": controller_id, "recipient_key": recipient_key}).fetchone()
-        if row is not None:
-            version = row[0]
+        if found in known.standings:
+            version, facts = known.standings[found]
             try:
-                stands = _standing(found[1].key, row[1], standing_row(controller_id, recipient_key))
+                stands = _standing(handles.keys, known.wrapped[found], facts, controller_id, found)
             except (FactsError, ValueError, KeyError, TypeError):
                 readable = False
     else:  # what is known of them cannot be read without their key, which is not to know nothing
-        readable = not any(SQL.standing(db, controller_id=controller_id, recipient_key=k) for k in who.recipient_keys)
+        readable = not any(key in known.standings for key in who.recipient_keys)
     return Person(
-        controller_id=controller_id, recipient_key=recipient_key, seen=found is not None, version=version,
-        readable=readable, standing=stands, suppressions=tuple(suppressions),
+        controller_id=controller_id, recipient_key=recipient_key, seen=found is not None,
+        addressed=found in known.addressed, version=version, readable=readable, standing=stands,
+        suppressions=suppressions,
     )  # fmt: skip
 
 
@@ -86,23 +111,13 @@ def _tombstone(handles: Handles, who: Who) -> bytes:
 
 
 @lru_cache(maxsize=2048)
-def _standing(key: bytes, facts: bytes, bound_to: bytes) -> standing.Standing:
+def _standing(keys: Keys, wrapped: bytes, facts: bytes, controller_id: str, recipient_key: bytes) -> standing.Standing:
     """A stored standing as values. The sealed bytes are their own version: the same bytes, the same standing."""
-    plain = opened(key, facts, bound_to)
+    secret = keys.unwrapped(controller_id, recipient_key, wrapped)
+    plain = opened(secret.key, facts, standing_row(controller_id, recipient_key))
     if plain is None:
         raise ValueError("a standing that does not open under its person's key")
     return standing.read(standing.load(plain))
-
-
-def _suppressions(handles: Handles, controller_id: str, key: bytes) -> list[Suppression]:
-    rows = handles.db.execute(SQL.suppressions.sql, {"controller_id": controller_id, "recipient_key": key}).fetchall()
-    return [
-        Suppression(
-            scope=scope, controller_id=controller_id or None, purpose=purpose, reason=reason, at=instant(at),
-            lifted_at=None if lifted_at is None else instant(lifted_at),
-        )
-        for _, scope, purpose, reason, _, at, lifted_at in rows
-    ]  # fmt: skip
 
 
 def standing_row(controller_id: str, recipient_key: bytes) -> bytes:
@@ -122,15 +137,18 @@ def document(handles: Handles, secret: PersonSecret, controller_id: str, recipie
     return standing.load(plain) if plain else {}
 
 
-def see(handles: Handles, controller_id: str, recipient_key: bytes, address: str, at: int) -> PersonSecret:
+def see(
+    handles: Handles, controller_id: str, recipient_key: bytes, address: str, at: int, *, addressed: bool = False
+) -> PersonSecret:
     """The secret of a person who is mailed or blocked: a row and a key are made for whoever is seen first.
 
+    `addressed`: the caller has seen that row.
     Nothing is kept of whoever was erased: the secret is then one that nobody has, so that what is sealed is gone.
     """
     secret, new = _secret(handles, controller_id, recipient_key)
     if secret is None:
         return PersonSecret(os.urandom(SECRET_BYTES))
-    if new or SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key) is None:
+    if new or not (addressed or SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key)):
         profile = sealed(secret.key, ledger.encode({"address": address}), profile_row(controller_id, recipient_key))
         SQL.add_person(
             handles.db, controller_id=controller_id, recipient_key=recipient_key, profile=profile, first_seen=at

@@ -39,8 +39,12 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
     at = milliseconds(arrival.at)
     hour = at // HOUR_MS
     open_copies = sum(1 for copy in arrival.copies if copy.state in OPEN)
-    secrets = [people.see(handles, controller_id, c.recipient_key, c.address, at) for c in arrival.copies]
     alone = len(arrival.copies) == 1
+    secrets = [
+        people.see(handles, controller_id, copy.recipient_key, copy.address, at, addressed=copy.addressed)
+        for copy in arrival.copies
+        if alone or not copy.addressed
+    ]
     subject_key = secrets[0].key if alone else handles.keys.make_controller(controller_id).key
     spool = handles.keys.hour(hour, make=True) if open_copies else b""
     db.execute(SQL.add_message.sql, {

@@ -4,13 +4,13 @@ What it never does: answer before the commit, write outside a group, or read a p
 the driver becomes StoreUnavailable.
 """
 
-import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,7 +85,7 @@ class SqliteStore(SqliteEvidence):
         for thread in self._threads:
             await thread.open()
         self._writer = Writer(self._write_thread)
-        self._people: Gatherer[Who, Person] = Gatherer(self._read_people)
+        self._people: Gatherer[Sequence[Who], list[Person]] = Gatherer(self._read_people, limit=64)
         await self.check()
         if not await self._read(pairing.are_paired):
             await self._write(pairing.pair)
@@ -113,11 +113,13 @@ class SqliteStore(SqliteEvidence):
 
     # people and what they said
 
-    async def _read_people(self, wanted: Sequence[Who]) -> list[Person]:
-        return await _translated(self._fast_thread, partial(people.people, wanted=wanted))
+    async def _read_people(self, asked: Sequence[Sequence[Who]]) -> list[list[Person]]:
+        wanted = [who for whos in asked for who in whos]
+        found = iter(await _translated(self._fast_thread, partial(people.people, wanted=wanted)))
+        return [list(islice(found, len(whos))) for whos in asked]
 
     async def people(self, wanted: Sequence[Who]) -> list[Person]:
-        return list(await asyncio.gather(*(self._people.ask(who) for who in wanted)))
+        return await self._people.ask(wanted)
 
     async def record(self, acts: Sequence[Act]) -> list[bool]:
         return await self._enter(partial(people.record, acts=acts))

@@ -51,6 +51,17 @@ SELECT 1 FROM suppressions WHERE controller_id = :controller_id AND recipient_ke
 SELECT entry_id, at, kind, public, private, commitment FROM ledger
 WHERE controller_id = :controller_id AND subject = :subject ORDER BY entry_id;
 
+-- name: known_of_many(controller_id)
+-- What decisions read of several people: standings, who has a row, suppressions of the controller and of everywhere.
+SELECT 'standing', recipient_key, version, facts, NULL, NULL, NULL, NULL FROM standing
+WHERE controller_id = :controller_id AND recipient_key IN (KEYS)
+UNION ALL
+SELECT 'profile', recipient_key, NULL, NULL, NULL, NULL, NULL, NULL FROM people
+WHERE controller_id = :controller_id AND recipient_key IN (KEYS)
+UNION ALL
+SELECT 'suppression', recipient_key, at, lifted_at, scope, purpose, reason, controller_id FROM suppressions
+WHERE controller_id IN (:controller_id, '') AND recipient_key IN (KEYS);
+
 -- name: suppressions_of_many(controller_id)
 -- All suppressions of several people; KEYS stands for as many places as there are keys.
 SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
