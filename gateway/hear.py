@@ -4,6 +4,7 @@ The token is looked for in the Subject, then in the text. A mail to `unsub@` wit
 counts as an objection of the address it came from, at the controller it was sent to.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -21,10 +22,13 @@ from suppression.link_token import LENGTH, LinkToken, TokenKeys
 from suppression.vault import KeyRing
 
 _TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{LENGTH}}}(?![A-Za-z0-9_-])")
-_ADDRESS = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+")
+# Begins where a word does: else a long word without an @ would be read again from each of its characters.
+_ADDRESS = re.compile(r"(?<![^\s<>(),;:\"])[^\s<>(),;:\"@]++@[^\s<>(),;:\"]+")
 TEXT_BYTES = 64 * 1024
 """How far into the text a token is looked for."""
 TOKENS = 20
+LARGE = 256 * 1024
+"""From this size on a message is taken apart in a thread, not on the loop (bytes)."""
 
 
 class Hear:
@@ -39,7 +43,10 @@ class Hear:
     async def __call__(self, envelope: Envelope) -> Reply:
         """Opt out whom the mail names; 451 while that cannot be written down."""
         try:
-            message = parse(envelope.content)
+            if len(envelope.content) < LARGE:
+                message = parse(envelope.content)
+            else:  # anybody may send one
+                message = await asyncio.to_thread(parse, envelope.content)
         except Unparsable:
             return reply.MESSAGE_FAULT
         subject = decode_words(message.get(b"subject") or b"")

@@ -18,7 +18,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 Level = Literal["debug", "info", "warning", "error"]
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\],;:=]+@[^\s<>\"'()\[\],;:]+")
+_ADDRESS: Final = re.compile(r"(?<![^\s<>\"'()\[\],;:=])[^\s<>\"'()\[\],;:=]+@[^\s<>\"'()\[\],;:]+")
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _log: Any = structlog.get_logger()

@@ -27,7 +27,8 @@ _WORDS = (
     r"|stop (?:receiving|these)|manage (?:your )?(?:subscription|preferences)|email preferences"
 )
 _OPT_OUT = re.compile(_WORDS, re.IGNORECASE)
-_TARGET = re.compile(r"(?:https?://|mailto:)[^\s<>\"')\]]+|[\w.+-]+@[\w-]+\.[\w.-]+", re.IGNORECASE)
+# An address begins where a word does: else a long word without an @ would be read again from each of its characters.
+_TARGET = re.compile(r"(?:https?://|mailto:)[^\s<>\"')\]]+|(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.-]+", re.IGNORECASE)
 _NEAR = 200
 # What a hostile message repeats a million times is looked at a few hundred times.
 _MOST = 500

@@ -104,3 +104,10 @@ def test_nobody_is_named_in_the_log(relay: Relay) -> None:
     assert log.count("channel=mail") >= 4
     assert not re.search(r"[\w.+-]+@[\w-]+\.\w+", log)
     assert "Traceback" not in log
+
+
+def test_a_from_field_of_one_endless_word_holds_nothing_up(relay: Relay) -> None:
+    """Anybody may send one. Read again from each of its characters it would take hours, and all other work with it."""
+    words = "\n ".join(["=?utf-8?q?" + "a" * 900 + "?="] * 900)
+    code, said = answer(relay, f"From: {words}\nSubject: stop\n\nstop\n", sender="x@example.net")
+    assert code == 250, said

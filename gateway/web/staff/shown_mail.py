@@ -18,7 +18,10 @@ from suppression.address import masked
 from suppression.link_token import LENGTH
 
 _KINDS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-_ADDRESS: Final = re.compile(r"[^\s<>\"'()\[\],;:=/?&]+@[A-Za-z0-9\u0080-\uffff.-]+\.[A-Za-z0-9\u0080-\uffff-]+")
+# Begins where a word does: else a long word without an @ would be read again from each of its characters.
+_ADDRESS: Final = re.compile(
+    r"(?<![^\s<>\"'()\[\],;:=/?&@])[^\s<>\"'()\[\],;:=/?&@]++@[A-Za-z0-9\u0080-\uffff.-]+\.[A-Za-z0-9\u0080-\uffff-]+"
+)
 _CID: Final = re.compile(r"cid:([^\s\"'>)]+)", re.IGNORECASE)
 _TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{LENGTH}}}(?![A-Za-z0-9_-])")
 _LONGEST: Final = 2_000_000
