@@ -5,9 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.installation import ROOT, Gateway, Installation, consentgate, free_ports
+
+# A busy machine is slow now and then; what a property test finds must not depend on it.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")
