@@ -12,7 +12,7 @@ import uuid_utils
 
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
-from gateway.store.keys import Keys, of_many, opened, sealed
+from gateway.store.keys import KEYS_AT_ONCE, Keys, opened, sealed
 from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
@@ -57,29 +57,35 @@ def people(handles: Handles, wanted: Sequence[Who]) -> list[Person]:
 class _Known(NamedTuple):
     """What stands of some people of one controller, by recipient key; standings as version and sealed facts."""
 
-    wrapped: Mapping[bytes, bytes]
-    standings: Mapping[bytes, tuple[int, bytes]]
+    wrapped: dict[bytes, bytes]
+    standings: dict[bytes, tuple[int, bytes]]
     addressed: set[bytes]
-    suppressions: Mapping[bytes, list[Suppression]]
+    suppressions: dict[bytes, list[Suppression]]
 
 
 def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
-    keys = [key for who in whos for key in (*who.recipient_keys, *who.global_keys)]
-    suppressions: dict[bytes, list[Suppression]] = {}
-    standings: dict[bytes, tuple[int, bytes]] = {}
-    addressed: set[bytes] = set()
-    for what, key, *columns in of_many(handles.db, SQL.known_of_many.sql, controller_id, keys):
-        if what == "standing":
-            standings[key] = (columns[0], columns[1])
-        elif what == "profile":
-            addressed.add(key)
-        else:
-            at, lifted_at, scope, purpose, reason, owner = columns
-            suppressions.setdefault(key, []).append(Suppression(
-                scope=scope, controller_id=owner or None, purpose=purpose, reason=reason, at=instant(at),
-                lifted_at=None if lifted_at is None else instant(lifted_at),
-            ))  # fmt: skip
-    return _Known(handles.keys.wrapped(controller_id, keys), standings, addressed, suppressions)
+    own = [key for who in whos for key in who.recipient_keys]
+    rows = [(controller_id, key) for key in own] + [(EVERYWHERE, key) for who in whos for key in who.global_keys]
+    known = _Known(handles.keys.wrapped(controller_id, own), {}, set(), {})
+    for start in range(0, len(rows), KEYS_AT_ONCE // 2):
+        wanted = [value for row in rows[start : start + KEYS_AT_ONCE // 2] for value in row]
+        for what, key, *columns in handles.db.execute(_known_sql(len(wanted) // 2), wanted):
+            if what == "standing":
+                known.standings[key] = (columns[0], columns[1])
+            elif what == "profile":
+                known.addressed.add(key)
+            else:
+                at, lifted_at, scope, purpose, reason, owner = columns
+                known.suppressions.setdefault(key, []).append(Suppression(
+                    scope=scope, controller_id=owner or None, purpose=purpose, reason=reason, at=instant(at),
+                    lifted_at=None if lifted_at is None else instant(lifted_at),
+                ))  # fmt: skip
+    return known
+
+
+@lru_cache(maxsize=64)
+def _known_sql(people: int) -> str:
+    return str(SQL.known_of_many.sql).replace("WANTED", ",".join(["(?, ?)"] * people))
 
 
 def _person(handles: Handles, known: _Known, who: Who) -> Person:

@@ -51,16 +51,18 @@ SELECT 1 FROM suppressions WHERE controller_id = :controller_id AND recipient_ke
 SELECT entry_id, at, kind, public, private, commitment FROM ledger
 WHERE controller_id = :controller_id AND subject = :subject ORDER BY entry_id;
 
--- name: known_of_many(controller_id)
--- What decisions read of several people: standings, who has a row, suppressions of the controller and of everywhere.
-SELECT 'standing', recipient_key, version, facts, NULL, NULL, NULL, NULL FROM standing
-WHERE controller_id = :controller_id AND recipient_key IN (KEYS)
+-- name: known_of_many()
+-- What decisions read of several people: standings, who has a row, suppressions. WANTED stands for rows of controller
+-- and recipient key. Joined, not IN: the planner reads whole tables for several INs beside each other.
+WITH wanted (owner, wanted_key) AS (VALUES WANTED)
+SELECT 'standing', recipient_key, version, facts, NULL, NULL, NULL, NULL
+FROM wanted CROSS JOIN standing ON controller_id = owner AND recipient_key = wanted_key
 UNION ALL
-SELECT 'profile', recipient_key, NULL, NULL, NULL, NULL, NULL, NULL FROM people
-WHERE controller_id = :controller_id AND recipient_key IN (KEYS)
+SELECT 'profile', recipient_key, NULL, NULL, NULL, NULL, NULL, NULL
+FROM wanted CROSS JOIN people ON controller_id = owner AND recipient_key = wanted_key
 UNION ALL
-SELECT 'suppression', recipient_key, at, lifted_at, scope, purpose, reason, controller_id FROM suppressions
-WHERE controller_id IN (:controller_id, '') AND recipient_key IN (KEYS);
+SELECT 'suppression', recipient_key, at, lifted_at, scope, purpose, reason, controller_id
+FROM wanted CROSS JOIN suppressions ON controller_id = owner AND recipient_key = wanted_key;
 
 -- name: suppressions_of_many(controller_id)
 -- All suppressions of several people; KEYS stands for as many places as there are keys.
