@@ -14,7 +14,7 @@ from tests.installation import Gateway, lines_of, newsletter
 from tests.story.relay import Relay, fresh, one_click_url, relaying
 
 CLIENTS = 20
-MESSAGES = 600
+MESSAGES = 2_000
 PEOPLE = [f"p{n:02d}@example.org" for n in range(40)]
 
 
