@@ -6,6 +6,7 @@ What a worker that died held comes back to its successor, which has its name (de
 
 import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -37,6 +38,7 @@ def run(workers: int, work: Work, ready: Callable[[], None]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
+    gc.freeze()  # the collector writes to what it walks: workers would soon share no memory
     for index in range(workers):
         children[_start(index, work, writing)] = index
     code = 0

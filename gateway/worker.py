@@ -6,6 +6,7 @@ One TaskGroup owns every long-lived task. Several workers share the listening so
 import asyncio
 import contextlib
 import errno
+import gc
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -194,6 +195,8 @@ class Worker:
         self._hear.configure(config)
         self._web.pages = self._pages(config)
         self.config = config
+        gc.collect()
+        gc.freeze()  # or the collector stops all mail for a tenth of a second now and then, to walk what stays
 
     def _pages(self, config: Config) -> FastAPI:
         ring, store, renderer = self._ring, self._store, self._renderer
