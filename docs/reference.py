@@ -41,16 +41,18 @@ def commands() -> str:
         f"```\n{usage()}\n```\n",
     ]
     for name, (module, _) in COMMANDS.items():
-        for path in paths(name, module):
+        for path in paths([name], module):
             parts += [f"## {' '.join(path)}\n", f"```\n{help_of(module, path)}\n```\n"]
     return "\n".join(parts)
 
 
-def paths(name: str, module: str) -> Iterator[list[str]]:
-    """The command, or its subcommands where it is a group."""
-    listed = help_of(module, [name])
-    found = re.findall(r"(?m)^  ([a-z-]+)(?:  |$)", listed.partition("Commands:")[2])
-    yield from ([name, sub] for sub in found) if found else ([name],)
+def paths(path: list[str], module: str) -> Iterator[list[str]]:
+    """The command, or its subcommands where it is a group; a group within a group is shown before its own."""
+    found = re.findall(r"(?m)^  ([a-z-]+)(?:  |$)", help_of(module, path).partition("Commands:")[2])
+    if len(path) > 1 or not found:
+        yield path
+    for sub in found:
+        yield from paths([*path, sub], module)
 
 
 def help_of(module: str, path: list[str]) -> str:

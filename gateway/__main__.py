@@ -26,7 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "person": ("person", "one person: what is stored, and its erasure"),
     "ledger": ("ledger", "the tamper-evident record: verify, signed heads, rebuild, export"),
     "report": ("reports", "what was kept out and why, per recipient or campaign"),
-    "user": ("operate", "staff who may sign in to the web pages"),
+    "user": ("operate", "staff who may sign in to the web pages, programs that may call the API"),
     "migrate": ("operate", "bring the database to this version"),
 }
 

@@ -180,7 +180,7 @@ def connection_refused(*, listener: str, cause: Literal["full", "too many from o
     _log.warning("connection_refused", listener=listener, cause=cause)
 
 
-def login_failed(*, door: Literal["smtp", "web"], cause: str, login: str | None = None) -> None:
+def login_failed(*, door: Literal["smtp", "web", "api"], cause: str, login: str | None = None) -> None:
     """A login was refused. `login` is given only when it is one of the configuration."""
     LOGIN_FAILURES.labels(door).inc()
     _log.warning("login_failed", door=door, cause=cause, login=login)

@@ -19,7 +19,9 @@ from argon2 import PasswordHasher
 from gateway.config import Config, load
 from gateway.show import link_context
 from gateway.store import sqlite
+from gateway.store.access import ApiKey
 from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Staff
+from gateway.web.api import keys
 from gateway.web.server import build_app
 from gateway.web.site import Site
 from gateway.words import Words
@@ -256,6 +258,14 @@ class Acme:
         name = str(UUID(bytes=message_id))
         self.mails |= {(controller, name, copy.copy_no): content for copy in allowed}
         return name
+
+    async def api_key(self, *scopes: str, controller: str = "acme", name: str = "checkout") -> str:
+        """A new key of the API, as it is shown once."""
+        text, key_id, digest = keys.make(self.numbers[controller, "controller", controller])
+        await self.store.add_api_key(ApiKey(
+            controller_id=controller, key_id=key_id, name=name, digest=digest, scopes=scopes, created_at=self.now,
+        ))  # fmt: skip
+        return text
 
     async def staff(self, name: str, *roles: str, controllers: Sequence[str] = ("acme",)) -> None:
         """Somebody who may sign in with PASSWORD."""

@@ -1,4 +1,4 @@
-"""Commands for the machine's operator: staff users, migrations."""
+"""Commands for the machine's operator: staff users, keys of the API, migrations."""
 
 import re
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import command
+from gateway.cli.api_keys import key
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
 from gateway.cli.refusal import Refused
 from gateway.store.contract import Staff
@@ -15,6 +16,7 @@ ROLES = ("submitter", "marketer", "privacy", "operator", "auditor", "administrat
 app = command.make_app()
 user = typer.Typer(help="Staff who may sign in to the web pages.", no_args_is_help=True)
 app.add_typer(user, name="user")
+user.add_typer(key, name="key")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name to sign in with.")]
 

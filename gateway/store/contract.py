@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
+from gateway.store.access import Access
 from gateway.store.evidence import Evidence
 from suppression.decision import Decision
 from suppression.facts import Suppression
@@ -288,8 +289,8 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Protocol):
-    """One installation's memory. Every call is one transaction; those about ledger and erasure: evidence.py."""
+class Store(Evidence, Access, Protocol):
+    """One installation's memory. Every call is one transaction. Ledger and erasure: evidence.py; API: access.py."""
 
     async def close(self) -> None: ...
     async def check(self) -> None: ...

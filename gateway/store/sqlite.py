@@ -35,6 +35,7 @@ from gateway.store.contract import (
     Taken,
     Who,
 )  # fmt: skip
+from gateway.store.sqlite_access import SqliteAccess
 from gateway.store.sqlite_evidence import SqliteEvidence
 from suppression.vault import KeyRing
 
@@ -68,7 +69,7 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
         await store.close()
 
 
-class SqliteStore(SqliteEvidence):
+class SqliteStore(SqliteEvidence, SqliteAccess):
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.web.problem import MEDIA_TYPE, plain
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -93,8 +95,14 @@ class Edge:
         self._note(route=label, method=method, status=status, seconds=time.perf_counter() - began)
 
     async def _say(self, send: Send, scope: Scope, status: int) -> None:
-        body = self._apology(_field(scope, b"accept-language"))
-        fields = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        if label_of(scope["path"]) == "api":
+            said = plain(status)
+            body, more = said.body(), {"content-type": MEDIA_TYPE, **said.headers}
+        else:
+            body = self._apology(_field(scope, b"accept-language"))
+            more = {"content-type": "text/html; charset=utf-8"}
+        fields = [(name.lower().encode(), value.encode()) for name, value in more.items()]
+        fields.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": body})
 

@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from gateway.web.api.application import PREFIX, add_api
 from gateway.web.edge import Edge, Note
 from gateway.web.guard import is_nearby
+from gateway.web.problem import plain
 from gateway.web.public.page import Pages
 from gateway.web.public.preferences import Preferences
 from gateway.web.public.unsubscribe import Unsubscribe, failed
@@ -40,13 +42,14 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
     stop = Unsubscribe(site, pages)
     desk = Desk(site, Sessions(site.key("session"), secure=secure))
     app = FastAPI(
-        title="Consentgate", version=version, openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None
+        title="Consentgate", version=version, openapi_url=f"{PREFIX}/openapi.json", docs_url=None, redoc_url=None
     )
     app.router.routes[:0] = [
         *stop.routes(), *Why(site, pages, stop).routes(), *Preferences(site, pages, stop).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
         *Captured(desk).routes(), *_machine_routes(site, desk),
     ]  # fmt: skip
+    add_api(app, site)
     app.add_middleware(
         Edge, proxies=site.config.trusted_proxies, https=secure, apology=partial(_apology, site), note=note,
         failed=failed,
@@ -55,6 +58,8 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
     async def refused(request: Request, error: Exception) -> Response:
         """404, 405 and their like as a page; says nothing about what is inside."""
         status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+        if request.url.path.startswith(PREFIX):
+            return plain(status, headers).response()
         return _missing(pages, request, status, headers)
 
     app.add_exception_handler(HTTPException, refused)

@@ -186,4 +186,17 @@ CREATE TABLE staff (
   signed_out_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Keys of programs that call the API. digest: of the secret, which is kept nowhere. scopes: names, separated by blanks.
+CREATE TABLE api_keys (
+  controller_id TEXT NOT NULL,
+  key_id BLOB NOT NULL,
+  name TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  scopes TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  last_used_at INTEGER,
+  revoked_at INTEGER,
+  PRIMARY KEY (controller_id, key_id)
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO meta (name, value) VALUES ('schema', '1');

@@ -1,0 +1,90 @@
+"""The API as FastAPI sees it: one router under /api/v1, and every refusal as a problem document.
+
+The description at /api/v1/openapi.json is made from the routes themselves, so it is right for what exists.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.web.api import own_key
+from gateway.web.api.door import Door
+from gateway.web.problem import MEDIA_TYPE, Fault, Problem
+from gateway.web.site import Site
+
+PREFIX: Final = "/api/v1"
+
+_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "detail", "remedy"],
+                "properties": {name: {"type": "string"} for name in ("field", "detail", "remedy")},
+            },
+        },
+    },
+}  # fmt: skip
+
+_WHEN: Final = {
+    401: "No key, or one that does not fit.", 403: "The key lacks the scope.", 413: "The body is too large.",
+    422: "The body is not as described; `errors` names each field with its remedy.",
+    429: "Too many wrong keys; see Retry-After.", 503: "Not now; nothing was stored.",
+}  # fmt: skip
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": said, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status, said in _WHEN.items()
+}
+"""How every route may refuse."""
+
+
+def add_api(app: FastAPI, site: Site) -> None:
+    """Put the API into the application. New route modules are named here."""
+    door = Door(site)
+    api = APIRouter(prefix=PREFIX, responses=REFUSALS)
+    for router in _routers(site, door):
+        api.include_router(router)
+    app.include_router(api)
+    app.add_exception_handler(Problem, _refused)
+    app.add_exception_handler(RequestValidationError, _not_as_described)
+
+
+def _routers(site: Site, door: Door) -> tuple[APIRouter, ...]:
+    """The routes, module by module."""
+    return (own_key.routes(door),)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _not_as_described(request: Request, error: Exception) -> Response:
+    """What the description of a route rejects, in the API's own words and without what was sent."""
+    assert isinstance(error, RequestValidationError)
+    if any(fault["type"] == "json_invalid" for fault in error.errors()):
+        return Problem(400, "The body is not JSON. Send it as UTF-8 with Content-Type: application/json.").response()
+    faults = [_fault(fault) for fault in error.errors()]
+    return Problem(422, "The request is not as described in /api/v1/openapi.json.", faults=faults).response()
+
+
+_REMEDIES: Final = {"missing": "Add it.", "extra_forbidden": "Take it out, or look for a misspelling."}
+_OURS: Final = re.compile(r"[a-z0-9_]{1,40}|[A-Z][a-z]+(-[A-Z][a-z]+)*")
+"""Names that may be repeated to the caller: those of fields and headers. A name may be anything, an address too."""
+
+
+def _fault(found: Mapping[str, Any]) -> Fault:
+    """One finding of the validator. Its own text never quotes the value, but for what our checks say themselves."""
+    place = [str(step) if _OURS.fullmatch(str(step)) else "(other)" for step in found["loc"] if step != "body"]
+    detail = str(found["msg"]).removeprefix("Value error, ")
+    remedy = _REMEDIES.get(found["type"], "Send a value as described for this field.")
+    return Fault(field=".".join(place) or "body", detail=detail, remedy=remedy)

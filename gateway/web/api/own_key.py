@@ -1,0 +1,30 @@
+"""GET /api/v1/key: what the caller's own key is and may do. The first call of whoever builds on the API."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from gateway.web.api.door import Caller, Door
+
+
+class OwnKey(BaseModel):
+    """What a key is."""
+
+    controller: str
+    key: str
+    name: str
+    scopes: list[str]
+
+
+def routes(door: Door) -> APIRouter:
+    """The one route."""
+    router = APIRouter(tags=["keys"])
+
+    @router.get("/key", summary="What the key is and may do")
+    async def own_key(caller: Annotated[Caller, Depends(door.needs())]) -> OwnKey:
+        return OwnKey(
+            controller=caller.controller.id, key=caller.key_id.hex(), name=caller.name, scopes=list(caller.scopes)
+        )
+
+    return router
