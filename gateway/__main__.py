@@ -21,7 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "decide": ("proof", "decide facts from a file: may this be sent, and why"),
     "rewrite": ("mail", "show how a message would leave"),
     "import": ("imports", "take in consents, sales, people or suppressions from a file"),
-    "consent": ("people", "record a consent"),
+    "consent": ("people", "record a consent, and keep what proves consents: wordings"),
     "suppress": ("people", "the list of people who must not be mailed"),
     "person": ("person", "one person: what is stored, and its erasure"),
     "ledger": ("ledger", "the tamper-evident record: verify, signed heads, rebuild, export"),

@@ -70,7 +70,22 @@ async def verify(
     async for finding in _walk(store, verifier, result, clock, progress):
         result.findings += 1
         yield finding
+    async for finding in _material(store, controller_id):
+        result.findings += 1
+        yield finding
     result.seq, result.hash = verifier.seq, verifier.hash if verifier.seq else None
+
+
+async def _material(store: Store, controller_id: str) -> AsyncIterator[Finding]:
+    """What proves consents, beside the entries that hold its digests."""
+    after: bytes | None = b""
+    while after is not None:
+        page = await store.compare_material(controller_id, after=after, n=PAGE)
+        for amiss in page.amiss:
+            yield Finding(
+                controller_id=controller_id, seq=amiss.seq, entry_id=amiss.entry_id, what=amiss.what, text=amiss.text
+            )
+        after = page.after
 
 
 async def _walk(

@@ -21,7 +21,7 @@ The way of a question through the room:
 LAW.md has each rule beside its law article and the worked examples that show it. To add a rule: a row in its table, a
 line in LAW.md, a vector, a change line.
 
-Beside the decision: address.py (when two addresses are the same person), standing.py (what the ledger amounts to),
-ledger.py (the entries), chain.py (what makes them tamper-evident), vault.py (what is encrypted under which key),
-link_token.py (the tokens in links).
+Beside the decision: address.py (when two addresses are the same person), evidence.py (what proves a consent),
+standing.py (what the ledger amounts to), ledger.py (the entries), chain.py (what makes them tamper-evident), vault.py
+(what is encrypted under which key), link_token.py (the tokens in links).
 """

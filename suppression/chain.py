@@ -76,7 +76,9 @@ class Head:
     at: int
 
 
-What = Literal["changed", "missing", "misplaced", "unsealed", "cut off", "beyond the end", "end record", "signed head"]
+What = Literal[
+    "changed", "missing", "misplaced", "unsealed", "cut off", "beyond the end", "end record", "signed head", "wording"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from gateway import record
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
+from gateway.cli.wordings import wording
 from gateway.config import Config, Controller
 from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
 from suppression.address import canonical
@@ -16,10 +17,11 @@ from suppression.fields import written
 from suppression.vault import KeyRing
 
 app = command.make_app()
-consent = typer.Typer(help="Record a consent.", no_args_is_help=True)
+consent = typer.Typer(help="Record a consent, and keep what proves consents.", no_args_is_help=True)
 suppress = typer.Typer(help="The list of people who must not be mailed.", no_args_is_help=True)
 app.add_typer(consent, name="consent")
 app.add_typer(suppress, name="suppress")
+consent.add_typer(wording, name="wording")
 
 Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 PAGE = 500

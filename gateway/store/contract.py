@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.store.access import Access
 from gateway.store.evidence import Evidence
+from gateway.store.material import Material
 from suppression.decision import Decision
 from suppression.facts import Suppression
 from suppression.standing import Standing
@@ -289,8 +290,11 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Access, Protocol):
-    """One installation's memory. Every call is one transaction. Ledger and erasure: evidence.py; API: access.py."""
+class Store(Evidence, Access, Material, Protocol):
+    """One installation's memory. Every call is one transaction.
+
+    Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py.
+    """
 
     async def close(self) -> None: ...
     async def check(self) -> None: ...

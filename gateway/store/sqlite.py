@@ -37,6 +37,7 @@ from gateway.store.contract import (
 )  # fmt: skip
 from gateway.store.sqlite_access import SqliteAccess
 from gateway.store.sqlite_evidence import SqliteEvidence
+from gateway.store.sqlite_material import SqliteMaterial
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
         await store.close()
 
 
-class SqliteStore(SqliteEvidence, SqliteAccess):
+class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial):
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:

@@ -67,6 +67,7 @@ CREATE TABLE ledger (
 ) STRICT;
 CREATE INDEX ledger_subject ON ledger (controller_id, subject, entry_id);
 CREATE INDEX ledger_erasures ON ledger (controller_id, entry_id) WHERE kind = 'erasure';
+CREATE INDEX ledger_kept ON ledger (controller_id, entry_id) WHERE kind IN ('wording', 'source', 'evidence');
 CREATE TRIGGER ledger_kept BEFORE DELETE ON ledger
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER ledger_fixed BEFORE UPDATE ON ledger
@@ -198,5 +199,29 @@ CREATE TABLE api_keys (
   revoked_at INTEGER,
   PRIMARY KEY (controller_id, key_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What people were shown when they agreed, once by its digest: SHA-256 of content, which is canonical JSON without
+-- personal data. Consents carry a name; one name stands for one digest for ever. The ledger has an entry for each name.
+CREATE TABLE wordings (
+  controller_id TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  content BLOB NOT NULL,
+  PRIMARY KEY (controller_id, digest)
+) STRICT;
+CREATE TRIGGER wordings_kept BEFORE DELETE ON wordings
+BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
+CREATE TRIGGER wordings_fixed BEFORE UPDATE ON wordings
+BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
+CREATE TABLE wording_names (
+  controller_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  first_at INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER wording_names_kept BEFORE DELETE ON wording_names
+BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
+CREATE TRIGGER wording_names_fixed BEFORE UPDATE ON wording_names
+BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
 
 INSERT INTO meta (name, value) VALUES ('schema', '1');

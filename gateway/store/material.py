@@ -1,0 +1,63 @@
+"""What every store promises about the material that proves consents: values and calls.
+
+The ledger holds the digest of each piece, so that a piece that was changed, removed or put in by hand is found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from suppression.evidence import Wording
+
+
+class NameTaken(Exception):
+    """A name that stands for something else already; names are never reused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptWording:
+    """A wording on file. `digest` 32 bytes; `first_at`: when this name was first kept."""
+
+    wording: Wording
+    digest: bytes
+    first_at: datetime
+
+
+class Said(NamedTuple):
+    """An entry about a piece of material, as the ledger holds it. `at` in milliseconds since 1970 UTC."""
+
+    entry_id: bytes
+    seq: int | None
+    at: int
+    kind: str
+    subject: bytes
+    public: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amiss:
+    """A piece that is not what the ledger says, or an entry whose piece is gone. `entry_id` None: in no entry."""
+
+    entry_id: bytes | None
+    seq: int | None
+    what: Literal["wording"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaterialPage:
+    """Some entries about material compared with the pieces themselves. `after` None: that was all."""
+
+    entries: int
+    amiss: tuple[Amiss, ...]
+    after: bytes | None
+
+
+class Material(Protocol):
+    """Calls of a store about material. Each is one transaction."""
+
+    async def keep_wording(self, controller_id: str, wording: Wording, *, at: datetime) -> bytes: ...
+    async def wording(self, controller_id: str, wanted: str | bytes) -> KeptWording | None: ...
+    async def wordings(self, controller_id: str, *, after: str = "", n: int = 500) -> list[KeptWording]: ...
+    async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage: ...

@@ -1,0 +1,51 @@
+-- name: wording_name(controller_id, name)^
+SELECT digest FROM wording_names WHERE controller_id = :controller_id AND name = :name;
+
+-- name: add_wording(controller_id, digest, content)!
+INSERT INTO wordings (controller_id, digest, content) VALUES (:controller_id, :digest, :content)
+ON CONFLICT (controller_id, digest) DO NOTHING;
+
+-- name: add_wording_name(controller_id, name, digest, first_at)!
+INSERT INTO wording_names (controller_id, name, digest, first_at)
+VALUES (:controller_id, :name, :digest, :first_at);
+
+-- name: wording_by_name(controller_id, name)^
+SELECT n.name, n.digest, w.content, n.first_at FROM wording_names n
+JOIN wordings w ON w.controller_id = n.controller_id AND w.digest = n.digest
+WHERE n.controller_id = :controller_id AND n.name = :name;
+
+-- name: wording_by_digest(controller_id, digest)^
+-- Under the first of its names.
+SELECT n.name, n.digest, w.content, n.first_at FROM wordings w
+JOIN wording_names n ON n.controller_id = w.controller_id AND n.digest = w.digest
+WHERE w.controller_id = :controller_id AND w.digest = :digest ORDER BY n.first_at, n.name LIMIT 1;
+
+-- name: wordings(controller_id, after, n)
+SELECT n.name, n.digest, w.content, n.first_at FROM wording_names n
+JOIN wordings w ON w.controller_id = n.controller_id AND w.digest = n.digest
+WHERE n.controller_id = :controller_id AND n.name > :after ORDER BY n.name LIMIT :n;
+
+-- name: entries_about_material(controller_id, after, n)
+-- Entries that hold the digest of a piece, by the index ledger_kept.
+SELECT entry_id, seq, at, kind, subject, public FROM ledger INDEXED BY ledger_kept
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND entry_id > :after
+ORDER BY entry_id LIMIT :n;
+
+-- name: wording_rows(controller_id, name)^
+-- A name and what it stands for, be it damaged. Outer join: the content may be gone.
+SELECT n.digest, n.first_at, w.content FROM wording_names n
+LEFT JOIN wordings w ON w.controller_id = n.controller_id AND w.digest = n.digest
+WHERE n.controller_id = :controller_id AND n.name = :name;
+
+-- name: wording_names(controller_id)
+SELECT name FROM wording_names WHERE controller_id = :controller_id;
+
+-- name: wordings_in_ledger(controller_id)
+SELECT json_extract(public, '$.name') FROM ledger INDEXED BY ledger_kept
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'wording'
+  AND json_valid(public);
+
+-- name: nameless_wordings(controller_id)
+SELECT w.digest FROM wordings w WHERE w.controller_id = :controller_id AND NOT EXISTS (
+  SELECT 1 FROM wording_names n WHERE n.controller_id = w.controller_id AND n.digest = w.digest
+);

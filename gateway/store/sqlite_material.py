@@ -1,0 +1,63 @@
+"""The SQLite store's calls about the material that proves consents. See material.Material, call by call."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from gateway.store import wordings
+from gateway.store.connection import Handles
+from gateway.store.material import Amiss, KeptWording, MaterialPage, Said
+from suppression.evidence import Wording
+
+T = TypeVar("T")
+
+
+class SqliteMaterial:
+    """What SqliteStore promises about material. `_read` and `_enter` are the store's."""
+
+    async def _read(self, work: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def _enter(self, unit: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def keep_wording(self, controller_id: str, wording: Wording, *, at: datetime) -> bytes:
+        return await self._enter(partial(wordings.keep, controller_id=controller_id, wording=wording, at=at))
+
+    async def wording(self, controller_id: str, wanted: str | bytes) -> KeptWording | None:
+        return await self._read(partial(wordings.kept, controller_id=controller_id, wanted=wanted))
+
+    async def wordings(self, controller_id: str, *, after: str = "", n: int = 500) -> list[KeptWording]:
+        return await self._read(partial(wordings.page, controller_id=controller_id, after=after, n=n))
+
+    async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage:
+        return await self._read(partial(compare, controller_id=controller_id, after=after, n=n))
+
+
+def compare(handles: Handles, controller_id: str, after: bytes, n: int) -> MaterialPage:
+    """The next n entries about material beside the pieces themselves, seen at one instant."""
+    handles.db.execute("BEGIN")
+    try:
+        rows = list(wordings.SQL.entries_about_material(handles.db, controller_id=controller_id, after=after, n=n))
+        amiss: list[Amiss] = []
+        for row in rows:
+            amiss += _amiss(handles, controller_id, row)
+        if not after:
+            amiss += wordings.put_in(handles, controller_id)
+    finally:
+        handles.db.execute("COMMIT")
+    return MaterialPage(entries=len(rows), amiss=tuple(amiss), after=rows[-1][0] if len(rows) == n else None)
+
+
+def _amiss(handles: Handles, controller_id: str, row: tuple[bytes, int | None, int, str, bytes, str]) -> list[Amiss]:
+    """What is wrong with the piece of one entry. An entry that makes no sense is the chain's business."""
+    entry_id, seq, at, kind, subject, public = row
+    try:
+        fields = json.loads(public)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        return []
+    return list(wordings.compare(handles, controller_id, Said(entry_id, seq, at, kind, subject, fields)))
