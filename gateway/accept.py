@@ -213,11 +213,11 @@ class Accept:
         if not answer.accepts:
             log.refused(
                 controller=controller.id, stream=read.stream.name, code=answer.code,
-                reason=rulings[0].decision.reason_code if rulings else "", message_id=message_id.hex(),
+                reason=rulings[0].decision.reason_code if rulings else "", message_id=str(UUID(bytes=message_id)),
             )  # fmt: skip
             return
         log.accepted(
-            message_id=message_id.hex(), controller=controller.id, stream=read.stream.name,
+            message_id=str(UUID(bytes=message_id)), controller=controller.id, stream=read.stream.name,
             size=len(envelope.content), allowed=counts["allow"], blocked=counts["block"], deferred=counts["defer"],
             seconds=seconds,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from gateway import log
 from gateway.config import Config, Route
@@ -269,7 +270,7 @@ class Lane:
                     raise
                 return batch
             except Exception as odd:  # one copy that cannot be opened is set aside, and the others go on
-                log.held(message_id=self._claimed[0].message_id.hex(), stage="open", error=odd)
+                log.held(message_id=str(UUID(bytes=self._claimed[0].message_id)), stage="open", error=odd)
                 await deliver.endings.ask(unopened(self._claimed[0], deliver.clock()))
             self._claimed.popleft()
         return batch
@@ -381,7 +382,7 @@ class Lane:
         except StoreUnavailable:
             raise
         except Exception as bug:
-            log.held(message_id=parcel.original.message_id.hex(), stage="hand over", error=bug)
+            log.held(message_id=str(UUID(bytes=parcel.original.message_id)), stage="hand over", error=bug)
             return parcel.ending("held", self._deliver.clock(), said=f"hand over: {type(bug).__name__}")
         if ending is None:  # our lease ran out: it waits again, unless another worker has it
             await self._deliver.pause(1.0)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
+from uuid import UUID
 
 from gateway import log
 from gateway.config import Config
@@ -73,7 +74,7 @@ class Parcel:
     @property
     def name(self) -> str:
         """How the log calls this copy."""
-        return f"{self.original.message_id.hex()}/{self.copy_no}"
+        return f"{UUID(bytes=self.original.message_id)}/{self.copy_no}"
 
     @property
     def ground(self) -> tuple[str | None, str, str | None]:
@@ -89,7 +90,7 @@ class Parcel:
             self.uncarried = True
             return False
         except Exception as bug:
-            log.held(message_id=self.original.message_id.hex(), stage="render", error=bug)
+            log.held(message_id=str(UUID(bytes=self.original.message_id)), stage="render", error=bug)
             self.broken = type(bug).__name__
         return not self.broken
 

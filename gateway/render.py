@@ -7,6 +7,7 @@ signature remain. Runs in worker threads: it holds no state but caches that are 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 from gateway.config import Config, Controller, Stream
 from gateway.keys import key_ring, signers, token_keys
@@ -164,7 +165,7 @@ def received(
     name = "".join(c for c in helo if c.isascii() and (c.isalnum() or c in ".-:[]_"))[:200] or "unknown"
     return (
         f"Received: from {name} ([{literal}])\r\n"
-        f" by {hostname} (Consentgate) with {protocol} id {message_id.hex()};\r\n"
+        f" by {hostname} (Consentgate) with {protocol} id {UUID(bytes=message_id)};\r\n"
         f" {rfc5322_date(at)}\r\n"
     ).encode("ascii", "replace")
 
