@@ -60,6 +60,8 @@ class Case:
 
 Weigh = Callable[[Person | None, dt.datetime], Ruling]
 """One message on the scales: a recipient (None: the address is no address) and an instant give a ruling."""
+Gather = Callable[[Person | None, dt.datetime], tuple[Facts, str]]
+"""The same, before the decision: the facts, and where the country came from."""
 
 
 class Scales:
@@ -77,9 +79,25 @@ class Scales:
                 Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in controller.categories.values()
             )
 
+    def packs(self, controller_id: str) -> Packs:
+        """The packs as they are in force for a controller."""
+        return self._packs[controller_id]
+
     def lay(self, case: Case, controller: Controller, stream: Stream) -> Weigh:
         """A message on the scales."""
-        packs, pairs = self._packs[controller.id], self._pairs[controller.id]
+        packs, gather = self._packs[controller.id], self.gather(case, controller, stream)
+
+        def weigh(person: Person | None, now: dt.datetime) -> Ruling:
+            facts, source = gather(person, now)
+            packs_applied = "+".join(facts.jurisdictions) + " " + source
+            language = person.standing.language if person is not None else None
+            return Ruling(decision=decide(facts, packs), as_of=now, packs=packs_applied, language=language)
+
+        return weigh
+
+    def gather(self, case: Case, controller: Controller, stream: Stream) -> Gather:
+        """The facts about a message, to be completed by its recipient and the instant."""
+        pairs = self._pairs[controller.id]
         listed = case.from_domain in stream.from_domains
         sender = Sender(
             # Nobody may write in a name that is not the controller's; for marketing it is E2 that says so.
@@ -102,7 +120,7 @@ class Scales:
         default_country = controller.default_country if controller.default_country_motivation else None
         dkim_ready = case.from_domain in self._signing_domains
 
-        def weigh(person: Person | None, now: dt.datetime) -> Ruling:
+        def gather(person: Person | None, now: dt.datetime) -> tuple[Facts, str]:
             standing = person.standing if person is not None else _NOBODY
             codes, source = resolve(
                 standing.country, standing.billing_country, default_country, controller.country or None
@@ -114,11 +132,9 @@ class Scales:
                 restrictions=standing.restrictions, erasure_requests=standing.erasure_requests,
                 consents=standing.consents, sales=standing.sales, similar_categories=pairs,
             )  # fmt: skip
-            decision = decide(facts, packs)
-            packs_applied = "+".join(codes) + " " + source
-            return Ruling(decision=decision, as_of=now, packs=packs_applied, language=standing.language)
+            return facts, source
 
-        return weigh
+        return gather
 
     def rolling(self, controller_id: str, ruling: Ruling) -> bool:
         """Whether a mailing on this ruling keeps a customer relation's window open (pack IE, RULES.md section 3)."""

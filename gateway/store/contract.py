@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.store.access import Access
 from gateway.store.evidence import Evidence
+from gateway.store.history import Past
 from gateway.store.material import Material
 from suppression.decision import Decision
 from suppression.facts import Suppression
@@ -290,10 +291,10 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Access, Material, Protocol):
+class Store(Evidence, Access, Material, Past, Protocol):
     """One installation's memory. Every call is one transaction.
 
-    Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py.
+    Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py.
     """
 
     async def close(self) -> None: ...

@@ -7,9 +7,7 @@ but for this: every erasure in the ledger has its tombstone on the list.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from importlib.resources import files
-from typing import Any
 
 import aiosql
 
@@ -17,21 +15,17 @@ from gateway.store import erasure, people
 from gateway.store.connection import Handles
 from gateway.store.evidence import Difference, RebuiltPage
 from gateway.store.keys import opened
-from gateway.store.people import milliseconds
 from suppression import ledger, standing
+from suppression.history import Amount, Entry, Listed
 from suppression.vault import PersonSecret, Unreadable
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "rebuild.sql"), "sqlite3")
-Row = tuple[str, str | None, str, str, int, int | None]
-"""A suppression besides its id: scope, purpose, reason, source, at, lifted_at."""
 
 
 @dataclass(slots=True)
-class _Amount:
-    """What a person's entries amount to."""
+class _Amount(Amount):
+    """What a person's entries amount to; `unreadable`: ids of those that do not open."""
 
-    document: standing.Document = field(default_factory=dict)
-    suppressions: dict[bytes, Row] = field(default_factory=dict)
     unreadable: list[bytes] = field(default_factory=list)
 
 
@@ -104,27 +98,11 @@ def _amount(handles: Handles, controller_id: str, key: bytes, secret: PersonSecr
         except (Unreadable, ValueError):
             amount.unreadable.append(entry_id)
             continue
-        if kind in ("suppression", "suppression_lifted"):
-            _list(amount.suppressions, kind, fields, at)
-        amount.document = standing.apply(amount.document, kind, fields)
+        amount.add(Entry(entry_id=entry_id, at=at, kind=kind, fields=fields))
     return amount
 
 
-def _list(rows: dict[bytes, Row], kind: str, fields: dict[str, Any], at: int) -> None:
-    """The list after one more entry about it."""
-    ref = bytes.fromhex(fields["ref"])
-    if kind == "suppression":
-        since, until = fields.get("at"), fields.get("until")
-        rows[ref] = (
-            fields["scope"], fields["purpose"], fields["reason"], fields["source"],
-            at if since is None else milliseconds(datetime.fromisoformat(since)),
-            None if until is None else milliseconds(datetime.fromisoformat(until)),
-        )  # fmt: skip
-    elif ref in rows:
-        rows[ref] = (*rows[ref][:5], at)
-
-
-def _put(handles: Handles, controller_id: str, key: bytes, suppression_id: bytes, row: Row | None) -> None:
+def _put(handles: Handles, controller_id: str, key: bytes, suppression_id: bytes, row: Listed | None) -> None:
     place = {"controller_id": controller_id, "recipient_key": key, "suppression_id": suppression_id}
     SQL.drop_suppression(handles.db, **place)
     if row is not None:
@@ -144,7 +122,7 @@ def _tombstones(handles: Handles, controller_id: str, write: bool) -> Sequence[D
             text=f"suppression {stone.suppression_id.hex()} of an erasure is missing",
         ))  # fmt: skip
         if write:
-            row: Row = ("sender", None, "erasure", "request", stone.at, None)
+            row = Listed("sender", None, "erasure", "request", stone.at, None)
             _put(handles, controller_id, stone.recipient_key, stone.suppression_id, row)
     return found
 

@@ -37,6 +37,7 @@ from gateway.store.contract import (
 )  # fmt: skip
 from gateway.store.sqlite_access import SqliteAccess
 from gateway.store.sqlite_evidence import SqliteEvidence
+from gateway.store.sqlite_history import SqliteHistory
 from gateway.store.sqlite_material import SqliteMaterial
 from suppression.vault import KeyRing
 
@@ -70,7 +71,7 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
         await store.close()
 
 
-class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial):
+class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory):
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:

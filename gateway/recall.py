@@ -1,0 +1,149 @@
+"""Who somebody was at an instant, from the ledger; and a decision of then, weighed again. Reads only.
+
+A person's entries are counted in order up to the instant: that gives the standing and the suppressions of then, the
+same value as the store gives of now. What was erased is gone, and is said to be gone. A decision is weighed again with
+the facts of then about the person, and with the settings and packs handed in: of settings no past is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.config import Config
+from gateway.store.contract import Person, Ruling, Store, Who
+from gateway.store.history import Decided, History, Owned
+from gateway.weigh import Case, Scales
+from suppression import standing
+from suppression.address import canonical
+from suppression.facts import Facts, FactsError, Suppression
+from suppression.history import Listed, amount, suppression
+from suppression.vault import KeyRing
+
+BATCH = 500
+"""People recalled in one go: what a caller with many of them should ask for at a time, so that memory stays flat."""
+
+_NOBODY = standing.read({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """Nobody can say any more: the person was erased, and with their key what was known of them before."""
+
+    controller_id: str
+    recipient_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeighedAgain:
+    """A stored decision, and what the law says on the facts of then.
+
+    `ruling`, `facts` None where that cannot be said: the person is gone, or the settings know the stream no more.
+    `person` None: the address is none.
+    """
+
+    decided: Decided
+    person: Person | Gone | None
+    facts: Facts | None
+    ruling: Ruling | None
+    address: str | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the same facts give the same answer still: what is said of `facts` then explains `decided`."""
+        return self.ruling is not None and self.ruling.decision.reason_code == self.decided.reason_code
+
+
+def lookup(ring: KeyRing, controller_id: str, recipient_key: bytes | None, address: str | None) -> Who:
+    """How somebody is looked up who is known by key, by address, or by both; the key comes first."""
+    plain = canonical(address) if address is not None else None
+    keys = ring.recipient_keys(controller_id, plain) if plain is not None else ()
+    first = (recipient_key,) if recipient_key is not None else ()
+    return Who(
+        controller_id=controller_id, recipient_keys=(*first, *(key for key in keys if key != recipient_key)),
+        global_keys=ring.global_keys(plain) if plain is not None else (),
+    )  # fmt: skip
+
+
+async def as_of(store: Store, wanted: Sequence[tuple[Who, datetime]]) -> list[Person | Gone]:
+    """Each person as of an instant (aware UTC), as the store would have given them then. At most BATCH at a time."""
+    people = list(dict.fromkeys(who for who, _ in wanted))
+    histories = dict(zip(people, await store.histories(people), strict=True))
+    return [person_at(histories[who], at) for who, at in wanted]
+
+
+def person_at(history: History, at: datetime) -> Person | Gone:
+    """The person of a history as of an instant (aware UTC).
+
+    `seen` and `addressed` are of now; `version` counts the entries that could be known then.
+    """
+    upto = int(at.timestamp() * 1000)
+    places = (history.own, *history.elsewhere)
+    if any(row.reason == "erasure" and row.at > upto for place in places for row in _untold(place).values()):
+        return Gone(controller_id=history.controller_id, recipient_key=history.recipient_key)
+    readable = not history.sealed and all(entry.known_at > upto for entry in history.unreadable)
+    suppressions: list[Suppression] = []
+    stands = _NOBODY
+    for place in places:
+        try:
+            counted = amount(place.entries, upto)
+        except (ValueError, KeyError, TypeError):
+            readable = False
+            continue
+        rows = [*counted.suppressions.values(), *(row for row in _untold(place).values() if row.at <= upto)]
+        suppressions += [suppression(row, place.controller_id) for row in rows]
+        if place is history.own:
+            try:
+                stands = standing.read(counted.document)
+            except (FactsError, ValueError, KeyError, TypeError):
+                readable = False
+    return Person(
+        controller_id=history.controller_id, recipient_key=history.recipient_key, seen=history.seen,
+        addressed=history.addressed, readable=readable, version=sum(e.known_at <= upto for e in history.own.entries),
+        standing=stands, suppressions=tuple(suppressions),
+    )  # fmt: skip
+
+
+def _untold(place: Owned) -> Mapping[bytes, Listed]:
+    """What the list has and no readable entry tells: an erasure's own row, and opt-outs from before one."""
+    told = {entry.fields.get("ref") for entry in place.entries if entry.kind == "suppression"}
+    return {ref: row for ref, row in place.listed.items() if ref.hex() not in told}
+
+
+async def decided(store: Store, controller_id: str, message_id: bytes, copy_no: int) -> Decided | None:
+    """The decision on one copy as it is stored; None where there is none."""
+    return await store.decided(controller_id, message_id, copy_no)
+
+
+async def weighed_again(
+    store: Store, config: Config, scales: Scales, ring: KeyRing, decisions: Sequence[Decided]
+) -> list[WeighedAgain]:
+    """Decisions of one controller, each weighed again on the facts of its own instant. At most BATCH at a time."""
+    if not decisions:
+        return []
+    controller_id = decisions[0].controller_id
+    addresses = await store.addresses(controller_id, [one.recipient_key for one in decisions])
+    whos = [lookup(ring, controller_id, one.recipient_key, addresses.get(one.recipient_key)) for one in decisions]
+    asked = list(dict.fromkeys(whos))
+    histories = dict(zip(asked, await store.histories(asked), strict=True))
+    return [
+        _again(config, scales, one, histories[who], addresses.get(one.recipient_key))
+        for one, who in zip(decisions, whos, strict=True)
+    ]
+
+
+def _again(config: Config, scales: Scales, one: Decided, history: History, address: str | None) -> WeighedAgain:
+    person: Person | Gone | None
+    if not history.seen and not history.own.listed:  # a copy always made somebody known: they were erased since
+        person = Gone(controller_id=one.controller_id, recipient_key=one.recipient_key)
+    else:
+        person = person_at(history, one.as_of)
+    if address is not None and canonical(address) is None:
+        person = None
+    controller = config.controllers.get(one.controller_id)
+    stream = controller.streams.get(one.stream) if controller is not None else None
+    if controller is None or stream is None or isinstance(person, Gone):
+        return WeighedAgain(decided=one, person=person, facts=None, ruling=None, address=address)
+    case = Case.from_json(one.kind)
+    facts, _ = scales.gather(case, controller, stream)(person, one.as_of)
+    ruling = scales.lay(case, controller, stream)(person, one.as_of)
+    return WeighedAgain(decided=one, person=person, facts=facts, ruling=ruling, address=address)
