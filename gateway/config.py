@@ -4,6 +4,7 @@
 It never writes and asks no DNS; failures are one ConfigError that lists all problems with file, line, key and remedy.
 """
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -176,10 +177,14 @@ class Controller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All settings of one installation. `dir` is the folder of the file; every Path in here is already joined to it."""
+    """All settings of one installation. `dir` is the folder of the file; every Path in here is already joined to it.
+
+    `digest`: SHA-256 of the file's text, in hex: what was in force, for the ledger.
+    """
 
     path: Path
     dir: Path
+    digest: str
     public_url: str
     hostname: str
     database_url: str
@@ -225,19 +230,20 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
     check(reader, values)
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line or 0))
-    return _build(path, values)
+    return _build(path, values, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _problem(path: Path, what: str, remedy: str, line: int | None = None) -> Problem:
     return Problem(file=str(path), key="", line=line, what=what, remedy=remedy)
 
 
-def _build(path: Path, v: Mapping[str, Any]) -> Config:
+def _build(path: Path, v: Mapping[str, Any], digest: str) -> Config:
     """Make the values; everything has been checked, so nothing here can fail."""
     host = urlsplit(v["public_url"]).hostname or ""
     return Config(
         path=path,
         dir=path.parent,
+        digest=digest,
         public_url=v["public_url"],
         hostname=v["hostname"] or ("localhost" if is_address(host) else host),
         database_url=v["database"]["url"],

@@ -5,16 +5,17 @@ the person's own undo within ten minutes (RULES.md 2.1.10 c).
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import uuid_utils
 
 from gateway import log
 from gateway.config import Config
 from gateway.store.contract import UNDO_WITHIN, Act, Store, SuppressionRow, Who
+from gateway.store.evidence import Note
 from suppression.address import canonical
 from suppression.fields import written
 from suppression.link_token import LinkToken
@@ -132,7 +133,9 @@ async def _stop(
 
 
 def opt_out_acts(row: SuppressionRow) -> list[Act]:
-    """The ledger entries of an opt-out: the suppression, and the withdrawal of what was agreed before it.
+    """The ledger entries of an opt-out: the suppression, and what ends that which was agreed before it.
+
+    That is a withdrawal, or an objection or complaint where that is the reason; each ends consents alike.
 
     A suppression of global scope is nobody's withdrawal: it stands outside every controller's records.
     """
@@ -144,7 +147,8 @@ def opt_out_acts(row: SuppressionRow) -> list[Act]:
         }, row.at),
     ]  # fmt: skip
     if row.scope != "global":
-        acts.append(_act(row, "withdrawal", {"purpose": row.purpose, "at": _stamp(row.at), "ref": ref}, row.at))
+        kind = row.reason if row.reason in ("objection", "complaint") else "withdrawal"
+        acts.append(_act(row, kind, {"purpose": row.purpose, "at": _stamp(row.at), "ref": ref}, row.at))
     return acts
 
 
@@ -165,6 +169,30 @@ async def undo(store: Store, token: LinkToken, suppression_id: bytes, *, now: da
 def reference(suppression_id: bytes) -> str:
     """Five characters to read over the phone; names the opt-out together with the person, reveals nothing."""
     return base64.b32encode(suppression_id[-5:]).decode("ascii")[:5]
+
+
+def staff_acts(
+    controllers: Iterable[str], act: str, *, by: str, at: datetime, private: Mapping[str, Any] | None = None,
+    **public: Any,
+) -> list[Note]:  # fmt: skip
+    """What staff did about no single person, for the ledger of every controller it concerns.
+
+    `by`: "command line" for the machine's operator, else the signed-in user's role and id; names of people go into
+    `private`. `public`: what was done to, without personal data.
+    """
+    return [
+        Note(controller_id=one, kind="staff_act", public={"act": act, "by": by, **public}, private=private, at=at)
+        for one in controllers
+    ]
+
+
+async def settings_in_force(store: Store, config: Config, *, now: datetime) -> bool:
+    """Write down that other settings than before rule now, be it after a reload or a start. Whether they are others.
+
+    Raises StoreUnavailable.
+    """
+    notes = staff_acts(config.controllers, "settings", by="operator", at=now, settings=config.digest)
+    return await store.note_change("settings", config.digest, notes)
 
 
 def _act(row: SuppressionRow, kind: str, public: Mapping[str, str | None], at: datetime) -> Act:

@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from gateway import log, prove
+from gateway import log, prove, record
 from gateway.accept import Accept
 from gateway.config import Config, ConfigError, load, serve_problems
 from gateway.deliver import Deliver
@@ -135,6 +135,7 @@ class Worker:
         """Serve until `stop` is set; `accepting` is called once everything accepts."""
         config, sockets = self.config, self.sockets
         await self._configure(config)
+        await record.settings_in_force(self._store, config, now=self._clock())
         await self._accept.watch_room()
         logins = Logins(config.logins, clock=self._clock)
         self._submission = Submission(config, self._accept, logins)
@@ -221,6 +222,7 @@ class Worker:
             await numbers(self._store, config)  # new names need a number: found out before anything is swapped
             self._submission.reload(config)  # so is a certificate that cannot be used
             self._return_path.reload(config)
+            await record.settings_in_force(self._store, config, now=self._clock())
         except (ConfigError, OSError, StoreUnavailable) as wrong:
             problems = wrong.problems if isinstance(wrong, ConfigError) else ()
             log.reload_refused(problems=len(problems) or 1)

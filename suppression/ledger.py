@@ -18,21 +18,35 @@ BLIND_BYTES: Final = 32
 RANDOM_BYTES: Final = NONCE_BYTES + BLIND_BYTES
 
 KINDS: Final[Mapping[str, str]] = {
-    "consent": "a consent was recorded",
+    "consent": "a consent was recorded: an opt-in that was given",
+    "opt_in_requested": "somebody signed up; a confirmation from the mailbox is asked for before the consent counts",
+    "opt_in_confirmed": "a sign-up was confirmed from the mailbox (double opt-in): its consent is in force",
     "sale": "a sale or other customer relation was recorded",
     "person": "facts about a person were recorded",
-    "withdrawal": "consent was withdrawn for a purpose, or for all",
-    "withdrawal_undone": "the person undid a withdrawal within ten minutes (RULES.md 2.1.10 c)",
+    "withdrawal": "consent was withdrawn for a purpose, or for all (GDPR art. 7(3))",
+    "objection": "the person objected to direct marketing (GDPR art. 21(2)); ends consents as a withdrawal does",
+    "complaint": "the person reported a mail as unwanted; ends consents as a withdrawal does",
+    "withdrawal_undone": "the person undid one of these three within ten minutes (RULES.md 2.1.10 c)",
     "suppression": "marketing was forbidden within a scope",
     "suppression_lifted": "a suppression ended, on one of the grounds of RULES.md 2.1.10",
+    "restriction": "processing was restricted: store only (GDPR art. 18)",
+    "restriction_lifted": "a restriction ended (GDPR art. 18(3))",
+    "rectification": "facts about the person were corrected (GDPR art. 16); hashes say what stood before",
+    "erasure_request": "the person asked to be erased (GDPR art. 17), or that request was answered",
     "undeliverable": "the address was found dead",
     "mailed": "marketing went out on the ground of a sale whose window each mailing renews (pack IE)",
     "confirmation_sent": "a mail left that asked to confirm a sign-up; there is one per request (RULES.md B6)",
     "wording": "a wording that people are shown was kept: its name, and the digest of its content",
     "looked_at": "staff looked at what is stored about the person (RULES.md S5)",
     "erasure": "the person was erased; the only entry that carries the recipient key (GDPR art. 17, RULES.md 6.4)",
+    "import": "a file was taken in: its digest, its format, what became of its rows",
+    "staff_act": "staff did something about no single person: users, settings, queue, ledger",
 }
-"""Every kind of entry, and what it says."""
+"""Every kind of entry, and what it says. Their fields and their effect on the standing: standing.apply."""
+
+CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording"})
+"""Kinds about no person. Their subject is made with the controller's own secret, so that no person's can be the same;
+nothing of a standing follows from them, and no erasure touches them."""
 
 ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "looked_at"})
 """Kinds that are written although they change no standing."""

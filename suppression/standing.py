@@ -5,16 +5,30 @@ fields into the next document; replaying a person's entries in order gives the s
 into the values of facts.py. Suppressions stand in a list of their own: no change of a standing can lose an opt-out.
 
 Document: {"consents": [...], "sales": [...]} with records as in the decision schema less `controller_id`'s repetition;
-"withdrawals": [{"at", "purpose", "ref"}]; "recipient": declared facts about the person; "country", "billing_country",
-"language"; "restrictions"; "erasure_requests"; "undeliverable"; "mailed": instants of marketing that left (pack IE,
-RULES.md section 3); "confirmations": [{"at", "purpose"}], mails that asked to confirm a sign-up (B6).
+"withdrawals": [{"at", "purpose", "ref"}], objections and complaints among them; "recipient": declared facts about the
+person; "country", "billing_country", "language"; "restrictions" and "erasure_requests", as in the schema, each with
+"ref"; "undeliverable"; "mailed": instants of marketing that left (pack IE, RULES.md section 3); "confirmations":
+[{"at", "purpose"}], mails that asked to confirm a sign-up (B6).
+
+Fields of the entries that change it, public and private together; more may stand beside them:
+
+- consent, opt_in_requested, sale: the record as in the decision schema;
+- opt_in_confirmed: `id` of the consent, `at`;
+- person: any of the recipient's facts, `country`, `billing_country`, `language`, `unless_known`;
+- withdrawal, objection, complaint: `at`, `purpose` (absent or null: all), `ref`; withdrawal_undone: `ref`;
+- restriction: `ref`, `controller_id`, `scope`, `purpose`, `from`; restriction_lifted: `ref`, `at`;
+- rectification: `changed`, facts as in a person's entry with their new values, null for "not known"; `was`, by the same
+  names, SHA-256 of what stood there. A record is corrected by another entry with its id;
+- erasure_request: `ref`, `controller_id`, `received_at`, `status`; again with the same `ref` when it is answered;
+- undeliverable: `undeliverable`; mailed: `at`; confirmation_sent: `at`, `purpose`.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from suppression.facts import Consent, ErasureRequest, Recipient, Restriction, Sale
@@ -30,6 +44,8 @@ UNKNOWN_RECIPIENT: Mapping[str, Any] = {
     "informed_at_collection": False, "birth_date": None, "parental_authorisation": False,
     "on_exclusion_register": False,
 }  # fmt: skip
+DECLARED = ("country", "billing_country", "language")
+"""Declared facts that stand beside those of the recipient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,29 +84,112 @@ def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> 
     declared last; `unless_known` holds the values of those that nobody declared.
     """
     after: Document = dict(document)
-    if kind in ("consent", "sale"):
-        name = kind + "s"
-        records = after.get(name, ())
-        stated = _with_record(records, dict(fields), kind)
-        if stated is not records:
-            after[name] = stated
-    elif kind == "person":
-        declared = {k: v for k, v in fields.items() if k in UNKNOWN_RECIPIENT}
-        after["recipient"] = {**fields.get("unless_known", EMPTY), **after.get("recipient", EMPTY), **declared}
-        after.update({k: fields[k] for k in ("country", "billing_country", "language") if fields.get(k)})
-    elif kind == "withdrawal":
-        made = {"at": fields["at"], "purpose": fields.get("purpose"), "ref": fields["ref"]}
-        after["withdrawals"] = [*after.get("withdrawals", ()), made]
-    elif kind == "withdrawal_undone":
-        after["withdrawals"] = [w for w in after.get("withdrawals", ()) if w["ref"] != fields["ref"]]
-    elif kind == "undeliverable":
-        after["undeliverable"] = fields["undeliverable"]
-    elif kind == "mailed":
-        after["mailed"] = _with_mailing(after.get("mailed", ()), fields["at"])
-    elif kind == "confirmation_sent":
-        sent = {"at": fields["at"], "purpose": fields["purpose"]}
-        after["confirmations"] = [*after.get("confirmations", ()), sent]
+    effect = _EFFECTS.get(kind)
+    if effect is not None:
+        effect(after, fields)
     return after
+
+
+def _record(after: Document, fields: Mapping[str, Any], kind: str) -> None:
+    name = kind + "s"
+    records = after.get(name, ())
+    stated = _with_record(records, dict(fields), kind)
+    if stated is not records:
+        after[name] = stated
+
+
+def _opt_in_confirmed(after: Document, fields: Mapping[str, Any]) -> None:
+    """The first confirmation counts; one of a record that is not on file changes nothing."""
+    records = after.get("consents", ())
+    for place, record in enumerate(records):
+        asked = record["double_opt_in"]
+        if record["id"] == fields["id"] and asked["confirmed_at"] is None:
+            confirmed = {**record, "double_opt_in": {**asked, "confirmed_at": fields["at"]}}
+            after["consents"] = [*records[:place], confirmed, *records[place + 1 :]]
+            return
+
+
+def _person(after: Document, fields: Mapping[str, Any]) -> None:
+    declared = {k: v for k, v in fields.items() if k in UNKNOWN_RECIPIENT}
+    after["recipient"] = {**fields.get("unless_known", EMPTY), **after.get("recipient", EMPTY), **declared}
+    after.update({k: fields[k] for k in DECLARED if fields.get(k)})
+
+
+def _withdrawal(after: Document, fields: Mapping[str, Any]) -> None:
+    made = {"at": fields["at"], "purpose": fields.get("purpose"), "ref": fields["ref"]}
+    after["withdrawals"] = [*after.get("withdrawals", ()), made]
+
+
+def _withdrawal_undone(after: Document, fields: Mapping[str, Any]) -> None:
+    after["withdrawals"] = [w for w in after.get("withdrawals", ()) if w["ref"] != fields["ref"]]
+
+
+def _restriction(after: Document, fields: Mapping[str, Any]) -> None:
+    """One that is on file is left as it is: a second entry cannot make it end."""
+    restrictions = after.get("restrictions", ())
+    if all(one["ref"] != fields["ref"] for one in restrictions):
+        made = {name: fields.get(name) for name in ("ref", "controller_id", "scope", "purpose", "from")}
+        after["restrictions"] = [*restrictions, {**made, "lifted_at": None}]
+
+
+def _restriction_lifted(after: Document, fields: Mapping[str, Any]) -> None:
+    if "restrictions" in after:
+        after["restrictions"] = [
+            {**one, "lifted_at": fields["at"]} if one["ref"] == fields["ref"] and one["lifted_at"] is None else one
+            for one in after["restrictions"]
+        ]
+
+
+def _rectification(after: Document, fields: Mapping[str, Any]) -> None:
+    for name, value in fields["changed"].items():
+        if name in UNKNOWN_RECIPIENT:
+            right = UNKNOWN_RECIPIENT[name] if value is None else value
+            after["recipient"] = {**after.get("recipient", EMPTY), name: right}
+        elif name in DECLARED and value is None:
+            after.pop(name, None)
+        elif name in DECLARED:
+            after[name] = value
+
+
+def _erasure_request(after: Document, fields: Mapping[str, Any]) -> None:
+    made = {name: fields[name] for name in ("ref", "controller_id", "received_at", "status")}
+    others = [one for one in after.get("erasure_requests", ()) if one["ref"] != fields["ref"]]
+    after["erasure_requests"] = [*others, made]
+
+
+def _undeliverable(after: Document, fields: Mapping[str, Any]) -> None:
+    after["undeliverable"] = fields["undeliverable"]
+
+
+def _mailed(after: Document, fields: Mapping[str, Any]) -> None:
+    after["mailed"] = _with_mailing(after.get("mailed", ()), fields["at"])
+
+
+def _confirmation_sent(after: Document, fields: Mapping[str, Any]) -> None:
+    sent = {"at": fields["at"], "purpose": fields["purpose"]}
+    after["confirmations"] = [*after.get("confirmations", ()), sent]
+
+
+_EFFECTS: Mapping[str, Callable[[Document, Mapping[str, Any]], None]] = {
+    "consent": partial(_record, kind="consent"),
+    "opt_in_requested": partial(_record, kind="consent"),
+    "opt_in_confirmed": _opt_in_confirmed,
+    "sale": partial(_record, kind="sale"),
+    "person": _person,
+    "withdrawal": _withdrawal,
+    "objection": _withdrawal,
+    "complaint": _withdrawal,
+    "withdrawal_undone": _withdrawal_undone,
+    "restriction": _restriction,
+    "restriction_lifted": _restriction_lifted,
+    "rectification": _rectification,
+    "erasure_request": _erasure_request,
+    "undeliverable": _undeliverable,
+    "mailed": _mailed,
+    "confirmation_sent": _confirmation_sent,
+}
+"""What an entry does to the document, by kind; the others change no standing. Each gets a copy and may put new values
+into it; the values that stand there already are shared with the document before, and are replaced, never changed."""
 
 
 def _with_mailing(mailed: Sequence[str], at: str) -> list[str]:
@@ -170,11 +269,18 @@ def read(document: Mapping[str, Any], *, address_valid: bool = True) -> Standing
     }  # fmt: skip
     return Standing(
         known=known, recipient=Recipient.from_dict(recipient), consents=consents, sales=sales,
-        restrictions=tuple(map(Restriction.from_dict, document.get("restrictions", ()))),
-        erasure_requests=tuple(map(ErasureRequest.from_dict, document.get("erasure_requests", ()))),
+        restrictions=tuple(Restriction.from_dict(_nameless(one)) for one in document.get("restrictions", ())),
+        erasure_requests=tuple(
+            ErasureRequest.from_dict(_nameless(one)) for one in document.get("erasure_requests", ())
+        ),
         country=document.get("country"), billing_country=document.get("billing_country"),
         language=document.get("language"),
     )  # fmt: skip
+
+
+def _nameless(one: Mapping[str, Any]) -> Document:
+    """A restriction or request as in the schema, without the id that the ledger knows it by."""
+    return {name: value for name, value in one.items() if name != "ref"}
 
 
 def _asked(consent: Consent, confirmations: Sequence[Mapping[str, Any]]) -> Consent:

@@ -143,6 +143,9 @@ def rebuild(
                     async for difference in prove.rebuild(store, name, result, write=not check, progress=progress):
                         if result.differences <= SHOWN:
                             _show_difference(difference, as_json)
+                    if result.differences and not check:
+                        public = {"act": "projection put right", "by": "command line", "rows": result.differences}
+                        await store.note(name, "staff_act", public, at=command.now())
 
     command.run(compare())
     for result in results:

@@ -9,7 +9,9 @@ from gateway.cli import command
 from gateway.cli.api_keys import key
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
 from gateway.cli.refusal import Refused
+from gateway.config import Config
 from gateway.store.contract import Staff
+from gateway.store.evidence import Note
 
 ROLES = ("submitter", "marketer", "privacy", "operator", "auditor", "administrator")
 
@@ -46,7 +48,7 @@ def add(
         async with command.opened(loaded) as store:
             if await store.staff(name) is not None:
                 raise Refused(f"{name} is there already. Change the password with: consentgate user password {name}")
-            await store.put_staff(staff, command.now())
+            await store.put_staff(staff, command.now(), _note(loaded, staff, "user added", roles=list(staff.roles)))
 
     command.run(put())
     command.say(f"Added {name}.")
@@ -85,7 +87,8 @@ def change_password(name: Name, config: ConfigPath = DEFAULT_CONFIG) -> None:
             staff = await store.staff(name)
             if staff is None:
                 raise Refused(f"There is no user {name}. See: consentgate user list")
-            await store.put_staff(replace(staff, password_hash=hashed), command.now())
+            changed = replace(staff, password_hash=hashed)
+            await store.put_staff(changed, command.now(), _note(loaded, staff, "password changed"))
 
     command.run(put())
     command.say(f"Changed the password of {name}.")
@@ -98,11 +101,22 @@ def remove(name: Name, config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     async def take() -> bool:
         async with command.opened(loaded) as store:
-            return await store.remove_staff(name)
+            staff = await store.staff(name)
+            return staff is not None and await store.remove_staff(name, _note(loaded, staff, "user removed"))
 
     if not command.run(take()):
         raise Refused(f"There is no user {name}. See: consentgate user list")
     command.say(f"Removed {name}.")
+
+
+def _note(config: Config, staff: Staff, act: str, **more: object) -> list[Note]:
+    """What was done to a member of staff, for the ledgers of the controllers they may see."""
+    from gateway.record import staff_acts
+
+    controllers = staff.controllers or tuple(config.controllers)
+    return staff_acts(
+        controllers, act, by="command line", at=command.now(), private={"user": staff.name}, **more
+    )  # fmt: skip
 
 
 @user.command("hash")

@@ -1,11 +1,25 @@
 """What every store promises about the ledger's chain, its projection, and the erasure of a person: values and calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from suppression.chain import Head, Stored, Tail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One entry for the ledger about no person: of a kind in ledger.CONTROLLER_KINDS.
+
+    `public` holds no personal data, names of staff included; `private` is sealed under the controller's own key.
+    """
+
+    controller_id: str
+    kind: str
+    public: Mapping[str, Any]
+    private: Mapping[str, Any] | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +109,11 @@ class Erased:
 class Evidence(Protocol):
     """Calls of a store about the ledger and about erasure. Each is one transaction."""
 
+    async def note(
+        self, controller_id: str, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None = None, *,
+        at: datetime,
+    ) -> None: ...  # fmt: skip
+    async def note_change(self, name: str, value: str, notes: Sequence[Note]) -> bool: ...
     async def seal(self) -> Sealing: ...
     async def ledgers(self) -> list[str]: ...
     async def chain_end(self, controller_id: str) -> ChainEnd: ...

@@ -12,6 +12,7 @@ import uuid_utils
 
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
+from gateway.store.evidence import Note
 from gateway.store.keys import KEYS_AT_ONCE, Keys, opened, sealed
 from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
@@ -185,6 +186,18 @@ def record(handles: Handles, acts: Sequence[Act]) -> list[bool]:
     return [_act(handles, act) for act in acts]
 
 
+def note(handles: Handles, notes: Sequence[Note]) -> None:
+    """Write entries about no person, each under the controller's own secret, which is made where there is none."""
+    for one in notes:
+        if one.kind not in ledger.CONTROLLER_KINDS:
+            raise ValueError(f"an entry of kind {one.kind} is about a person")
+        add_entry(handles, ledger.write(
+            controller_id=one.controller_id, entry_id=entry_id(handles, one.controller_id), at=milliseconds(one.at),
+            kind=one.kind, person=handles.keys.make_controller(one.controller_id), recipient_key=b"",
+            public=one.public, private=one.private, random=os.urandom(ledger.RANDOM_BYTES),
+        ))  # fmt: skip
+
+
 def add_entry(handles: Handles, entry: ledger.Entry) -> None:
     """Write one entry, unsealed."""
     SQL.add_entry(
@@ -199,6 +212,8 @@ def entry_id(handles: Handles, controller_id: str) -> bytes:
 
 
 def _act(handles: Handles, act: Act) -> bool:
+    if act.kind in ledger.CONTROLLER_KINDS:
+        raise ValueError(f"an entry of kind {act.kind} is about no person")
     at = milliseconds(act.at)
     secret, _ = _secret(handles, act.controller_id, act.recipient_key)
     if secret is None:

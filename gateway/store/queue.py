@@ -184,9 +184,6 @@ def _learn(handles: Handles, ending: Ending) -> None:
     if ending.confirmation_of is not None:
         sent = {"at": stamp, "purpose": ending.confirmation_of}
         people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]
-    if ending.confirmation_of is not None:
-        sent = {"at": stamp, "purpose": ending.confirmation_of}
-        people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]
 
 
 def close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> None:

@@ -35,6 +35,7 @@ from gateway.store.contract import (
     Taken,
     Who,
 )  # fmt: skip
+from gateway.store.evidence import Note
 from gateway.store.sqlite_access import SqliteAccess
 from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
@@ -255,19 +256,29 @@ class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory):
     async def all_staff(self) -> list[Staff]:
         return [_staff(row) for row in await self._read(lambda h: list(SQL.all_staff(h.db)))]
 
-    async def put_staff(self, staff: Staff, now: datetime) -> None:
+    async def put_staff(self, staff: Staff, now: datetime, notes: Sequence[Note] = ()) -> None:
         row = {
             "name": staff.name, "password_hash": staff.password_hash, "roles": " ".join(staff.roles),
             "controllers": " ".join(staff.controllers), "changed_at": people.milliseconds(now),
         }  # fmt: skip
-        await self._write(lambda h: SQL.put_staff(h.db, **row))
+
+        def unit(handles: Handles) -> None:
+            SQL.put_staff(handles.db, **row)
+            people.note(handles, notes)
+
+        await self._enter(unit)
 
     async def sign_out(self, name: str, now: datetime) -> None:
         at = people.milliseconds(now)
         await self._write(lambda h: SQL.sign_out(h.db, name=name, signed_out_at=at))
 
-    async def remove_staff(self, name: str) -> bool:
-        return bool(await self._write(lambda h: SQL.remove_staff(h.db, name=name)))
+    async def remove_staff(self, name: str, notes: Sequence[Note] = ()) -> bool:
+        def unit(handles: Handles) -> bool:
+            removed = bool(SQL.remove_staff(handles.db, name=name))
+            people.note(handles, notes if removed else ())
+            return removed
+
+        return await self._enter(unit)
 
 
 def _add_number(handles: Handles, wanted: tuple[str, str, str]) -> None:

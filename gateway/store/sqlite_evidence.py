@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from gateway.store import erasure, rebuild, sealing
+from gateway.store import erasure, people, rebuild, sealing
 from gateway.store.connection import Handles, Thread
 from gateway.store.contract import StoreUnavailable
-from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, RebuiltPage, Sealing
+from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage, Sealing
 from suppression.chain import Stored
 
 T = TypeVar("T")
@@ -49,6 +50,29 @@ class SqliteEvidence:
         """Before the store is closed: what this process wrote gets its place."""
         if self._unsealed_since is not None:
             await self.seal()
+
+    async def note(
+        self, controller_id: str, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None = None, *,
+        at: datetime,
+    ) -> None:  # fmt: skip
+        one = Note(controller_id=controller_id, kind=kind, public=public, private=private, at=at)
+        await self._enter(partial(people.note, notes=[one]))
+
+    async def note_change(self, name: str, value: str, notes: Sequence[Note]) -> bool:
+        """Remember a value under a name, with the notes of its change; False where it stands already.
+
+        Of several processes that learn of the same change one writes. The first value is no change: no note.
+        """
+
+        def unit(handles: Handles) -> bool:
+            row = sealing.SQL.remembered(handles.db, name=name)
+            if row is not None and row[0] == value:
+                return False
+            sealing.SQL.remember(handles.db, name=name, value=value)
+            people.note(handles, notes if row is not None else ())
+            return True
+
+        return await self._enter(unit)
 
     async def seal(self) -> Sealing:
         """Seal all that waits, in transactions short enough for mail to pass between them."""

@@ -1,19 +1,17 @@
 """Wordings in SQLite: what people were shown, once by its digest. Functions of a database thread's handles."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from importlib.resources import files
-from typing import Any
 
 import aiosql
 
 from gateway.store import people
 from gateway.store.connection import Handles
+from gateway.store.evidence import Note
 from gateway.store.material import Amiss, KeptWording, NameTaken, Said
 from gateway.store.people import instant, milliseconds
-from suppression import ledger
 from suppression.evidence import Wording
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "material.sql"), "sqlite3")
@@ -34,17 +32,9 @@ def keep(handles: Handles, controller_id: str, wording: Wording, at: datetime) -
     SQL.add_wording_name(
         handles.db, controller_id=controller_id, name=wording.name, digest=digest, first_at=milliseconds(at)
     )
-    _note(handles, controller_id, {"name": wording.name, "digest": digest.hex()}, at)
+    public = {"name": wording.name, "digest": digest.hex()}
+    people.note(handles, [Note(controller_id=controller_id, kind="wording", public=public, private=None, at=at)])
     return digest
-
-
-def _note(handles: Handles, controller_id: str, public: dict[str, Any], at: datetime) -> None:
-    entry = ledger.write(
-        controller_id=controller_id, entry_id=people.entry_id(handles, controller_id), at=milliseconds(at),
-        kind="wording", person=handles.keys.make_controller(controller_id), recipient_key=b"", public=public,
-        private=None, random=os.urandom(ledger.RANDOM_BYTES),
-    )  # fmt: skip
-    people.add_entry(handles, entry)
 
 
 def kept(handles: Handles, controller_id: str, wanted: str | bytes) -> KeptWording | None:

@@ -111,6 +111,10 @@ def test_staff_are_added_changed_and_removed(installation: Installation) -> None
     assert installation.tool("user", "remove", "eva").returncode == 0
     assert installation.tool("user", "remove", "eva").returncode == 1
     assert "eva" not in {row["name"] for row in lines_of(installation.tool("user", "list", "--json"))}
+    export = installation.tool("ledger", "export")
+    acts = [json.loads(row["public"])["act"] for row in lines_of(export) if row.get("kind") == "staff_act"]
+    assert acts == ["user added", "password changed", "user removed"]
+    assert b"eva" not in export.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """SIGHUP: new settings take effect on what comes and on what waits; broken ones change nothing and say so."""
 
 import contextlib
+import hashlib
+import json
 import signal
 import sqlite3
 from pathlib import Path
@@ -27,12 +29,20 @@ def reload(relay: Relay, event: str = "event=reloaded") -> None:
     relay.gateway.eventually(lambda: relay.gateway.log().count(event) > before)
 
 
+def noted_settings(installation: Installation) -> list[str]:
+    """The digests of the settings that came into force, as the ledger has them."""
+    with sqlite3.connect(installation.config.parent / "consentgate.db") as db:
+        rows = db.execute("SELECT public FROM ledger WHERE kind = 'staff_act' ORDER BY entry_id").fetchall()
+    return [json.loads(public)["settings"] for (public,) in rows]
+
+
 def test_a_changed_stream_counts_from_the_reload_on(installation: Installation) -> None:
     with relaying(installation) as relay, relay.gateway.client() as before:
         assert relay.kept_out(KLEED, newsletter("wijn")) == "PRODUCT_NOT_SIMILAR"
         installation.change('categories = ["wine"]\n', 'categories = ["clothing"]\n')
         assert relay.kept_out(KLEED, newsletter("nog wijn")) == "PRODUCT_NOT_SIMILAR"
         reload(relay)
+        assert noted_settings(installation)[-1] == hashlib.sha256(installation.config.read_bytes()).hexdigest()
         relay.passes(KLEED, newsletter("kleding"))
         assert relay.kept_out(WIM, newsletter("kleding")) == "PRODUCT_NOT_SIMILAR"
         # a session that was open before is served by the new settings

@@ -107,6 +107,7 @@ def make_config(
     config = Config(
         path=Path("consentgate.toml"),
         dir=Path(),
+        digest="",
         public_url="http://127.0.0.1:8080",
         hostname="mail.example",
         database_url="sqlite:consentgate.db",

@@ -68,3 +68,9 @@ SELECT seq, at FROM heads WHERE controller_id = :controller_id ORDER BY seq DESC
 INSERT INTO heads (controller_id, seq, hash, at, public_key, signature)
 VALUES (:controller_id, :seq, :hash, :at, :public_key, :signature)
 ON CONFLICT (controller_id, seq) DO NOTHING;
+
+-- name: remembered(name)^
+SELECT value FROM meta WHERE name = :name;
+
+-- name: remember(name, value)!
+INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
