@@ -2,6 +2,9 @@
 
 250 is said only after the commit (RFC 5321 6.1, P1). A message refused after DATA still gets its decision rows, without
 body, so that the report shows what a wrong setting cost. Nothing here raises to the peer: a store that is down is 451.
+
+On a stream that rehearses everything is the same, but every copy is put by in a state of its own, the blocked ones too:
+rehearse.py decides them again and lets go what is lawful then.
 """
 
 import asyncio
@@ -25,9 +28,9 @@ from gateway.mail.mime import Message, parse
 from gateway.mail.plan import Plan, make_plan
 from gateway.mail.reply import Reply
 from gateway.notice import Notices, pack_rcpt
-from gateway.parcel import Lanes, Parcel, blocked, tally, whose
+from gateway.parcel import Lanes, Parcel, blocked, whose
 from gateway.render import Original, received, wants
-from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who
+from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who, tally
 from gateway.weigh import Case, Scales
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
@@ -78,8 +81,10 @@ class Accept:
             people = await self._people(whos)
             weigh = self._scales.lay(read.case, controller, read.stream)
             rulings = [weigh(person, now) for person in people]
+            # in a rehearsal nobody's list is cleaned: the sender hears of what is wrong with the message, no more
+            on_block = "record" if read.stream.mode == "rehearse" else read.stream.on_block
             answer = read.refusal or reply.for_decisions(
-                [ruling.decision for ruling in rulings], read.stream.on_block, str(UUID(bytes=message_id)),
+                [ruling.decision for ruling in rulings], on_block, str(UUID(bytes=message_id)),
                 message_level=MESSAGE_LEVEL,
             )  # fmt: skip
             if answer.code in (451, 452):
@@ -103,7 +108,8 @@ class Accept:
         plain = canonical(address)
         if plain is None:
             return reply.BAD_RECIPIENT
-        if len(known.streams) > 1 or controller.streams[known.streams[0]].on_block != "reject":
+        stream = controller.streams[known.streams[0]]
+        if len(known.streams) > 1 or stream.on_block != "reject" or stream.mode == "rehearse":
             return None
         try:
             person = (await self._store.people([whose(self._ring, controller.id, plain)]))[0]
@@ -134,11 +140,12 @@ class Accept:
     ) -> None:  # fmt: skip
         """Commit the message with its decisions; then hand what is allowed to its lane."""
         taken, route = answer.accepts, read.stream.route
-        leaving = sum(1 for r in rulings if r.decision.verdict == "allow") if taken else 0
+        rehearsing = read.stream.mode == "rehearse"
+        leaving = sum(1 for r in rulings if r.decision.verdict == "allow") if taken and not rehearsing else 0
         direct = leaving > 0 and self._lanes.room(route, leaving, len(envelope.content))
         copies = []
         for n, (rcpt, who, person, ruling) in enumerate(zip(envelope.rcpts, whos, people, rulings, strict=True)):
-            state = self._state(ruling.decision.verdict, taken, direct)
+            state = "rehearsed" if taken and rehearsing else self._state(ruling.decision.verdict, taken, direct)
             copies.append(NewCopy(
                 copy_no=n, recipient_key=self._key(who, person, controller.id, rcpt), address=rcpt.address,
                 rcpt=pack_rcpt(rcpt), state=state, ruling=ruling, route=route,
@@ -146,11 +153,11 @@ class Accept:
             ))  # fmt: skip
         arrival = Arrival(
             controller_id=controller.id, message_id=message_id, at=now, stream=read.stream.name,
-            campaign=read.campaign, mode=read.stream.mode, kind=read.case.to_json(), envelope=outer(envelope),
+            campaign=read.campaign, mode=read.stream.mode_at(now), kind=read.case.to_json(), envelope=outer(envelope),
             subject=read.subject, body=envelope.content if taken else None, size=len(envelope.content), copies=copies,
             worker=self._lanes.worker,
         )  # fmt: skip
-        notice = self._notice(envelope, controller, read, rulings, now) if taken else None
+        notice = self._notice(envelope, controller, read, rulings, now) if taken and not rehearsing else None
         await self._store.enqueue(arrival, *([notice] if notice is not None else []))
         if direct and read.plan is not None:
             original = Original(
@@ -172,7 +179,7 @@ class Accept:
                 for copy, who in zip(copies, whos, strict=True)
                 if copy.state == "claimed" and who is not None
             ])  # fmt: skip
-        if taken and (notice is not None or not direct):
+        if taken and not rehearsing and (notice is not None or not direct):
             self._lanes.wake(route)
 
     def _notice(

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,7 +22,10 @@ from gateway.settings_reader import Problem, Reader
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MessageClass = Literal["marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation"]
+Mode = Literal["enforce", "rehearse", "observe"]
 MARKETING = frozenset({"marketing", "mixed", "consent_request"})
+OBSERVED_AT_MOST = timedelta(days=30)
+"""How far off the end of observing may be (DESIGN section 7)."""
 _TO_FILL_IN = ("legal_name", "postal_address", "opt_out_contact")
 
 
@@ -119,7 +122,8 @@ class Stream:
     categories: tuple[str, ...]
     from_domains: tuple[str, ...]
     route: str
-    mode: Literal["enforce"]
+    mode: Mode
+    observe_until: datetime | None
     on_block: Literal["record", "reject"]
     footer: Literal["auto", "always", "never"]
     transaction_ref: Literal["stream", "header"] | None
@@ -132,6 +136,13 @@ class Stream:
     language: str
     retry_for: timedelta
     list_id: str
+
+    def mode_at(self, now: datetime) -> Mode:
+        """What decisions do at an instant: observing ends by itself, and none that was to go on too long begins."""
+        if self.mode != "observe":
+            return self.mode
+        observes = self.observe_until is not None and now < self.observe_until <= now + OBSERVED_AT_MOST
+        return "observe" if observes else "enforce"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,9 +304,45 @@ def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> 
     return Stream(controller=controller, name=name, **({k: x for k, x in s.items() if k != "class"} | computed))
 
 
-def serve_problems(config: Config) -> tuple[Problem, ...]:
-    """What may be loaded, but not served: values nobody filled in, and plain-http links that would reach people."""
-    return (*_not_filled_in(config), *_links_in_clear(config))
+def serve_problems(config: Config, now: datetime) -> tuple[Problem, ...]:
+    """What may be loaded, but not served: values nobody filled in, plain-http links that would reach people, and
+    observing that would go on for too long."""
+    return (*_not_filled_in(config), *_links_in_clear(config), *_observing_too_long(config, now))
+
+
+def serve_warnings(config: Config, now: datetime) -> tuple[Problem, ...]:
+    """What may be served, and should be known: streams that let mail without a ground pass, or from which none goes."""
+    return tuple(
+        Problem(
+            file=str(config.path), key=f"controllers.{controller.id}.streams.{stream.name}.mode", line=None,
+            what=warning[0], remedy=warning[1],
+        )
+        for controller in config.controllers.values()
+        for stream in controller.streams.values()
+        if (warning := _mode_warning(stream, now)) is not None
+    )  # fmt: skip
+
+
+def _mode_warning(stream: Stream, now: datetime) -> tuple[str, str] | None:
+    if stream.mode == "rehearse":
+        return "is rehearse: no mail of this stream leaves", 'Release campaigns by hand, or set it to "enforce"'
+    if stream.mode != "observe" or stream.observe_until is None:
+        return None
+    end = f"{stream.observe_until:%Y-%m-%d}"
+    if stream.mode_at(now) == "observe":
+        what = f"is observe until {end}: mail without a legal ground leaves and is only reported"
+        return what, 'Mend what `report observed` lists, then set it to "enforce"'
+    return f"was observe until {end}: it enforces now", 'Set it to "enforce"'
+
+
+def _observing_too_long(config: Config, now: datetime) -> Iterable[Problem]:
+    for controller in config.controllers.values():
+        for stream in controller.streams.values():
+            if stream.mode == "observe" and stream.observe_until and stream.observe_until > now + OBSERVED_AT_MOST:
+                key = f"controllers.{controller.id}.streams.{stream.name}.observe_until"
+                what = f"is more than {OBSERVED_AT_MOST.days} days off"
+                remedy = f"Name a day not after {now + OBSERVED_AT_MOST:%Y-%m-%d}"
+                yield Problem(file=str(config.path), key=key, line=None, what=what, remedy=remedy)
 
 
 def _not_filled_in(config: Config) -> Iterable[Problem]:

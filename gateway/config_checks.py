@@ -125,6 +125,12 @@ def _stream(reader: Reader, v: Values, key: str, s: Values, above: str, c: Value
     _within(reader, f"{key}.from_domains", s["from_domains"], c["domains"], above)
     if not s["from_domains"] and f"{key}.from_domains" not in reader.failed:
         reader.problem(f"{key}.from_domains", "is empty", "Name at least one domain")
+    if s["mode"] == "observe":
+        if "observe" not in s["motivation"] and f"{key}.motivation" not in reader.failed:
+            _motivate(reader, f"{key}.motivation.observe", key, "mode")
+        if s["observe_until"] is None and f"{key}.observe_until" not in reader.failed:
+            what = "is missing: observing needs an end"
+            reader.problem(f"{key}.observe_until", what, "Name a day at most 30 days off", near=f"{key}.mode")
     for fact in FACTS:
         if s[fact] is not None and fact not in s["motivation"] and f"{key}.motivation" not in reader.failed:
             _motivate(reader, f"{key}.motivation.{fact}", key, fact)

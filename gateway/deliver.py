@@ -20,10 +20,10 @@ from gateway import log
 from gateway.config import Config, Route
 from gateway.notice import Notices, unpack_rcpt
 from gateway.outbound.pool import Pool
-from gateway.parcel import CHECK_AGE, HandOver, Parcel, tally, whose
+from gateway.parcel import CHECK_AGE, HandOver, Parcel, whose
 from gateway.render import Original, Renderer, open_original
 from gateway.store.connection import Gatherer
-from gateway.store.contract import ClaimedCopy, Ending, Ruling, Store, StoreUnavailable
+from gateway.store.contract import ClaimedCopy, Ending, Ruling, Store, StoreUnavailable, tally
 from gateway.weigh import Scales, unreadable_store
 from suppression.address import canonical
 from suppression.decision import Decision

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gateway.config import MARKETING, Config, DkimKey, serve_problems
+from gateway.config import MARKETING, Config, DkimKey, serve_problems, serve_warnings
 from gateway.mail.dkim import load_signer, public_record
 
 CERTIFICATE_WARNING = timedelta(days=14)
@@ -27,7 +27,8 @@ class Finding:
 
 def local(config: Config, *, now: datetime, free_bytes: int) -> list[Finding]:
     """What this machine alone can tell: signing keys, certificate, streams, disk."""
-    found = [Finding(check=p.key, good=False, text=f"{p.what}. {p.remedy}.") for p in serve_problems(config)]
+    found = [Finding(check=p.key, good=False, text=f"{p.what}. {p.remedy}.") for p in serve_problems(config, now)]
+    found += [Finding(check=p.key, good=False, text=f"{p.what}. {p.remedy}.") for p in serve_warnings(config, now)]
     found += _signing(config)
     found += _streams(config)
     if config.tls is not None:

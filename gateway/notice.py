@@ -57,7 +57,7 @@ class Notices:
         ruling = self._scales.lay(case, controller, stream)(stranger(controller.id, key), now)
         return Arrival(
             controller_id=controller.id, message_id=message_id, at=now, stream=stream.name, campaign=CAMPAIGN,
-            mode=stream.mode, kind=case.to_json(), subject=title, body=body,
+            mode="enforce", kind=case.to_json(), subject=title, body=body,
             size=len(body), worker="",
             envelope={
                 "mail_from": "", "ret": None, "envid": None, "helo": self._config.hostname, "peer_ip": "127.0.0.1",

@@ -27,6 +27,7 @@ from gateway.render import Original, Renderer, wants
 from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
 from gateway.weigh import Scales
 from suppression.decision import MESSAGE_LEVEL
+from suppression.observe import passed
 from suppression.vault import KeyRing
 
 CHECK_AGE = timedelta(seconds=1)
@@ -217,7 +218,7 @@ class HandOver:
     def _put_off(self, parcel: Parcel) -> Ending:
         """Again in a minute, for as long as a hand-over would be tried; then it is given up like one."""
         now, original, code = self._clock(), parcel.original, parcel.ruling.decision.reason_code
-        if now < original.at + original.stream.retry_for:
+        if now < original.since + original.stream.retry_for:
             return parcel.ending("queued", now, due_at=now + DEFERRED_AGAIN)
         log.failed(
             copy=parcel.name, route=self._route, stage="check", code=None, enhanced="5.4.7", attempts=parcel.attempts
@@ -249,13 +250,14 @@ class HandOver:
             log.delivered(
                 copy=parcel.name, route=self._route, attempts=attempts, seconds=(now - original.at).total_seconds()
             )
-            mailed = original.case.marketing and self._scales.rolling(original.controller.id, parcel.ruling)
+            lawful = not passed(parcel.ruling.decision)  # what was only let through renews no customer relation
+            mailed = original.case.marketing and lawful and self._scales.rolling(original.controller.id, parcel.ruling)
             told = None
             if not parcel.dsn and is_owed("relayed", parcel.rcpt.notify, parcel.mail_from):
                 told = self._about(parcel, outcome, "relayed", now)  # RFC 3461 5.2.2: nobody else will report
             return parcel.ending("delivered", now, said=said, mailed=mailed, notice=told)
         step = after(
-            outcome, attempts=attempts, first_at=original.at, now=now, retry_for=original.stream.retry_for,
+            outcome, attempts=attempts, first_at=original.since, now=now, retry_for=original.stream.retry_for,
             jitter=random.random(),
         )  # fmt: skip
         event = log.tried if isinstance(step, Retry) else log.failed
@@ -269,11 +271,6 @@ class HandOver:
         if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
             notice = self._about(parcel, outcome, "failed", now)
         return parcel.ending("failed", now, said=said, dead_address=outcome.dead_address, notice=notice)
-
-
-def tally(verdict: str, reason_code: str) -> str:
-    """The name under which the report counts a verdict."""
-    return {"allow": "allowed", "defer": "deferred"}.get(verdict, "blocked/" + reason_code)
 
 
 def whose(ring: KeyRing, controller_id: str, address: str, recipient_key: bytes | None = None) -> Who:

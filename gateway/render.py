@@ -27,7 +27,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """A message ready to be copied. `received`: the trace field, unsigned. `size` in bytes."""
+    """A message ready to be copied. `received`: the trace field, unsigned. `size` in bytes.
+
+    `released_at`: when it was let go after a rehearsal; None where it never was one.
+    """
 
     controller: Controller
     stream: Stream
@@ -37,6 +40,12 @@ class Original:
     plan: Plan
     received: bytes
     size: int
+    released_at: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """From when on hand-over is tried."""
+        return self.released_at or self.at
 
 
 _OFFERING = 8
@@ -185,6 +194,7 @@ def open_original(config: Config, stored: StoredMessage) -> Original | None:
             helo=meta["helo"], peer_ip=meta["peer_ip"], tls=meta["tls"], login=meta["login"], hostname=config.hostname,
             message_id=stored.message_id, at=stored.at,
         ),
+        released_at=stored.released_at,
     )  # fmt: skip
 
 

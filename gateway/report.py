@@ -1,7 +1,7 @@
 """What a marketer may see: campaigns, what was kept out and why, captured mail. Reads only."""
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -33,7 +33,12 @@ Cursor = tuple[datetime, bytes, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignRow:
-    """One campaign of one stream. Counts are copies."""
+    """One campaign of one stream. Counts are copies.
+
+    `mode`: "rehearse" for what was only decided, in a row of its own beside what left; "observe" where something was
+    let through that would have been blocked (`observed`, part of `allowed`); else "enforce". `open`: rehearsed copies
+    that can still be released; `released`: those that were.
+    """
 
     controller: str
     stream: str
@@ -50,6 +55,11 @@ class CampaignRow:
     bounced: int
     opted_out: int
     blocked_by_reason: dict[str, int]
+    mode: str = "enforce"
+    observed: int = 0
+    observed_by_reason: dict[str, int] = field(default_factory=dict)
+    open: int = 0
+    released: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +79,9 @@ class CapturedRow:
 
 
 PAGE = 500
-COUNTS = ("accepted", "allowed", "deferred", "delivered", "captured", "bounced", "opted_out")
+COUNTS = ("accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released")
+REHEARSED = "rehearsed/"
+"""What stands before the names of counts of a rehearsal."""
 
 
 async def blocked(
@@ -96,10 +108,15 @@ async def blocked(
 async def each_blocked(
     store: Store, controller: str, *, since: datetime | None = None, stream: str | None = None,
     campaign: str | None = None, reason: str | None = None, addresses: bool = False, before: Cursor | None = None,
+    observed: bool = False,
 ) -> AsyncIterator[BlockedRow]:  # fmt: skip
-    """All copies of one controller that were kept out and meet the filters, newest first, page by page."""
+    """All copies of one controller that were kept out and meet the filters, newest first, page by page.
+
+    `observed`: those that were let through instead, although the reason code would have blocked.
+    """
+    listing = store.let_through if observed else store.held_out
     while True:
-        page = await store.held_out(controller, since=since, before=before, n=PAGE, addresses=addresses)
+        page = await listing(controller, since=since, before=before, n=PAGE, addresses=addresses)
         for row in page:
             if stream in (None, row.stream) and campaign in (None, row.campaign) and reason in (None, row.reason_code):
                 yield _blocked(controller, row)
@@ -121,22 +138,49 @@ def _blocked(controller: str, row: HeldOut) -> BlockedRow:
     )  # fmt: skip
 
 
-async def campaigns(store: Store, *, controllers: Iterable[str], limit: int = 100) -> list[CampaignRow]:
-    """The newest `limit` campaigns of the named controllers. Costs the same for any number of recipients."""
+async def campaigns(
+    store: Store, *, controllers: Iterable[str], limit: int = 100, rehearsed: bool | None = False
+) -> list[CampaignRow]:
+    """The newest `limit` campaigns of the named controllers. Costs the same for any number of recipients.
+
+    `rehearsed`: False for what was to leave, True for rehearsals, None for both.
+    """
     found = []
     for controller in controllers:
         for (stream, campaign), counts in (await store.tallies(controller)).items():
-            span = await store.campaign(controller, stream, campaign)
-            if span is None:
-                continue
-            reasons = {k.removeprefix("blocked/"): n for k, n in counts.items() if k.startswith("blocked/") and n > 0}
-            found.append(CampaignRow(
-                controller=controller, stream=stream, campaign=campaign, first_at=span[0], last_at=span[1],
-                subject=span[2], blocked=sum(reasons.values()), blocked_by_reason=reasons,
-                **{k: counts.get(k, 0) for k in COUNTS},
-            ))  # fmt: skip
+            ways = [
+                (way, mine) for way in (False, True)
+                if rehearsed in (None, way) and (mine := _of(counts, rehearsed=way)).get("accepted")
+            ]  # fmt: skip
+            span = await store.campaign(controller, stream, campaign) if ways else None
+            if span is not None:
+                found += [_campaign(controller, stream, campaign, span, mine, way) for way, mine in ways]
     found.sort(key=lambda row: row.last_at, reverse=True)
     return found[:limit]
+
+
+def _of(counts: Mapping[str, int], *, rehearsed: bool) -> dict[str, int]:
+    """The counts of what was to leave, or of the rehearsal under the same names."""
+    return {k.removeprefix(REHEARSED): n for k, n in counts.items() if k.startswith(REHEARSED) == rehearsed}
+
+
+def _campaign(
+    controller: str, stream: str, campaign: str, span: tuple[datetime, datetime, str], counts: Mapping[str, int],
+    rehearsed: bool,
+) -> CampaignRow:  # fmt: skip
+    blocked, observed = _reasons(counts, "blocked/"), _reasons(counts, "observed/")
+    passed = sum(observed.values())
+    return CampaignRow(
+        controller=controller, stream=stream, campaign=campaign, first_at=span[0], last_at=span[1], subject=span[2],
+        allowed=counts.get("allowed", 0) + passed, blocked=sum(blocked.values()), blocked_by_reason=blocked,
+        observed=passed, observed_by_reason=observed,
+        mode="rehearse" if rehearsed else "observe" if passed else "enforce",
+        **{k: counts.get(k, 0) for k in COUNTS},
+    )  # fmt: skip
+
+
+def _reasons(counts: Mapping[str, int], kind: str) -> dict[str, int]:
+    return {k.removeprefix(kind): n for k, n in counts.items() if k.startswith(kind) and n > 0}
 
 
 async def captured(

@@ -11,7 +11,7 @@ import stat
 import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -72,6 +72,17 @@ def _duration(value: Any, _dir: Path) -> timedelta:
     if not found or int(found.group(1)) == 0:
         raise Bad("must be a length of time", 'Write a number and s, m, h, d or w, as "2d" or "12h"')
     return timedelta(seconds=int(found.group(1)) * _UNITS[found.group(2)])
+
+
+def _day(value: Any, _dir: Path) -> datetime:
+    """A day as the instant at which it begins in UTC; TOML has a form of its own for days."""
+    try:
+        day = date.fromisoformat(value.strip()) if isinstance(value, str) else value
+        if isinstance(day, datetime) or not isinstance(day, date):
+            raise TypeError
+    except (TypeError, ValueError):
+        raise Bad("must be a day", "Write it as 2026-12-15") from None
+    return datetime.combine(day, time(), UTC)
 
 
 def _seconds(value: Any, directory: Path) -> float:
@@ -372,6 +383,7 @@ FLAG: Final = Kind("true or false", _flag)
 COUNT: Final = Kind("whole number", _count)
 RATE: Final = Kind("number", _rate)
 SECONDS: Final = Kind("seconds", _seconds)
+DAY: Final = Kind("day", _day)
 DURATION: Final = Kind("length of time", _duration)
 SIZE: Final = Kind("size", _size)
 NAME: Final = Kind("name", _name)

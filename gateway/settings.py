@@ -93,7 +93,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.categories", kind.NAMES, [], "Product categories of mail that names none; a message may choose among them."),
     Setting("controllers.*.streams.*.from_domains", kind.DOMAINS, REQUIRED, "Domains that the From field may have, each one of the controller's."),
     Setting("controllers.*.streams.*.route", kind.NAME, "main", "How copies leave: the name of a route."),
-    Setting("controllers.*.streams.*.mode", kind.choice("enforce"), "enforce", "What decisions do: `enforce` keeps out who may not be mailed."
+    Setting("controllers.*.streams.*.mode", kind.choice("enforce", "rehearse", "observe"), "enforce", "What decisions do: `enforce` keeps out who may not be mailed; `rehearse` lets nothing leave and shows the verdict, to be released by hand; `observe` reports missing ground and form and lets the mail go, never past an opt-out, a restriction, an erasure, age, or a bought or harvested address: for the first weeks, with a motivation and an end."),
+    Setting("controllers.*.streams.*.observe_until", kind.DAY, None, "With `observe`: the day (00:00 UTC) from which the stream enforces by itself, as 2026-12-15; at most 30 days off."
     ), Setting(
         "controllers.*.streams.*.on_block", kind.choice("record", "reject"), None, "What the sender hears about a blocked recipient: `record` (taken, kept out, reported) or `reject` (550). Absent: record for marketing, reject otherwise."),
     Setting("controllers.*.streams.*.footer", kind.choice("auto", "always", "never"), "auto", "`auto` adds the footer where a shown part has no opt-out link of ours; `never` demands that the message brings one."),
@@ -104,7 +105,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.uses_special_category", kind.FLAG, False, "Selection or content rests on health, belief or other sensitive data of the recipient; then explicit consent alone allows it."),
     Setting("controllers.*.streams.*.charitable_only", kind.FLAG, None, "The sole aim is the sender's own charitable purpose. Absent: no."
     ), Setting(
-        "controllers.*.streams.*.motivation", kind.motivations(*FACTS), {}, 'Why each declared fact of this stream is true: motivation.ad_identifiable = "..." and so on.'),
+        "controllers.*.streams.*.motivation", kind.motivations(*FACTS, "observe"), {}, 'Why each declared fact of this stream is true: motivation.ad_identifiable = "..." and so on; and why it may observe.'),
     Setting("controllers.*.streams.*.language", kind.choice(*LANGUAGES), None, "Language of the footer when neither message nor person says. Absent: the controller's."),
     Setting("controllers.*.streams.*.retry_for", kind.DURATION, None, "How long hand-over is tried, as `2d`, `12h`, `30m`. Absent: 2d for marketing, 5d otherwise."),
     Setting("controllers.*.streams.*.list_id", kind.DOMAIN, None, "List-Id of marketing mail that brings none. Absent: STREAM.CONTROLLER.DOMAIN, the first of from_domains."),

@@ -14,6 +14,7 @@ from suppression import standing as standings
 from suppression.decision import Decision, decide
 from suppression.facts import Facts, Message, Recipient, Sender
 from suppression.jurisdiction import Packs, Strictness, resolve, stricter
+from suppression.observe import observe
 from suppression.similarity import Category, similar_pairs
 from suppression.suppression_list import Suppression
 
@@ -91,7 +92,8 @@ class Scales:
             facts, source = gather(person, now)
             packs_applied = "+".join(facts.jurisdictions) + " " + source
             language = person.standing.language if person is not None else None
-            return Ruling(decision=decide(facts, packs), as_of=now, packs=packs_applied, language=language)
+            decision = (observe if stream.mode_at(now) == "observe" else decide)(facts, packs)
+            return Ruling(decision=decision, as_of=now, packs=packs_applied, language=language)
 
         return weigh
 

@@ -123,7 +123,7 @@ class Words:
 
     def why(self, controller: Controller, purpose: str | None, basis: str | None, language: Language) -> str:
         """ "You get this because ...", by the ground the mail left on."""
-        worded = basis if basis in WORDED_BASES else "service"
+        worded = "none" if basis is None else basis if basis in WORDED_BASES else "service"
         title = self.purpose(controller, purpose, language)
         return self.text(language, f"because.{worded}", purpose=title, name=controller.display_name)
 

@@ -217,7 +217,7 @@ class Worker:
         """SIGHUP: the new settings, or the old ones where the new ones have problems."""
         try:
             config = load(self.config.path)
-            if problems := serve_problems(config):
+            if problems := serve_problems(config, self._clock()):
                 raise ConfigError(problems)
             await numbers(self._store, config)  # new names need a number: found out before anything is swapped
             self._submission.reload(config)  # so is a certificate that cannot be used

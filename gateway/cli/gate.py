@@ -71,7 +71,7 @@ def serve(
     from gateway.config import ConfigError, serve_problems
 
     loaded = command.configuration(config)
-    if problems := serve_problems(loaded):
+    if problems := serve_problems(loaded, command.now()):
         raise Refused(str(ConfigError(problems)))
     from gateway import app as composition
 
@@ -86,14 +86,14 @@ def check_config(
 ) -> None:
     """Check the settings: exit code 1 and one line per problem, else a summary."""
     from gateway import settings
-    from gateway.config import ConfigError, load, serve_problems
+    from gateway.config import ConfigError, load, serve_problems, serve_warnings
 
     if example:
         print(settings.example(), end="")
         return
     try:
         loaded = load(config)
-        problems = serve_problems(loaded)
+        problems = serve_problems(loaded, command.now())
     except ConfigError as error:
         problems = error.problems
     for problem in problems:
@@ -103,6 +103,8 @@ def check_config(
             command.say(str(problem))
     if problems:
         raise typer.Exit(1)
+    for warning in serve_warnings(loaded, command.now()):
+        command.say(f"Warning: {warning}")
     if not as_json:
         streams = sum(len(controller.streams) for controller in loaded.controllers.values())
         print(f"{loaded.path} is good: {len(loaded.controllers)} controller(s), {streams} stream(s).")

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,11 +23,13 @@ BLOCKED_FIELDS = (
 )  # fmt: skip
 BLOCKED_COLUMNS = ("at", "stream", "recipient", "reason_code", "subject")
 CAMPAIGN_COLUMNS = (
-    "stream", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "captured", "bounced", "opted_out",
+    "stream", "mode", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "captured", "bounced",
+    "opted_out",
 )  # fmt: skip
 CAMPAIGN_FIELDS = (
     "controller", "campaign", "stream", "subject", "first_at", "last_at", "accepted", "allowed", "blocked", "deferred",
-    "delivered", "captured", "bounced", "opted_out", "blocked_by_reason",
+    "delivered", "captured", "bounced", "opted_out", "blocked_by_reason", "mode", "observed", "observed_by_reason",
+    "open", "released",
 )  # fmt: skip
 
 
@@ -43,7 +46,31 @@ def blocked(
     addresses: Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Every copy that was blocked or put off, newest first."""
+    """Every copy that was blocked or put off, newest first. `mode` rehearse: it would have been."""
+    _list(config, controller, since, stream, campaign, reason, addresses, as_json, observed=False)
+
+
+@reports.command("observed")
+def observed(
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="2026-11-01, 2026-11-01T10:00:00Z, or 2d, 12h ago.")
+    ] = None,
+    stream: Annotated[str | None, typer.Option(metavar="NAME", help="Only this stream.")] = None,
+    campaign: Annotated[str | None, typer.Option(metavar="NAME", help="Only this campaign.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Only this reason code.")] = None,
+    addresses: Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every copy that a stream in mode observe let through, and the reason that would have blocked it."""
+    _list(config, controller, since, stream, campaign, reason, addresses, as_json, observed=True)
+
+
+def _list(
+    config: Path, controller: str | None, since: str | None, stream: str | None, campaign: str | None,
+    reason: str | None, addresses: bool, as_json: bool, *, observed: bool,
+) -> None:  # fmt: skip
     loaded = command.configuration(config)
     after = None if since is None else instant(since, command.now())
     names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
@@ -53,8 +80,9 @@ def blocked(
         async with command.opened(loaded) as store:  # around the output: a reader that leaves closes it as well
             for name in names:
                 async for row in report.each_blocked(
-                    store, name, since=after, stream=stream, campaign=campaign, reason=reason, addresses=addresses
-                ):
+                    store, name, since=after, stream=stream, campaign=campaign, reason=reason, addresses=addresses,
+                    observed=observed,
+                ):  # fmt: skip
                     shown = _blocked_fields(row, addresses)
                     if as_json:
                         command.out(shown)
@@ -63,7 +91,7 @@ def blocked(
         if cells:
             command.columns(cells, ("at (UTC)", "stream", "recipient", "reason", "subject"))
         elif not as_json:
-            command.say("Nothing was kept out.")
+            command.say("Nothing was let through." if observed else "Nothing was kept out.")
 
     command.run(show())
 
@@ -75,13 +103,13 @@ def campaigns(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Campaigns with their counts, newest first."""
+    """Campaigns with their counts, newest first; those of a rehearsal in a row of their own."""
     loaded = command.configuration(config)
     names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
 
     async def read() -> list[report.CampaignRow]:
         async with command.opened(loaded) as store:
-            return await report.campaigns(store, controllers=names, limit=limit)
+            return await report.campaigns(store, controllers=names, limit=limit, rehearsed=None)
 
     found = command.run(read())
     if as_json:

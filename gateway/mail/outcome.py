@@ -229,13 +229,16 @@ def after(
     return Retry(at=min(now + delay, deadline))
 
 
-QueueState = Literal["queued", "claimed", "held", "delivered", "captured", "failed", "blocked", "dropped"]
+QueueState = Literal[
+    "queued", "claimed", "held", "rehearsed", "delivered", "captured", "failed", "blocked", "dropped", "lapsed",
+]  # fmt: skip
 QueueEvent = Literal[
     "claim", "deliver", "capture", "retry", "lease_over", "fail", "give_up", "block", "hold", "release", "drop",
+    "lapse",
 ]  # fmt: skip
 
-START: frozenset[QueueState] = frozenset({"queued", "blocked", "held"})
-"""A row is made in one of these: allowed or deferred, kept out by the decision, set aside for a human."""
+START: frozenset[QueueState] = frozenset({"queued", "blocked", "held", "rehearsed"})
+"""A row is made in one of these: allowed or deferred, kept out by the decision, set aside for a human, a rehearsal."""
 
 TRANSITIONS: Mapping[tuple[QueueState, QueueEvent], QueueState] = {
     ("queued", "claim"): "claimed",  # a worker takes it, with a lease
@@ -254,10 +257,14 @@ TRANSITIONS: Mapping[tuple[QueueState, QueueEvent], QueueState] = {
     ("held", "release"): "queued",  # an operator lets it go on; it is decided again
     ("held", "block"): "blocked",  # an opt-out swept the held ones too
     ("held", "drop"): "dropped",  # an operator takes it out for good
+    ("rehearsed", "release"): "queued",  # allowed when the lawful part was let go
+    ("rehearsed", "block"): "blocked",  # not allowed then
+    ("rehearsed", "drop"): "dropped",  # the person was erased
+    ("rehearsed", "lapse"): "lapsed",  # nobody let it go in time
 }
 """Everything that may happen to a queue row. What is not here is a bug."""
 
-FINAL: frozenset[QueueState] = frozenset({"delivered", "captured", "failed", "blocked", "dropped"})
+FINAL: frozenset[QueueState] = frozenset({"delivered", "captured", "failed", "blocked", "dropped", "lapsed"})
 """No row leaves these; the message's body goes when its last row is final."""
 
 

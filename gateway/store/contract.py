@@ -13,6 +13,7 @@ from gateway.store.access import Access
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
 from gateway.store.material import Material
+from gateway.store.rehearsal import Rehearsals
 from suppression.decision import Decision
 from suppression.facts import Suppression
 from suppression.standing import Standing
@@ -20,6 +21,13 @@ from suppression.standing import Standing
 
 class StoreUnavailable(Exception):
     """The database cannot be read or written now. Carries no personal data."""
+
+
+def tally(verdict: str, reason_code: str) -> str:
+    """The name under which reports count a decision. "observed": let through although the code would have blocked."""
+    if verdict == "allow":
+        return "allowed" if reason_code.startswith("ALLOW_") else "observed/" + reason_code
+    return "deferred" if verdict == "defer" else "blocked/" + reason_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,7 @@ class ClaimedCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """A message as it waits, opened."""
+    """A message as it waits, opened. `released_at`: let go after a rehearsal."""
 
     controller_id: str
     message_id: bytes
@@ -136,6 +144,7 @@ class StoredMessage:
     kind: Mapping[str, Any]
     envelope: Mapping[str, Any]
     body: bytes
+    released_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,10 +300,11 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Access, Material, Past, Protocol):
+class Store(Evidence, Access, Material, Past, Rehearsals, Protocol):
     """One installation's memory. Every call is one transaction.
 
-    Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py.
+    Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
+    rehearsals: rehearsal.py.
     """
 
     async def close(self) -> None: ...
@@ -326,6 +336,15 @@ class Store(Evidence, Access, Material, Past, Protocol):
 
     # reports
     async def held_out(
+        self,
+        controller_id: str,
+        *,
+        since: datetime | None,
+        before: tuple[datetime, bytes, int] | None,
+        n: int,
+        addresses: bool,
+    ) -> list[HeldOut]: ...
+    async def let_through(
         self,
         controller_id: str,
         *,

@@ -59,8 +59,11 @@ def _end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: 
             SQL.end_copy(handles.db, **place, reason_code=CODE, cite=SUPPRESSION_SOURCES[CODE], at=at)
             queue.recount(handles, controller_id, stream, campaign, (verdict, reason_code), ("block", CODE))
             done["ended"] += 1
-        elif state == "captured":
+        elif state in ("captured", "rehearsed"):
             SQL.drop_copy(handles.db, **place)
+            if state == "rehearsed":
+                left = {queue.REHEARSED + queue.STILL_THERE: -1}
+                queue.count(handles, controller_id, stream, campaign, left)
             done["captured"] += 1
         else:
             done["history"] += 1

@@ -14,16 +14,20 @@ import aiosql
 
 from gateway.store import people
 from gateway.store.connection import Handles
-from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage
+from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage, tally
 from gateway.store.keys import opened, sealed
 from gateway.store.people import instant, milliseconds
 from suppression.vault import Unreadable
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "queue.sql"), "sqlite3")
-OPEN = ("queued", "claimed", "captured", "held")
+OPEN = ("queued", "claimed", "captured", "held", "rehearsed")
 """States in which a copy still needs the original."""
 
 HOUR_MS = 3_600_000
+REHEARSED = "rehearsed/"
+"""What stands before the names of counts of a rehearsal, so that they never mix with what left."""
+STILL_THERE = "open"
+"""Rehearsed copies that were neither released nor swept."""
 _COUNTED = {"delivered": "delivered", "captured": "captured", "failed": "bounced"}
 """Endings that the report counts, and as what."""
 
@@ -62,8 +66,10 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
         )
     db.executemany(SQL.add_copies.sql, [_copy_row(arrival, copy, spool) for copy in arrival.copies])
     counts = Counter({"accepted": len(arrival.copies)})
-    counts.update(_tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
-    _count(handles, controller_id, arrival.stream, arrival.campaign, counts)
+    counts.update(tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
+    if arrival.mode == "rehearse":
+        counts = Counter({REHEARSED + name: n for name, n in (*counts.items(), (STILL_THERE, open_copies))})
+    count(handles, controller_id, arrival.stream, arrival.campaign, counts)
 
 
 def _copy_row(arrival: Arrival, copy: NewCopy, spool: bytes) -> dict[str, Any]:
@@ -114,7 +120,7 @@ def message(handles: Handles, controller_id: str, message_id: bytes) -> StoredMe
     body = SQL.body(handles.db, controller_id=controller_id, message_id=message_id)
     if row is None or body is None:
         return None
-    accepted_at, stream, campaign, mode, kind, _, envelope = row
+    accepted_at, stream, campaign, mode, kind, _, envelope, released_at = row
     key = handles.keys.hour(body[0])
     plain, outer = opened(key, body[1], b"body/" + message_id), opened(key, envelope, b"envelope/" + message_id)
     if plain is None or outer is None:
@@ -122,6 +128,7 @@ def message(handles: Handles, controller_id: str, message_id: bytes) -> StoredMe
     return StoredMessage(
         controller_id=controller_id, message_id=message_id, at=instant(accepted_at), stream=stream, campaign=campaign,
         mode=mode, kind=json.loads(kind), envelope=json.loads(outer), body=plain,
+        released_at=None if released_at is None else instant(released_at),
     )  # fmt: skip
 
 
@@ -134,21 +141,21 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
             continue
         if ending.state not in OPEN:
             closed[ending.controller_id, ending.message_id] += 1
-        tally = counts.setdefault((ending.controller_id, ending.stream, ending.campaign), Counter())
+        counted = counts.setdefault((ending.controller_id, ending.stream, ending.campaign), Counter())
         decision = ending.ruling.decision
-        now_counts = _tally(decision.verdict, decision.reason_code)
-        if now_counts != ending.was:
-            tally[ending.was] -= 1
-            tally[now_counts] += 1
+        is_now = tally(decision.verdict, decision.reason_code)
+        if is_now != ending.was:
+            counted[ending.was] -= 1
+            counted[is_now] += 1
         if ending.state in _COUNTED:
-            tally[_COUNTED[ending.state]] += 1
+            counted[_COUNTED[ending.state]] += 1
         if ending.notice is not None:
             _enqueue(handles, ending.notice)
         _learn(handles, ending)
     for (controller_id, message_id), n in closed.items():
         close(handles, controller_id, message_id, n)
-    for (controller_id, stream, campaign), tally in counts.items():
-        _count(handles, controller_id, stream, campaign, tally)
+    for (controller_id, stream, campaign), counted in counts.items():
+        count(handles, controller_id, stream, campaign, counted)
 
 
 def _end(handles: Handles, worker: str, ending: Ending) -> bool:
@@ -194,11 +201,8 @@ def close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> No
         SQL.drop_envelope(handles.db, controller_id=controller_id, message_id=message_id)
 
 
-def _tally(verdict: str, reason_code: str) -> str:
-    return {"allow": "allowed", "defer": "deferred"}.get(verdict, "blocked/" + reason_code)
-
-
-def _count(handles: Handles, controller_id: str, stream: str, campaign: str, counts: Mapping[str, int]) -> None:
+def count(handles: Handles, controller_id: str, stream: str, campaign: str, counts: Mapping[str, int]) -> None:
+    """Add to the counters of a campaign."""
     handles.db.executemany(SQL.count.sql, [
         {"controller_id": controller_id, "stream": stream, "campaign": campaign, "name": name, "n": n}
         for name, n in counts.items() if n
@@ -209,26 +213,34 @@ def recount(
     handles: Handles, controller_id: str, stream: str, campaign: str, was: tuple[str, str], now: tuple[str, str]
 ) -> None:
     """A copy's decision became another one: verdict and reason code before and after."""
-    _count(handles, controller_id, stream, campaign, {_tally(*was): -1, _tally(*now): 1} if was != now else {})
+    count(handles, controller_id, stream, campaign, {tally(*was): -1, tally(*now): 1} if was != now else {})
 
 
 def count_opt_out(handles: Handles, controller_id: str, message_id: bytes) -> None:
     """Count an opt-out for the campaign whose link was used; a message that is not on record counts nowhere."""
     row = SQL.message(handles.db, controller_id=controller_id, message_id=message_id)
     if row is not None:
-        _count(handles, controller_id, row[1], row[2], {"opted_out": 1})
+        count(handles, controller_id, row[1], row[2], {"opted_out": 1})
 
 
 def sweep(handles: Handles, now: datetime, captures_before: datetime, n: int = 500) -> int:
-    """End captured copies whose time is over, and destroy the keys of hours nothing waits from. Copies ended."""
+    """End captured and rehearsed copies whose time is over, and destroy the keys of hours nothing waits from.
+
+    Copies ended.
+    """
     before = milliseconds(captures_before).to_bytes(6, "big") + bytes(10)  # a UUIDv7 begins with its milliseconds
     old = list(SQL.old_captures(handles.db, before=before, n=n))
     for controller_id, message_id, copy_no in old:
         SQL.drop_capture(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
         close(handles, controller_id, message_id, 1)
+    over = list(SQL.old_rehearsals(handles.db, before=before, n=n))
+    for controller_id, message_id, copy_no, stream, campaign in over:
+        SQL.lapse(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no, at=milliseconds(now))
+        close(handles, controller_id, message_id, 1)
+        count(handles, controller_id, stream, campaign, {REHEARSED + STILL_THERE: -1})
     used = {row[0] for row in SQL.hours_of_bodies(handles.db)}
     last = milliseconds(now) // HOUR_MS - 1
     for hour in handles.keys.hours():
         if hour < last and hour not in used:
             handles.keys.drop_hour(hour)
-    return len(old)
+    return len(old) + len(over)

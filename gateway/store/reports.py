@@ -22,11 +22,12 @@ _LAST_ID = b"\xff" * 16
 
 def held_out(
     handles: Handles, controller_id: str, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
-    addresses: bool,
+    addresses: bool, passed: bool = False,
 ) -> list[HeldOut]:  # fmt: skip
-    """The next n copies that were kept out, newest first."""
+    """The next n copies that were kept out, newest first; `passed`: that were let through on observing instead."""
     at, message_id, copy_no = (milliseconds(before[0]), *before[1:]) if before else (_END_OF_TIME, _LAST_ID, 0)
-    rows = SQL.held_out(
+    query = SQL.let_through if passed else SQL.held_out
+    rows = query(
         handles.db, controller_id=controller_id, since=milliseconds(since) if since else 0, before_at=at,
         before_id=message_id, before_no=copy_no, n=n,
     )  # fmt: skip

@@ -40,6 +40,7 @@ from gateway.store.sqlite_access import SqliteAccess
 from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
 from gateway.store.sqlite_material import SqliteMaterial
+from gateway.store.sqlite_rehearsal import SqliteRehearsal
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
         await store.close()
 
 
-class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory):
+class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory, SqliteRehearsal):
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:
@@ -205,6 +206,15 @@ class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory):
     ) -> list[HeldOut]:  # fmt: skip
         return await self._read(partial(
             reports.held_out, controller_id=controller_id, since=since, before=before, n=n, addresses=addresses
+        ))  # fmt: skip
+
+    async def let_through(
+        self, controller_id: str, *, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
+        addresses: bool,
+    ) -> list[HeldOut]:  # fmt: skip
+        return await self._read(partial(
+            reports.held_out, controller_id=controller_id, since=since, before=before, n=n, addresses=addresses,
+            passed=True,
         ))  # fmt: skip
 
     async def tallies(self, controller_id: str) -> dict[tuple[str, str], dict[str, int]]:

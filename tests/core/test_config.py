@@ -3,16 +3,17 @@
 import base64
 import re
 import tomllib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gateway import settings
-from gateway.config import Config, ConfigError, load, serve_problems
+from gateway.config import Config, ConfigError, load, serve_problems, serve_warnings
 from gateway.setting_kinds import Bad, read_installation_keys
 from gateway.settings_reader import lines_of
 
+NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 KEY = base64.b64encode(b"k" * 32).decode()
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
 GOOD = f"""public_url = "http://127.0.0.1:8080"
@@ -347,10 +348,60 @@ def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path, content: byte
 
 
 def test_plain_http_is_not_served_to_a_smarthost_off_loopback(folder: Path) -> None:
-    assert serve_problems(loaded(folder, GOOD)) == ()
+    assert serve_problems(loaded(folder, GOOD), NOW) == ()
     away = GOOD.replace("127.0.0.1:2600", "mx.example:25")
-    assert [p.key for p in serve_problems(loaded(folder, away))] == ["routes.main.hosts"]
-    assert serve_problems(loaded(folder, away.replace("http://127.0.0.1:8080", "https://mail.example"))) == ()
+    assert [p.key for p in serve_problems(loaded(folder, away), NOW)] == ["routes.main.hosts"]
+    assert serve_problems(loaded(folder, away.replace("http://127.0.0.1:8080", "https://mail.example")), NOW) == ()
+
+
+OBSERVING = GOOD.replace(
+    "ad_identifiable = true\n",
+    'mode = "observe"\nobserve_until = 2026-12-15\nmotivation.observe = "The list comes over."\n'
+    "ad_identifiable = true\n",
+)
+
+
+def test_observing_has_a_reason_and_an_end(folder: Path) -> None:
+    for taken, key in (("observe_until = 2026-12-15\n", "observe_until"), ('motivation.observe = "The list comes', "")):
+        text = OBSERVING.replace(taken, 'motivation.b2b_relevant = "The list comes' if not key else "")
+        with pytest.raises(ConfigError) as caught:
+            loaded(folder, text)
+        assert [p.key for p in caught.value.problems] == [
+            f"controllers.acme.streams.news.{key or 'motivation.observe'}"
+        ]
+        assert caught.value.problems[0].line
+
+
+@pytest.mark.parametrize("odd", ['"2026-13-01"', "2026-12-15T10:00:00Z", "30", '"in a month"'])
+def test_the_end_of_observing_is_a_day(folder: Path, odd: str) -> None:
+    with pytest.raises(ConfigError, match="must be a day"):
+        loaded(folder, OBSERVING.replace("2026-12-15", odd))
+
+
+def test_observing_ends_by_itself_and_is_not_for_long(folder: Path) -> None:
+    config = loaded(folder, OBSERVING)
+    stream = config.controllers["acme"].streams["news"]
+    end = datetime(2026, 12, 15, tzinfo=UTC)
+    assert stream.observe_until == end
+    assert loaded(folder, OBSERVING.replace("2026-12-15", '"2026-12-15"')).controllers == config.controllers
+    assert [stream.mode_at(at) for at in (NOW, end - timedelta(microseconds=1), end)] == [
+        "observe", "observe", "enforce",
+    ]  # fmt: skip
+    assert serve_problems(config, NOW) == ()
+    assert "mail without a legal ground leaves" in serve_warnings(config, NOW)[0].what
+    assert serve_problems(config, end) == () and "enforces now" in serve_warnings(config, end)[0].what
+    early = end - timedelta(days=31)  # as seen from then, the end is too far off: refused, and not observed either
+    assert [p.key for p in serve_problems(config, early)] == ["controllers.acme.streams.news.observe_until"]
+    assert stream.mode_at(early) == "enforce"
+
+
+def test_a_stream_that_rehearses_is_warned_of(folder: Path) -> None:
+    config = loaded(folder, GOOD.replace("ad_identifiable = true\n", 'mode = "rehearse"\nad_identifiable = true\n'))
+    assert config.controllers["acme"].streams["news"].mode_at(NOW) == "rehearse"
+    assert serve_problems(config, NOW) == ()
+    [warning] = serve_warnings(config, NOW)
+    assert warning.key == "controllers.acme.streams.news.mode" and "no mail of this stream leaves" in warning.what
+    assert serve_warnings(loaded(folder, GOOD), NOW) == ()
 
 
 def test_the_example_of_all_settings_is_toml_and_names_each() -> None:

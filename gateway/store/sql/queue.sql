@@ -33,7 +33,7 @@ WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = 
 SELECT min(due_at) FROM copies WHERE state = 'queued' AND route = :route;
 
 -- name: message(controller_id, message_id)^
-SELECT accepted_at, stream, campaign, mode, kind, size, envelope FROM messages
+SELECT accepted_at, stream, campaign, mode, kind, size, envelope, released_at FROM messages
 WHERE controller_id = :controller_id AND message_id = :message_id;
 
 -- name: body(controller_id, message_id)^
@@ -93,3 +93,14 @@ WHERE state = 'captured' AND message_id < :before LIMIT :n;
 -- name: drop_capture(controller_id, message_id, copy_no)!
 UPDATE copies SET state = 'dropped', rcpt = NULL
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'captured';
+
+-- name: old_rehearsals(before, n)
+-- Rehearsed copies whose time is over.
+SELECT c.controller_id, c.message_id, c.copy_no, m.stream, m.campaign
+FROM copies c INDEXED BY copies_rehearsed
+JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.state = 'rehearsed' AND c.message_id < :before LIMIT :n;
+
+-- name: lapse(controller_id, message_id, copy_no, at)!
+UPDATE copies SET state = 'lapsed', rcpt = NULL, ended_at = :at
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'rehearsed';

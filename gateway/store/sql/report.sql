@@ -7,6 +7,15 @@ WHERE c.controller_id = :controller_id AND c.verdict <> 'allow' AND c.as_of >= :
   AND (c.as_of, c.message_id, c.copy_no) < (:before_at, :before_id, :before_no)
 ORDER BY c.as_of DESC, c.message_id DESC, c.copy_no DESC LIMIT :n;
 
+-- name: let_through(controller_id, since, before_at, before_id, before_no, n)
+-- Copies that observing let through, newest first, by the index copies_observed.
+SELECT c.as_of, m.stream, m.campaign, m.subject, m.subject_key, c.message_id, c.copy_no, c.recipient_key, c.verdict,
+  c.reason_code, c.cite, m.mode, c.accept_code
+FROM copies c INDEXED BY copies_observed JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.controller_id = :controller_id AND c.verdict = 'allow' AND substr(c.reason_code, 1, 6) <> 'ALLOW_' AND c.as_of >= :since
+  AND (c.as_of, c.message_id, c.copy_no) < (:before_at, :before_id, :before_no)
+ORDER BY c.as_of DESC, c.message_id DESC, c.copy_no DESC LIMIT :n;
+
 -- name: tallies(controller_id)
 SELECT stream, campaign, name, n FROM tallies WHERE controller_id = :controller_id;
 

@@ -101,7 +101,7 @@ BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 CREATE TRIGGER heads_fixed BEFORE UPDATE ON heads
 BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 
--- What was handed in. subject: sealed under the person of subject_key where there is one recipient, else under the
+-- What was handed in. mode: what decisions did; rehearse until it is released, at released_at. subject: sealed under the person of subject_key where there is one recipient, else under the
 -- controller's own key. open: copies that are not final yet; at 0 body and envelope go. kind: what the classifier found, as JSON without personal data.
 CREATE TABLE messages (
   controller_id TEXT NOT NULL,
@@ -116,6 +116,7 @@ CREATE TABLE messages (
   envelope BLOB,
   subject BLOB,
   subject_key BLOB,
+  released_at INTEGER,
   PRIMARY KEY (controller_id, message_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_campaign ON messages (controller_id, stream, campaign, message_id);
@@ -159,10 +160,14 @@ CREATE INDEX copies_due ON copies (route, due_at) WHERE state = 'queued';
 CREATE INDEX copies_claimed ON copies (worker) WHERE state = 'claimed';
 CREATE INDEX copies_held_out ON copies (controller_id, as_of, message_id, copy_no) WHERE verdict <> 'allow';
 CREATE INDEX copies_captured ON copies (controller_id, message_id) WHERE state = 'captured';
+CREATE INDEX copies_rehearsed ON copies (controller_id, message_id) WHERE state = 'rehearsed';
+CREATE INDEX copies_observed ON copies (controller_id, as_of, message_id, copy_no)
+  WHERE verdict = 'allow' AND substr(reason_code, 1, 6) <> 'ALLOW_';
 CREATE INDEX copies_person ON copies (controller_id, recipient_key, message_id);
 
 -- Counters per campaign, so that a report costs the same for a thousand and for a million recipients.
--- name: accepted, allowed, deferred, delivered, bounced, opted_out, or blocked/CODE.
+-- name: accepted, allowed, deferred, delivered, bounced, opted_out, blocked/CODE, or observed/CODE (let through); those
+-- of a rehearsal begin with rehearsed/.
 CREATE TABLE tallies (
   controller_id TEXT NOT NULL,
   stream TEXT NOT NULL,
