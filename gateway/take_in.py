@@ -12,7 +12,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,9 @@ from gateway import record
 from gateway.config import Controller
 from gateway.files import native, table
 from gateway.files.native import Kind, Native, Rejected, Stated
-from gateway.files.table import Refusal, Row, Table
+from gateway.files.table import Refusal, Row, Rows, Table
 from gateway.store.contract import Statement, Stop, Store, SuppressionRow, Taken, Who
+from suppression.standing import BROUGHT_BY, STAYS
 from suppression.vault import KeyRing
 
 BATCH: Final = 1000
@@ -89,26 +90,52 @@ class Summary:
 
 async def take_in(
     file: Path, kind: Kind, *, store: Store, controller: Controller, ring: KeyRing, now: datetime, dry: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | None = None, import_id: bytes = b"",
 ) -> Summary:  # fmt: skip
     """Take in one file. `dry`: look only, write nothing; a row that stands twice in the file then counts as new twice.
 
+    `import_id`: what its entries in the ledger are marked with, so that the import can be undone.
     Raises Refusal where the file as a whole cannot be read: then nothing was taken in, unless the file changed
     meanwhile. Raises StoreUnavailable; the batches before it are kept.
     """
-    summary = Summary()
-    at = now.astimezone(UTC).replace(microsecond=0)
-    clerk = _Clerk(kind, controller, ring, at, summary)
+    desk = Desk(store=store, controller=controller, ring=ring, now=now, dry=dry, import_id=import_id)
     with _opened(file) as source:
         size = os.fstat(source.fileno()).st_size
-        with _Rejects(file, source.table(kind), dry=dry) as rejects:
-            reader = Native(kind, rejects.table.columns, controller.id, tuple(controller.purposes))
-            filed = _each_filed(rejects.table, reader, clerk, rejects)
-            async for batch in _batches(filed):
-                summary.count(await _put(store, batch, at=now, dry=dry))
-                if progress is not None:
-                    progress(source.tell(), size)
+        with Rejects(file, source.table(kind), dry=dry) as rejects:
+            tell = None if progress is None else partial(_tell, progress, source, size)
+            summary = await take_in_rows(rejects.table, kind, desk=desk, rejects=rejects, tell=tell)
             summary.rejected_file = rejects.path if rejects.written else None
+    return summary
+
+
+def _tell(progress: Progress, source: "_Source", size: int) -> None:
+    progress(source.tell(), size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What stays the same for all rows of an import. `import_id` empty: its entries are not marked."""
+
+    store: Store
+    controller: Controller
+    ring: KeyRing
+    now: datetime
+    dry: bool = False
+    import_id: bytes = b""
+
+
+async def take_in_rows(
+    rows: Rows, kind: Kind, *, desk: Desk, rejects: "Rejects", tell: Callable[[], None] | None = None
+) -> Summary:
+    """Take in rows in the native columns, a batch per commit. `tell` is called after each."""
+    summary = Summary()
+    at = desk.now.astimezone(UTC).replace(microsecond=0)
+    clerk = Clerk(kind, desk.controller, desk.ring, at, summary, desk.import_id)
+    reader = Native(kind, rows.columns, desk.controller.id, tuple(desk.controller.purposes))
+    async for batch in _batches(_each_filed(rows, reader, clerk, rejects)):
+        summary.count(await _put(desk.store, batch, at=desk.now, dry=desk.dry))
+        if tell is not None:
+            tell()
     return summary
 
 
@@ -117,7 +144,7 @@ def rejected_path(file: Path) -> Path:
     return file.with_suffix(".rejected.csv") if file.suffix.lower() == ".csv" else Path(f"{file}.rejected.csv")
 
 
-def _filed(row: Row, reader: Native, clerk: "_Clerk", rejects: "_Rejects") -> Statement | Stop | None:
+def _filed(row: Row, reader: Native, clerk: "Clerk", rejects: "Rejects") -> Statement | Stop | None:
     """A row as the store takes it; None for one that was rejected."""
     result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
     if isinstance(result, Stated):
@@ -128,7 +155,7 @@ def _filed(row: Row, reader: Native, clerk: "_Clerk", rejects: "_Rejects") -> St
     return None
 
 
-def _each_filed(rows: Table, reader: Native, clerk: "_Clerk", rejects: "_Rejects") -> Iterator[Statement | Stop | None]:
+def _each_filed(rows: Rows, reader: Native, clerk: "Clerk", rejects: "Rejects") -> Iterator[Statement | Stop | None]:
     try:
         for row in rows:
             yield _filed(row, reader, clerk, rejects)
@@ -173,14 +200,19 @@ async def _put(store: Store, batch: Sequence[Statement | Stop], *, at: datetime,
 
 
 @dataclass(slots=True)
-class _Clerk:
-    """Turns what rows say into what the store takes."""
+class Clerk:
+    """Turns what rows say into what the store takes, marked with the import that brought it."""
 
     kind: Kind
     controller: Controller
     ring: KeyRing
     at: datetime
     summary: Summary
+    import_id: bytes = b""
+    mark: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mark = {BROUGHT_BY: self.import_id.hex()} if self.import_id else {}
 
     def who(self, address: str) -> Who:
         """The person at this controller, and everywhere."""
@@ -196,7 +228,7 @@ class _Clerk:
         """A row of consents, sales or people."""
         who, fields = self.who(stated.address), stated.fields
         if self.kind == "people":
-            return _person(who, stated)
+            return _person(who, stated, self.mark)
         if fields["id"] is None:
             # By the oldest live key: adding an installation key does not make old rows new ones.
             fields["id"] = native.generated_id(self.kind, who.recipient_keys[-1], fields)
@@ -204,7 +236,10 @@ class _Clerk:
         self._check("purpose", self.controller.purposes, purposes or ())
         self._check("category", self.controller.categories, fields["product_categories"] or ())
         entry = ("consent" if self.kind == "consents" else "sale", fields)
-        return Statement(who=who, address=stated.address, entries=(entry,), profile={}, purposes=purposes)
+        public = {**self.mark, STAYS: True} if self.mark and stated.opted_out else self.mark
+        return Statement(
+            who=who, address=stated.address, entries=(entry,), profile={}, purposes=purposes, public=public
+        )
 
     def stop(self, stated: Stated) -> Stop:
         """A row of suppressions. Global scope stands under keys of its own, so that it binds every controller."""
@@ -220,7 +255,8 @@ class _Clerk:
             reason=fields["reason"], source="import", lifted_at=None,
             at=self.at if fields["at"] is None else datetime.fromisoformat(fields["at"]),
         )  # fmt: skip
-        return Stop(who=who, row=row, acts=record.opt_out_acts(row))
+        acts = [replace(act, public={**act.public, **self.mark}) for act in record.opt_out_acts(row)]
+        return Stop(who=who, row=row, acts=acts)
 
     def _check(self, what: str, declared: Mapping[str, object], names: Sequence[str]) -> None:
         for name in names:
@@ -229,7 +265,7 @@ class _Clerk:
                 unknown[said if said in unknown or len(unknown) < MOST_NAMES else "others"] += 1
 
 
-def _person(who: Who, stated: Stated) -> Statement:
+def _person(who: Who, stated: Stated, mark: Mapping[str, Any]) -> Statement:
     """A row about a person. A dead address is marked; good news about it is not believed, bounces say more."""
     said = dict(stated.fields)
     profile: dict[str, str] = {name: said.pop(name) for name in native.PROFILE if name in said}
@@ -238,7 +274,9 @@ def _person(who: Who, stated: Stated) -> Statement:
     entries: list[tuple[str, Mapping[str, Any]]] = [("person", {**said, "unless_known": native.absent_recipient()})]
     if dead:
         entries.append(("undeliverable", {"undeliverable": True}))
-    return Statement(who=who, address=stated.address, entries=entries, profile=profile, purposes=None)
+    return Statement(
+        who=who, address=stated.address, entries=entries, profile=profile, purposes=None, public=mark
+    )  # fmt: skip
 
 
 class _Source:
@@ -272,22 +310,22 @@ def _opened(file: Path) -> Iterator[_Source]:
         yield _Source(raw)
 
 
-class _Rejects:
+class Rejects:
     """FILE.rejected.csv: the original cells, then line and reason. Made with the first rejected row, owner-only.
 
     The cells stand as they were given, so that the corrected file can be imported: nothing is put in front of one that
     a spreadsheet would take for a formula. The reason never begins like one, since it begins with a column's name.
     """
 
-    def __init__(self, file: Path, rows: Table, *, dry: bool) -> None:
+    def __init__(self, file: Path, rows: Rows, *, dry: bool) -> None:
         self.path = rejected_path(file)
         self.table = rows
         self.written = False
-        self._width = len(rows.columns)
+        self._width = rows.width
         self._dry = dry
         self._out: io.TextIOWrapper | None = None
 
-    def __enter__(self) -> "_Rejects":
+    def __enter__(self) -> "Rejects":
         if not self._dry:
             try:
                 self.path.unlink(missing_ok=True)
@@ -306,9 +344,10 @@ class _Rejects:
         if self._dry:
             return
         out = self._out = self._out or self._made()
-        cells = row.cells[: self._width]
+        given = row.cells if row.original is None else row.original
+        cells = given[: self._width]
         cells += [""] * (self._width - len(cells))
-        surplus = row.cells[len(self.table.header) :]
+        surplus = given[len(self.table.header) :]
         if surplus:
             reason += " Left over: " + table.written(surplus, self.table.delimiter).rstrip("\r\n")
         out.write(table.written([*cells, str(row.line), reason], self.table.delimiter))

@@ -36,6 +36,7 @@ KINDS: Final[Mapping[str, str]] = {
     "undeliverable": "the address was found dead",
     "mailed": "marketing went out on the ground of a sale whose window each mailing renews (pack IE)",
     "confirmation_sent": "a mail left that asked to confirm a sign-up; there is one per request (RULES.md B6)",
+    "import_undone": "what an import had brought was taken back, its opt-outs excepted",
     "wording": "a wording that people are shown was kept: its name, and the digest of its content",
     "looked_at": "staff looked at what is stored about the person (RULES.md S5)",
     "erasure": "the person was erased; the only entry that carries the recipient key (GDPR art. 17, RULES.md 6.4)",

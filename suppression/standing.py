@@ -20,6 +20,7 @@ Fields of the entries that change it, public and private together; more may stan
 - rectification: `changed`, facts as in a person's entry with their new values, null for "not known"; `was`, by the same
   names, SHA-256 of what stood there. A record is corrected by another entry with its id;
 - erasure_request: `ref`, `controller_id`, `received_at`, `status`; again with the same `ref` when it is answered;
+- import_undone: the parts of the document that IMPORTED names, as they are without that import; null for none;
 - undeliverable: `undeliverable`; mailed: `at`; confirmation_sent: `at`, `purpose`.
 """
 
@@ -29,13 +30,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from suppression.facts import Consent, ErasureRequest, Recipient, Restriction, Sale
 
 Document = dict[str, Any]
 
 EMPTY: Mapping[str, Any] = {}
+BROUGHT_BY: Final = "import"
+"""The public field of an entry that names the import which brought it. It is no part of a record."""
+STAYS: Final = "stays"
+"""The public field of such an entry whose row itself spoke of an opt-out, which stays when the import is undone."""
+IMPORTED: Final = ("consents", "sales", "recipient", "country", "billing_country", "language", "undeliverable")
+"""The parts of a document that an import writes, and that are set anew when it is undone."""
+_MARKS = frozenset({BROUGHT_BY, STAYS})
 LINK = timedelta(days=300)
 """Of mailings closer together than this only the first and the last are kept: shorter than any pack's rolling window,
 so that the walk of D4 reaches as far as with all of them, from a sale at any instant."""
@@ -93,7 +101,7 @@ def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> 
 def _record(after: Document, fields: Mapping[str, Any], kind: str) -> None:
     name = kind + "s"
     records = after.get(name, ())
-    stated = _with_record(records, dict(fields), kind)
+    stated = _with_record(records, {name: value for name, value in fields.items() if name not in _MARKS}, kind)
     if stated is not records:
         after[name] = stated
 
@@ -170,6 +178,14 @@ def _confirmation_sent(after: Document, fields: Mapping[str, Any]) -> None:
     after["confirmations"] = [*after.get("confirmations", ()), sent]
 
 
+def _import_undone(after: Document, fields: Mapping[str, Any]) -> None:
+    for name in IMPORTED:
+        if fields.get(name) is None:
+            after.pop(name, None)
+        else:
+            after[name] = fields[name]
+
+
 _EFFECTS: Mapping[str, Callable[[Document, Mapping[str, Any]], None]] = {
     "consent": partial(_record, kind="consent"),
     "opt_in_requested": partial(_record, kind="consent"),
@@ -187,6 +203,7 @@ _EFFECTS: Mapping[str, Callable[[Document, Mapping[str, Any]], None]] = {
     "undeliverable": _undeliverable,
     "mailed": _mailed,
     "confirmation_sent": _confirmation_sent,
+    "import_undone": _import_undone,
 }
 """What an entry does to the document, by kind; the others change no standing. Each gets a copy and may put new values
 into it; the values that stand there already are shared with the document before, and are replaced, never changed."""

@@ -163,10 +163,12 @@ class Stated:
 
     `fields`: for consents and sales the schema's object, with `id` None where the row has none; for people what the
     row declares, by schema name; for suppressions scope, purpose, reason and at, with `at` None for "now".
+    `opted_out`: the row itself says that the person used an opt-out, which undoing the import does not take back.
     """
 
     address: str
     fields: dict[str, Any]
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ class Native:
         if faults:
             return Rejected(tuple(faults))
         address = given.pop("email")
-        return Stated(address, _COMPOSE[self.kind](self, given))
+        return Stated(address, _COMPOSE[self.kind](self, given), bool(given.get("opt_out_used_at_collection")))
 
     def _own(self, cell: str) -> str:
         if cell != self.controller_id:

@@ -12,7 +12,7 @@ import io
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 LINE_BYTES: Final = 1 << 20
 """The longest line that is read, in bytes: what is longer is no CSV file."""
@@ -33,11 +33,32 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the line it begins on (from 1), and its cells. `fault` is None, or says why the cells mean nothing."""
+    """One row: the line it begins on (from 1), and its cells. `fault` is None, or says why the cells mean nothing.
+
+    `original`: the cells as they stand in the file, where `cells` are made from them.
+    """
 
     line: int
     cells: list[str]
     fault: str | None
+    original: list[str] | None = None
+
+
+class Rows(Protocol):
+    """Rows under a header. `columns` name the cells of a row; `header` and `delimiter` are those of the file.
+
+    `width`: how many cells of the file are its own; what follows are the marks of a file of rejected rows.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def header(self) -> list[str]: ...
+    @property
+    def delimiter(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    def __iter__(self) -> Iterator[Row]: ...
 
 
 def check_text(pieces: Iterable[bytes]) -> None:
@@ -80,6 +101,7 @@ class Table:
         names = [cell.strip().lower() for cell in self.header]
         self.marked = len(names) > 2 and tuple(names[-2:]) == MARKS
         self.columns = tuple(names[:-2] if self.marked else names)
+        self.width = len(self.columns)
         _check_header(at, self.columns, known)
 
     def __iter__(self) -> Iterator[Row]:

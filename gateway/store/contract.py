@@ -5,13 +5,14 @@ cannot be reached raises StoreUnavailable: the caller answers 451 or 503 and cha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.store.access import Access
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
+from gateway.store.imported import Imported
 from gateway.store.material import Material
 from gateway.store.rehearsal import Rehearsals
 from suppression.decision import Decision
@@ -229,7 +230,8 @@ class SuppressionRow:
 class Statement:
     """What one row of an import says about one person: ledger entries as (kind, private fields), in order.
 
-    `profile`: name and external id, where given. `purposes`: those the row is about, None for all.
+    `profile`: name and external id, where given. `purposes`: those the row is about, None for all. `public`: the public
+    fields of its entries, which say what import they came with.
     """
 
     who: Who
@@ -237,6 +239,7 @@ class Statement:
     entries: Sequence[tuple[str, Mapping[str, Any]]]
     profile: Mapping[str, str]
     purposes: Sequence[str] | None
+    public: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,11 +303,11 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Access, Material, Past, Rehearsals, Protocol):
+class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Protocol):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
-    rehearsals: rehearsal.py.
+    rehearsals: rehearsal.py; imports: imported.py.
     """
 
     async def close(self) -> None: ...

@@ -58,7 +58,7 @@ def _state(batch: "_Batch", statement: Statement) -> Taken:
         return Taken("erased", new_person=False, stopped=True)
     new_person, changed = person.secret is None, False
     for kind, fields in statement.entries:
-        changed |= batch.enter(person, kind, {}, fields)
+        changed |= batch.enter(person, kind, statement.public, fields)
     changed |= batch.file(person, {"address": statement.address, **statement.profile})
     purposes = statement.purposes
     stopped = any(

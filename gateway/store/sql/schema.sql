@@ -229,4 +229,20 @@ BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
 CREATE TRIGGER wording_names_fixed BEFORE UPDATE ON wording_names
 BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
 
+-- Imports as wholes: what an entry's public field `import` names. form: how the file was laid out; digest: SHA-256 of it;
+-- stated, counts: JSON without personal data. Without counts it was cut short, or is under way.
+CREATE TABLE imports (
+  controller_id TEXT NOT NULL,
+  import_id BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  form TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  by TEXT NOT NULL,
+  stated TEXT NOT NULL,
+  counts TEXT,
+  undone_at INTEGER,
+  PRIMARY KEY (controller_id, import_id)
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO meta (name, value) VALUES ('schema', '1');

@@ -1,0 +1,51 @@
+"""What every store promises about imports as wholes: that they happened, and that one can be taken back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One import. `digest`: SHA-256 of the file. `by`: who ran it, in their own words.
+
+    `stated`: what that person said of all rows. `counts` None: it was cut short, or is under way. `undone_at` None: it
+    stands.
+    """
+
+    controller_id: str
+    import_id: bytes
+    at: datetime
+    kind: str
+    form: str
+    digest: bytes
+    by: str
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] | None = None
+    undone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndonePage:
+    """Some people looked at. `changed`: whose standing is another now. `opted_out`: who keep an opt-out it brought.
+
+    `unknown`: of whom nothing is left. `unreadable`: left alone, their entries cannot be read. `after` None: that was all.
+    """
+
+    people: int
+    changed: int
+    opted_out: int
+    unknown: int
+    unreadable: int
+    after: bytes | None
+
+
+class Imported(Protocol):
+    """Calls of a store about imports. Each is one transaction."""
+
+    async def put_import(self, brought: Import) -> None: ...
+    async def imports(self, controller_id: str) -> Sequence[Import]: ...
+    async def undo_import(
+        self, controller_id: str, import_id: bytes, *, after: bytes, n: int, at: datetime
+    ) -> UndonePage: ...

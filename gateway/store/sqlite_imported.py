@@ -1,0 +1,39 @@
+"""The SQLite store's calls about imports as wholes. See imported.Imported, call by call."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from gateway.store import imports
+from gateway.store.connection import Handles
+from gateway.store.imported import Import, UndonePage
+from gateway.store.people import milliseconds
+
+T = TypeVar("T")
+
+
+class SqliteImported:
+    """What SqliteStore promises about imports. `_read`, `_write` and `_enter` are the store's."""
+
+    async def _read(self, work: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def _write(self, unit: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def _enter(self, unit: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def put_import(self, brought: Import) -> None:
+        await self._write(partial(imports.put_import, brought=brought))
+
+    async def imports(self, controller_id: str) -> Sequence[Import]:
+        return await self._read(partial(imports.imports, controller_id=controller_id))
+
+    async def undo_import(
+        self, controller_id: str, import_id: bytes, *, after: bytes, n: int, at: datetime
+    ) -> UndonePage:
+        return await self._enter(partial(
+            imports.undo_page, controller_id=controller_id, import_id=import_id, after=after, n=n, at=milliseconds(at)
+        ))  # fmt: skip
