@@ -68,7 +68,7 @@ def kept(said: Said, before: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _sale(fields: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """A sale whose row said that an opt-out was used goes on saying so, of the record that it corrected if there is one.
+    """A sale whose row said that an opt-out was used goes on saying so, of the record it corrected if there is one.
 
     Where the row said nothing, "used" was taken for safety's sake only, and goes with the row.
     """

@@ -10,7 +10,7 @@ import csv
 import difflib
 import io
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -62,23 +62,48 @@ class Rows(Protocol):
 
 
 def check_text(pieces: Iterable[bytes]) -> None:
-    """Refuse what is not UTF-8 text, naming the line. `pieces`: lines, each at most LINE_BYTES + 1 long."""
+    """Refuse what is not UTF-8 text, naming line and byte. `pieces`: lines, each at most LINE_BYTES + 1 long."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
+    line, before = 1, 0
     for piece in pieces:
+        if before == 0:
+            _check_marks(piece)
         if len(piece) > LINE_BYTES:
             raise Refusal(line, "is longer than a megabyte, so this is no CSV file", "Save it as CSV, a row per line")
         try:
             decoder.decode(piece)
-        except UnicodeDecodeError:
-            raise Refusal(line, "is not UTF-8 text", "Save the file as CSV UTF-8 and try again") from None
+        except UnicodeDecodeError as wrong:
+            raise Refusal(line, _not_utf_8(piece, wrong.start, before), _REMEDY) from None
         if b"\0" in piece:
             raise Refusal(line, "holds a NUL byte, so this is no CSV file in UTF-8", "Save it as CSV UTF-8")
         line += piece.endswith(b"\n")
+        before += len(piece)
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise Refusal(line, "ends in the middle of a character", "Export the file anew, it was cut off") from None
+
+
+_REMEDY: Final = (
+    "Save the file as CSV UTF-8 and try again, or convert it: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW.csv"
+)
+_MARKS: Final = ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
+
+
+def _check_marks(start: bytes) -> None:
+    """Refuse text in another encoding that says so in its first bytes."""
+    for mark, name in _MARKS:
+        if start.startswith(mark):
+            remedy = f"Save it as CSV UTF-8, or convert it: iconv -f {name} -t UTF-8 FILE > NEW.csv"
+            raise Refusal(None, f"the file is {name} text, not UTF-8 text", remedy)
+
+
+def _not_utf_8(line: bytes, at: int, before: int) -> str:
+    """Which byte it is, counted from 1, and what it probably means."""
+    byte = line[at]
+    meant = bytes([byte]).decode("cp1252", "replace")
+    guess = f", in Windows-1252 it is {meant}" if meant.isprintable() and meant != "\N{REPLACEMENT CHARACTER}" else ""
+    return f"is not UTF-8 text: byte 0x{byte:02X} is number {at + 1} of the line, {before + at + 1} of the file{guess}"
 
 
 class Table:
@@ -88,21 +113,38 @@ class Table:
     rejected rows; its two last columns are no part of `columns`.
     """
 
-    def __init__(self, lines: Iterable[str], known: Collection[str]) -> None:
-        """`lines` with their ends, split at LF, CRLF or CR. Raises Refusal where the header is not one of `known`."""
-        known = frozenset(known)
+    def __init__(
+        self, lines: Iterable[str], known: Collection[str] | None, header: Sequence[str] | None = None
+    ) -> None:  # fmt: skip
+        """`lines` with their ends, split at LF, CRLF or CR. Raises Refusal where the header is not one of `known`.
+
+        `known` None: any header will do. `header`: of a file that has none, with commas.
+        """
         self._lines = _Lines(iter(lines))
+        if header is None:
+            self._begin(known)
+        else:
+            self.delimiter, self.header = ",", list(header)
+            self.marked, self.columns, self.width = False, tuple(map(str.lower, header)), len(header)
+
+    def _begin(self, known: Collection[str] | None) -> None:
+        """Read the header."""
         first = next((line for line in self._lines if line.strip()), None)
         if first is None:
             raise Refusal(None, "the file is empty", "Its first line must name the columns, email among them")
         at = self._lines.count
-        self.delimiter = max(DELIMITERS, key=lambda mark: len(known & _names(first, mark)))
+        if known is None:
+            self.delimiter = max(DELIMITERS, key=lambda mark: len(_cells(first, mark)))
+        else:
+            known = frozenset(known)
+            self.delimiter = max(DELIMITERS, key=lambda mark: len(known & _names(first, mark)))
         self.header = _cells(first, self.delimiter)
         names = [cell.strip().lower() for cell in self.header]
         self.marked = len(names) > 2 and tuple(names[-2:]) == MARKS
         self.columns = tuple(names[:-2] if self.marked else names)
         self.width = len(self.columns)
-        _check_header(at, self.columns, known)
+        if known is not None:
+            _check_header(at, self.columns, known)
 
     def __iter__(self) -> Iterator[Row]:
         """The rows. Empty lines are passed over."""

@@ -30,7 +30,8 @@ class Import:
 class UndonePage:
     """Some people looked at. `changed`: whose standing is another now. `opted_out`: who keep an opt-out it brought.
 
-    `unknown`: of whom nothing is left. `unreadable`: left alone, their entries cannot be read. `after` None: that was all.
+    `unknown`: of whom nothing is left. `unreadable`: left alone, since their entries cannot be read. `after` None: that
+    was all.
     """
 
     people: int
