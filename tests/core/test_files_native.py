@@ -115,9 +115,12 @@ def test_a_refusal_repeats_no_address_when_the_header_is_missing() -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"email\na@b.nl\ncaf\xe9@b.nl\n", "line 3: is not UTF-8 text"),
+        (
+            b"email\na@b.nl\ncaf\xe9@b.nl\n",
+            "line 3: is not UTF-8 text: byte 0xE9 is number 4 of the line, 17 of the file, in Windows-1252 it is é",
+        ),
         (b"email\na@b.nl\0\n", "line 2: holds a NUL byte"),
-        ("email\n".encode("utf-16"), "line 1: is not UTF-8 text"),
+        ("email\n".encode("utf-16"), "the file is UTF-16 text, not UTF-8 text"),
         ("email\n".encode("utf-16-le"), "line 1: holds a NUL byte"),
         (b"email\na@b.nl\xc3", "line 2: ends in the middle of a character"),
         (b"email\n" + b"x" * (LINE_BYTES + 1), "line 2: is longer than a megabyte"),
