@@ -17,8 +17,12 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from gateway.config_checks import check
+from gateway.config_packs import ALL, check_terms, packs_of, terms_of
+from gateway.mail.categories import CategoryMap, category_map
 from gateway.setting_kinds import Address, is_address, is_loopback
 from gateway.settings_reader import Problem, Reader
+from suppression.jurisdiction import PackBook
+from suppression.terms import AS_IT_IS, Terms, applied
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MessageClass = Literal["marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation"]
@@ -101,6 +105,16 @@ class Category:
     parent: str | None
     similar_to: tuple[str, ...]
     motivation: str
+    links: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advertiser:
+    """Whose offers a stream carries, where they are not the controller's own."""
+
+    id: str
+    legal_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +134,7 @@ class Stream:
     purpose: str | None
     purposes: tuple[str, ...]
     categories: tuple[str, ...]
+    advertiser: Advertiser | None
     from_domains: tuple[str, ...]
     route: str
     mode: Mode
@@ -161,7 +176,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controller:
-    """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty, which blocks (E1, E3, E4)."""
+    """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty, which blocks (E1, E3, E4).
+
+    `terms`: what it changed about the packs, by code or ALL. `category_map`: None where no category has patterns.
+    """
 
     id: str
     legal_name: str
@@ -184,13 +202,22 @@ class Controller:
     categories: Mapping[str, Category]
     streams: Mapping[str, Stream]
     dkim: tuple[DkimKey, ...]
+    neutral_links: tuple[str, ...]
+    unmapped_links: Literal["ignore", "unknown"]
+    category_map: CategoryMap | None
+    terms: Mapping[str, Terms]
+
+    def held_to(self, book: PackBook) -> PackBook:
+        """The packs as this controller is held to them, stricter or with a motivation laxer than they are."""
+        common = self.terms.get(ALL, AS_IT_IS)
+        return book.each(lambda pack: applied(pack, self.terms.get(pack.code, AS_IT_IS), common))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one installation. `dir` is the folder of the file; every Path in here is already joined to it.
 
-    `digest`: SHA-256 of the file's text, in hex: what was in force, for the ledger.
+    `digest`: SHA-256 of the file's text and of the packs beside it, in hex: what was in force, for the ledger.
     """
 
     path: Path
@@ -209,6 +236,7 @@ class Config:
     routes: Mapping[str, Route]
     controllers: Mapping[str, Controller]
     logins: Mapping[str, Login]
+    packs: PackBook
 
     @property
     def database_path(self) -> Path:
@@ -239,16 +267,26 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
     reader = Reader(path, text, environ)
     values = reader.read(document)
     check(reader, values)
+    book = packs_of(reader, values)
+    check_terms(reader, values, book)
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line or 0))
-    return _build(path, values, hashlib.sha256(text.encode()).hexdigest())
+    return _build(path, values, book, _digest(text, values["packs"]))
+
+
+def _digest(text: str, packs: Path | None) -> str:
+    """What was in force: the settings, and the installation's own packs where there are any."""
+    found = hashlib.sha256(text.encode())
+    for file in sorted(packs.glob("*.toml")) if packs is not None else ():
+        found.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()
 
 
 def _problem(path: Path, what: str, remedy: str, line: int | None = None) -> Problem:
     return Problem(file=str(path), key="", line=line, what=what, remedy=remedy)
 
 
-def _build(path: Path, v: Mapping[str, Any], digest: str) -> Config:
+def _build(path: Path, v: Mapping[str, Any], book: PackBook, digest: str) -> Config:
     """Make the values; everything has been checked, so nothing here can fail."""
     host = urlsplit(v["public_url"]).hostname or ""
     return Config(
@@ -272,11 +310,12 @@ def _build(path: Path, v: Mapping[str, Any], digest: str) -> Config:
             for controller, c in v["controllers"].items()
             for name, login in c["logins"].items()
         },
+        packs=book,
     )
 
 
 def _controller(name: str, c: Mapping[str, Any]) -> Controller:
-    parts = ("purposes", "categories", "streams", "dkim", "logins", "display_name")
+    parts = ("purposes", "categories", "streams", "dkim", "logins", "display_name", "packs")
     return Controller(
         id=name,
         display_name=c["display_name"] or c["legal_name"],
@@ -284,6 +323,13 @@ def _controller(name: str, c: Mapping[str, Any]) -> Controller:
         categories={n: Category(name=n, **k) for n, k in c["categories"].items()},
         streams={n: _stream(name, n, s, c["language"]) for n, s in c["streams"].items()},
         dkim=tuple(DkimKey(**k) for k in c["dkim"]),
+        terms=terms_of(c),
+        category_map=category_map(
+            {n: k["links"] for n, k in c["categories"].items()},
+            {n: k["subjects"] for n, k in c["categories"].items()},
+            c["neutral_links"],
+            unmapped_unknown=c["unmapped_links"] == "unknown",
+        ),
         **{k: value for k, value in c.items() if k not in parts},
     )
 
@@ -300,6 +346,7 @@ def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> 
         "language": s["language"] or language,
         "retry_for": s["retry_for"] or timedelta(days=2 if marketing else 5),
         "list_id": s["list_id"] or f"{name}.{s['from_domains'][0]}",
+        "advertiser": Advertiser(**s["advertiser"]) if s["advertiser"]["id"] else None,
     }
     return Stream(controller=controller, name=name, **({k: x for k, x in s.items() if k != "class"} | computed))
 

@@ -123,6 +123,7 @@ def _stream(reader: Reader, v: Values, key: str, s: Values, above: str, c: Value
     _known(reader, f"{key}.purposes", s["purposes"], c["purposes"], "purpose", f"{above}.purposes")
     _known(reader, f"{key}.categories", s["categories"], c["categories"], "category", f"{above}.categories")
     _within(reader, f"{key}.from_domains", s["from_domains"], c["domains"], above)
+    _advertiser(reader, f"{key}.advertiser", s["advertiser"], above)
     if not s["from_domains"] and f"{key}.from_domains" not in reader.failed:
         reader.problem(f"{key}.from_domains", "is empty", "Name at least one domain")
     if s["mode"] == "observe":
@@ -134,6 +135,13 @@ def _stream(reader: Reader, v: Values, key: str, s: Values, above: str, c: Value
     for fact in FACTS:
         if s[fact] is not None and fact not in s["motivation"] and f"{key}.motivation" not in reader.failed:
             _motivate(reader, f"{key}.motivation.{fact}", key, fact)
+
+
+def _advertiser(reader: Reader, key: str, advertiser: Values, above: str) -> None:
+    if advertiser["legal_name"] and not advertiser["id"] and f"{key}.id" not in reader.failed:
+        reader.problem(f"{key}.id", "is missing", "Name the advertiser as the consents do, in `advertisers`")
+    if advertiser["id"] and above == f"controllers.{advertiser['id']}":
+        reader.problem(f"{key}.id", "is the controller itself", "Remove the advertiser: own offers need none")
 
 
 def _unique(reader: Reader, v: Values) -> None:

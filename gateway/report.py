@@ -10,7 +10,10 @@ from gateway.store.contract import HeldOut, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockedRow:
-    """One copy that was blocked or put off. `recipient`: the recipient key in hex; `address` only where asked for."""
+    """One copy that was blocked or put off. `recipient`: the recipient key in hex; `address` only where asked for.
+
+    `packs`: those applied, as CODE@VERSION joined by "+"; `country_from`: declared, billing, default or unknown.
+    """
 
     at: datetime
     controller: str
@@ -25,6 +28,8 @@ class BlockedRow:
     reason_code: str
     cite: str
     mode: str
+    packs: str
+    country_from: str
 
 
 Cursor = tuple[datetime, bytes, int]
@@ -131,10 +136,12 @@ def cursor(row: BlockedRow) -> Cursor:
 
 
 def _blocked(controller: str, row: HeldOut) -> BlockedRow:
+    packs, _, country_from = row.packs.partition(" ")
     return BlockedRow(
         at=row.at, controller=controller, stream=row.stream, campaign=row.campaign, subject=row.subject,
         message_id=str(UUID(bytes=row.message_id)), copy_no=row.copy_no, recipient=row.recipient_key.hex(),
         address=row.address, decision=row.verdict, reason_code=row.reason_code, cite=row.cite, mode=row.mode,
+        packs=packs, country_from=country_from,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
+from gateway import rule_kinds as rule
 from gateway import setting_kinds as kind
 from gateway.setting_kinds import Kind
 
@@ -25,6 +26,11 @@ class Setting:
     help: str
 
 
+TERMS: Final = (
+    "soft_opt_in_max_months", "consent_max_months_since_interaction", "implied_consent_months",
+    "free_account_counts_as_sale", "pre_ticked_box_is_opt_out", "require_opt_in",
+)  # fmt: skip
+"""What a controller may say about a pack."""
 FACTS: Final = ("transaction_ref", "ad_identifiable", "directed_at_children", "b2b_relevant", "charitable_only")
 LANGUAGES: Final = ("nl", "en", "fr", "de")
 CLASSES: Final = ("marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation")
@@ -36,6 +42,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("public_url", kind.URL, REQUIRED, "Where recipients reach the web pages. https, except on loopback. Links in sent mail begin with it: it must stay reachable."),
     Setting("hostname", kind.DOMAIN, None, "Name given in SMTP greetings, EHLO and Received fields. Absent: the host of public_url."),
     Setting("trusted_proxies", kind.NETWORKS, [], "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."),
+    Setting("packs", rule.FOLDER, None, "Folder of the installation's own jurisdiction packs, `*.toml` in the form of those that ship (`consentgate rules check` tries one). Absent: none."),
     Setting("database.url", kind.DATABASE, "sqlite:consentgate.db", "Where messages, people and decisions are kept; a relative path counts from this file."),
     Setting("keys.installation", kind.PATH, "keys/installation.key", "Installation key: lines `ID BASE64` (32 bytes); the highest id is current. Keep a copy elsewhere: without it nothing at rest can be read."),
     Setting("keys.database", kind.PATH, "keys.db", "Small database of the keys that personal data is encrypted under."),
@@ -77,16 +84,27 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.default_country_motivation", kind.TEXT, "", "Why that country may be assumed."),
     Setting("controllers.*.is_charity", kind.FLAG, False, "A charity in the law of every country it mails."),
     Setting("controllers.*.require_opt_in", kind.FLAG, False, "Mail on consent only; no soft opt-in and no other exception."),
+    Setting("controllers.*.unmapped_links", kind.choice("ignore", "unknown"), "ignore", "What a link says that leads to a host named in `links` of a category and meets no pattern: nothing, or that the product is unknown (PRODUCT_CATEGORY_UNKNOWN)."),
+    Setting("controllers.*.neutral_links", rule.LINKS, [], "Patterns of pages on such hosts that are about no product (home, account, privacy)."),
     Setting("controllers.*.language", kind.choice(*LANGUAGES), "en", "Language used when neither message nor person says."),
     Setting("controllers.*.timezone", kind.TIMEZONE, "UTC", "Time zone of dates shown to staff and recipients (IANA name)."),
     Setting("controllers.*.domains", kind.DOMAINS, REQUIRED, "Domains of the controller; the envelope sender must be in one of them or below."),
     Setting("controllers.*.return_domain", kind.DOMAIN, None, "Domain of the return path and of mailto opt-outs; its MX must point at listen.return_path."),
     Setting("controllers.*.accent", kind.COLOUR, "#14532d", "Accent colour of the recipient pages, #rrggbb."),
+    Setting("controllers.*.packs.*.require_opt_in", kind.FLAG, False, "Under this pack (its code, or ALL): mail on consent only."),
+    Setting("controllers.*.packs.*.soft_opt_in_max_months", rule.MONTHS, None, "Months a customer may be mailed after sale or end of contract; 0: only while a contract runs. Under ALL it only shortens. Absent: the pack's."),
+    Setting("controllers.*.packs.*.consent_max_months_since_interaction", rule.SOME_MONTHS, None, "Months a consent stays fresh after the last deliberate act. Under ALL it only shortens. Absent: the pack's."),
+    Setting("controllers.*.packs.*.implied_consent_months", rule.MONTHS_BY_KIND, {}, "Months of implied consent per kind of sale record (CA), as { purchase = 12, inquiry = 0 }; never longer than the law."),
+    Setting("controllers.*.packs.*.free_account_counts_as_sale", kind.FLAG, None, "A free account makes somebody a customer (C-654/23); wants a motivation. Absent: the pack's."),
+    Setting("controllers.*.packs.*.pre_ticked_box_is_opt_out", kind.FLAG, None, "Whether a pre-ticked box counts as the opt-out that a customer was offered. Absent: yes."),
+    Setting("controllers.*.packs.*.motivation", kind.motivations(*TERMS), {}, "Why, per setting; needed where one is laxer than the pack, and shown by `consentgate rules show`."),
     Setting("controllers.*.purposes.*.title", kind.TITLES, REQUIRED, 'What recipients get, in their words and per language: { nl = "de nieuwsbrief" }.'),
     Setting("controllers.*.categories.*.parent", kind.NAME, None, "The category above this one; parent and child count as similar."
     ), Setting(
         "controllers.*.categories.*.similar_to", kind.NAMES, [], "Categories whose products are similar to these; wants a motivation."),
     Setting("controllers.*.categories.*.motivation", kind.TEXT, "", "Why those products are similar."),
+    Setting("controllers.*.categories.*.links", rule.LINKS, [], "Pages of this category's products, as `shop.example/wine/*` or `*.shop.example/wine`: a message that names no category has those its links lead to."),
+    Setting("controllers.*.categories.*.subjects", rule.SUBJECTS, [], "Words in the subject of mail about this category, without case and accents, `*` for the rest of a word."),
     Setting("controllers.*.streams.*.class", kind.choice(*CLASSES), REQUIRED, "What kind of mail this is."),
     Setting("controllers.*.streams.*.purpose", kind.NAME, None, "Purpose of mail that names none."),
     Setting("controllers.*.streams.*.purposes", kind.NAMES, [], "Further purposes a message may choose (login suffix or X-Consentgate-Purpose)."),
@@ -109,6 +127,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.language", kind.choice(*LANGUAGES), None, "Language of the footer when neither message nor person says. Absent: the controller's."),
     Setting("controllers.*.streams.*.retry_for", kind.DURATION, None, "How long hand-over is tried, as `2d`, `12h`, `30m`. Absent: 2d for marketing, 5d otherwise."),
     Setting("controllers.*.streams.*.list_id", kind.DOMAIN, None, "List-Id of marketing mail that brings none. Absent: STREAM.CONTROLLER.DOMAIN, the first of from_domains."),
+    Setting("controllers.*.streams.*.advertiser.id", kind.NAME, None, "Whose offers this stream carries, where they are not the controller's own: the name used in `advertisers` of consents. The customer exception does not cover them."),
+    Setting("controllers.*.streams.*.advertiser.legal_name", kind.TEXT, "", "Legal name of that advertiser, in the footer beside the sender's; its absence blocks (SENDER_IDENTITY_MISSING)."),
     Setting("controllers.*.logins.*.password_hash", kind.PASSWORD_HASH, None, "argon2 hash of the SMTP password (`consentgate user hash` makes one)."),
     Setting("controllers.*.logins.*.streams", kind.NAMES, REQUIRED, "Streams this login may use; the first is used when the message names none."),
     Setting("controllers.*.logins.*.allowed_ips", kind.NETWORKS, [], "Addresses or networks that may use this login; without a password_hash they need no password."),

@@ -14,6 +14,7 @@ from typing import Any
 from gateway import setting_kinds as kind
 from gateway.setting_kinds import Bad
 from gateway.settings import REQUIRED, SETTINGS, Setting
+from suppression.toml_lines import lines_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +129,18 @@ class Reader:
         if prefix.endswith(".logins."):
             good = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", name)
             allowed = "letters, digits, dot, underscore, at sign and hyphen"
+        elif prefix.endswith(".packs."):
+            good = re.fullmatch(r"[A-Z]{2}|UNKNOWN|ALL", name)
+            allowed = "the code of a pack, as NL, or ALL"
         else:
             good = re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name)
             allowed = "lower-case letters, digits, underscore and hyphen"
         if not good:
-            self.problem(prefix + name, f"{name!r} cannot be a name", f"Use {allowed}, at most 64")
+            self.problem(
+                prefix + name,
+                f"{name!r} cannot be a name",
+                f"Use {allowed}" + ("" if "pack" in allowed else ", at most 64"),
+            )
         return good is not None
 
     def _table(self, value: object, key: str) -> Mapping[str, Any]:
@@ -181,30 +189,3 @@ class Reader:
                 self.problem(key, f"the environment has no variable {raw}", "Set it before the start")
             raw = self._environ.get(raw)
         return key, raw, True
-
-
-def lines_of(text: str) -> dict[str, int]:
-    """Say on which line each table and key of a TOML text begins, by dotted path; list entries are numbered from 1.
-
-    A reading by line, good for messages: keys inside inline tables are not found (their table is).
-    """
-    found: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    table = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[(\[?)\s*([^\[\]]+?)\s*\]", line):
-            table = _path(header.group(2))
-            if header.group(1):
-                counts[table] = counts.get(table, 0) + 1
-                table = f"{table}.{counts[table]}"
-            found.setdefault(table, number)
-        elif key := re.match(
-            r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""", line
-        ):
-            path = _path(key.group(1))
-            found.setdefault(f"{table}.{path}" if table else path, number)
-    return found
-
-
-def _path(dotted: str) -> str:
-    return ".".join(part.strip().strip("\"'") for part in re.findall(r"""\s*(?:"[^"]*"|'[^']*'|[^.]+)""", dotted))

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from gateway.config import Config, Controller, Stream
-from gateway.packs import read_packs
 from gateway.store.contract import Person, Ruling
 from suppression import standing as standings
 from suppression.decision import Decision, decide
 from suppression.facts import Facts, Message, Recipient, Sender
-from suppression.jurisdiction import Packs, Strictness, resolve, stricter
+from suppression.jurisdiction import UNKNOWN, CountrySource, PackBook, Packs, resolve
 from suppression.observe import observe
 from suppression.similarity import Category, similar_pairs
 from suppression.suppression_list import Suppression
@@ -61,7 +60,7 @@ class Case:
 
 Weigh = Callable[[Person | None, dt.datetime], Ruling]
 """One message on the scales: a recipient (None: the address is no address) and an instant give a ruling."""
-Gather = Callable[[Person | None, dt.datetime], tuple[Facts, str]]
+Gather = Callable[[Person | None, dt.datetime], tuple[Facts, CountrySource]]
 """The same, before the decision: the facts, and where the country came from."""
 
 
@@ -69,42 +68,43 @@ class Scales:
     """Weighs one recipient of one message. Made anew when the configuration changes."""
 
     def __init__(self, config: Config, signing_domains: frozenset[str]) -> None:
-        packs = read_packs()
         self._signing_domains = signing_domains
-        self._packs: dict[str, Packs] = {}
+        self._packs: dict[str, PackBook] = {}
         self._pairs = {}
         for controller in config.controllers.values():
-            strict = Strictness(require_opt_in=controller.require_opt_in)
-            self._packs[controller.id] = {code: stricter(pack, strict) for code, pack in packs.items()}
+            self._packs[controller.id] = controller.held_to(config.packs)
             self._pairs[controller.id] = similar_pairs(
                 Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in controller.categories.values()
             )
 
-    def packs(self, controller_id: str) -> Packs:
-        """The packs as they are in force for a controller."""
-        return self._packs[controller_id]
+    def packs(self, controller_id: str, at: dt.datetime) -> Packs:
+        """The packs in force for a controller at an instant, as it is held to them."""
+        return self._packs[controller_id].at(at)
 
     def lay(self, case: Case, controller: Controller, stream: Stream) -> Weigh:
         """A message on the scales."""
-        packs, gather = self._packs[controller.id], self.gather(case, controller, stream)
+        book, gather = self._packs[controller.id], self.gather(case, controller, stream)
 
         def weigh(person: Person | None, now: dt.datetime) -> Ruling:
             facts, source = gather(person, now)
-            packs_applied = "+".join(facts.jurisdictions) + " " + source
+            packs = book.at(now)
             language = person.standing.language if person is not None else None
             decision = (observe if stream.mode_at(now) == "observe" else decide)(facts, packs)
-            return Ruling(decision=decision, as_of=now, packs=packs_applied, language=language)
+            applied = applied_packs(facts.jurisdictions, packs, source)
+            return Ruling(decision=decision, as_of=now, packs=applied, language=language)
 
         return weigh
 
     def gather(self, case: Case, controller: Controller, stream: Stream) -> Gather:
         """The facts about a message, to be completed by its recipient and the instant."""
-        pairs = self._pairs[controller.id]
+        known, pairs = self._packs[controller.id].versions, self._pairs[controller.id]
+        advertiser = stream.advertiser
         listed = case.from_domain in stream.from_domains
         sender = Sender(
             # Nobody may write in a name that is not the controller's; for marketing it is E2 that says so.
             controller_id=controller.id, principal_authorised=case.authorised and (listed or case.marketing),
-            legal_name_present=bool(controller.legal_name), postal_address_present=bool(controller.postal_address),
+            legal_name_present=bool(controller.legal_name and (advertiser is None or advertiser.legal_name)),
+            postal_address_present=bool(controller.postal_address),
             opt_out_contact_present=bool(controller.opt_out_contact),
             from_domain_verified=listed and any(key.domain == case.from_domain for key in controller.dkim),
             is_charity=controller.is_charity, directed_at_children=stream.directed_at_children,
@@ -112,8 +112,9 @@ class Scales:
         message = Message(
             message_class=case.message_class,  # type: ignore[arg-type]
             promotional_content=case.promotional, purpose=case.purpose, product_categories=case.categories,
-            advertiser_id=controller.id, charitable_only=stream.charitable_only,
-            uses_special_category=stream.uses_special_category, b2b_relevant=stream.b2b_relevant,
+            advertiser_id=advertiser.id if advertiser is not None else controller.id,
+            charitable_only=stream.charitable_only, uses_special_category=stream.uses_special_category,
+            b2b_relevant=stream.b2b_relevant,
             transaction_ref_present=case.transaction_ref,
             restriction_exemption=case.restriction_exemption,  # type: ignore[arg-type]
             unsubscribe=case.unsubscribe,  # type: ignore[arg-type]
@@ -122,10 +123,10 @@ class Scales:
         default_country = controller.default_country if controller.default_country_motivation else None
         dkim_ready = case.from_domain in self._signing_domains
 
-        def gather(person: Person | None, now: dt.datetime) -> tuple[Facts, str]:
+        def gather(person: Person | None, now: dt.datetime) -> tuple[Facts, CountrySource]:
             standing = person.standing if person is not None else _NOBODY
             codes, source = resolve(
-                standing.country, standing.billing_country, default_country, controller.country or None
+                standing.country, standing.billing_country, default_country, controller.country or None, known
             )
             facts = Facts(
                 as_of=now, jurisdictions=codes, stores_available=person is None or person.readable,
@@ -140,8 +141,17 @@ class Scales:
 
     def rolling(self, controller_id: str, ruling: Ruling) -> bool:
         """Whether a mailing on this ruling keeps a customer relation's window open (pack IE, RULES.md section 3)."""
-        packs = self._packs[controller_id]
+        packs = self._packs[controller_id].at(ruling.as_of)
         return any(code in packs and packs[code].soft_opt_in_time_rule == "rolling" for code in ruling.codes)
+
+
+def applied_packs(codes: tuple[str, ...], packs: Packs, source: CountrySource) -> str:
+    """The packs a decision was made under, each with its version, and where the recipient's country came from.
+
+    `US@1+NL@1 billing`. A country without a pack falls under UNKNOWN, and so does no country.
+    """
+    labels = [(packs.get(code) or packs[UNKNOWN]).label for code in codes or (UNKNOWN,)]
+    return f"{'+'.join(labels)} {source}"
 
 
 def _recipient(person: Person | None) -> Recipient:

@@ -146,15 +146,23 @@ class Words:
         decided under. The right to object is named under BE (Royal Decree of 4 April 2003, art. 2), and to whoever is
         mailed without consent, since this may be the first message (GDPR art. 21(4)); with no pack given, a Belgian
         controller is taken to write to Belgians.
+        Who sends for somebody else names both, and says who sends for whom (M1, E1; SOR/2012-36 2(1)(b)-(c)).
         Source: RULES.md 5.1 M1-M4, M7, M10.
         """
         objection = (pack or controller.country) == "BE" or basis in OBJECTED_BASES
         chosen = self.pick([language, controller.language])
         because = self.why(controller, purpose or stream.purpose, basis, chosen)
+        advertiser = stream.advertiser.legal_name if stream.advertiser is not None else None
         # All that the footer shows, so that changed settings make a new one.
-        key = (controller.legal_name, controller.postal_address, controller.notice_url, because, chosen, objection)
+        key = (
+            controller.legal_name, controller.postal_address, controller.notice_url, because, chosen, objection,
+            advertiser,
+        )  # fmt: skip
         if key not in self._footers:
-            values = {"controller": controller, "because": because, "objection": objection, "marks": _MARKS}
+            values = {
+                "controller": controller, "because": because, "objection": objection, "marks": _MARKS,
+                "advertiser": advertiser,
+            }  # fmt: skip
             text, html = (self.render(f"mail/footer.{form}", chosen, **values) for form in ("txt", "html"))
             self._footers[key] = Footer(text=text.strip(), html=html.strip())
         return self._footers[key]

@@ -7,7 +7,10 @@ The way of a question through the room:
       sale.py             a customer relation     suppression_list.py   an opt-out and whom it covers
       fields.py           how all of these are read from JSON, and what is said about a field that is wrong
       frozen.py           how they are made quickly
-    jurisdiction.py     packs/*.toml as values; country -> packs; where a controller is stricter
+    pack.py             one version of a pack as a value, read from packs/*.toml
+    jurisdiction.py     which version is in force when; country -> packs
+      strictness.py       whether one version is laxer than another
+      terms.py            what a controller changed about a pack
     similarity.py       category tree and rulings -> pairs of similar categories
     rules.py            stages A to C, row by row
     basis.py            stage D, the numbered checks of a consent, a sale, an address

@@ -13,8 +13,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from suppression.consent import Consent
 from suppression.facts import Facts
-from suppression.jurisdiction import Pack
 from suppression.months import completed_years, within_months
+from suppression.pack import Pack
 from suppression.sale import Sale
 from suppression.similarity import similar
 
@@ -192,8 +192,21 @@ def _before_charity_start(case: Case, sale: Sale) -> bool:
     return start is not None and sale.concluded_at < start and is_charity_context(case, sale)
 
 
-def _within_relation(case: Case, sale: Sale, months: int | None) -> bool:
-    """Whether a contract runs, or the later of sale and end of contract is not too long ago.
+def _only_pre_ticked(case: Case) -> bool:
+    """Whether the opt-out may have been a pre-ticked box, where the controller does not let one count (Q15).
+
+    A sale does not say what its opt-out looked like; a pre-ticked consent on record with this controller does.
+    """
+    return not case.pack.pre_ticked_box_is_opt_out and any(
+        consent.action == "pre_ticked"
+        and consent.controller_id == case.controller_id
+        and (consent.given_at is None or consent.given_at <= case.as_of)
+        for consent in case.facts.consents
+    )
+
+
+def _within_relation(case: Case, sale: Sale, months: int) -> bool:
+    """Whether a contract runs, or the later of sale and end of contract is not too long ago. 0 months: it has to run.
 
     An end that lies in the future has not happened; one that has happened ends a contract still marked as running.
     """
@@ -203,7 +216,7 @@ def _within_relation(case: Case, sale: Sale, months: int | None) -> bool:
     if sale.relation_active and ended is None:
         return True
     anchor = sale.concluded_at if ended is None or ended < sale.concluded_at else ended
-    return months is not None and within_months(anchor, months, case.as_of)
+    return bool(months) and within_months(anchor, months, case.as_of)
 
 
 def rolling_anchor(sale: Sale, months: int, as_of: datetime) -> datetime:
@@ -221,7 +234,7 @@ def _outside_rolling(case: Case, sale: Sale) -> bool:
     if case.pack.soft_opt_in_time_rule != "rolling":
         return False
     months = case.pack.soft_opt_in_max_months
-    return months is None or not within_months(rolling_anchor(sale, months, case.as_of), months, case.as_of)
+    return not months or not within_months(rolling_anchor(sale, months, case.as_of), months, case.as_of)
 
 
 #: Checks 1-14, per record.
@@ -233,7 +246,8 @@ SALE_CHECKS: tuple[Check[Sale], ...] = (
     Check(5, "CHARITY_PURPOSE_NOT_SOLE", "PECR 22 as amended",
           lambda k, s: is_charity_context(k, s) and not k.facts.message.charitable_only),
     Check(6, "ADDRESS_NOT_FROM_SALE", "ePD 13(2)", lambda k, s: s.address_source != "given_in_context"),
-    Check(7, "NO_OPT_OUT_AT_COLLECTION", "ePD 13(2)", lambda k, s: not s.opt_out_offered_at_collection),
+    Check(7, "NO_OPT_OUT_AT_COLLECTION", "ePD 13(2)",
+          lambda k, s: not s.opt_out_offered_at_collection or _only_pre_ticked(k)),
     Check(8, "OPT_OUT_USED_AT_COLLECTION", "GDPR 21(3)", lambda k, s: k.opt_out_used),
     Check(9, "NO_PRIVACY_NOTICE", "GDPR 13", lambda k, s: not s.privacy_notice_version),
     Check(10, "OPT_OUT_MISSING_IN_EARLIER_MESSAGE", "ePD 13(2)", lambda k, s: k.opt_out_lacking),
@@ -242,7 +256,7 @@ SALE_CHECKS: tuple[Check[Sale], ...] = (
     Check(13, "SOFT_OPT_IN_TIME_LIMIT", "SI 336/2011 13(11)", _outside_rolling),
     Check(14, "CUSTOMER_RELATION_STALE", "GDPR 5(1)(e)",
           lambda k, s: k.pack.soft_opt_in_time_rule != "rolling"
-          and not _within_relation(k, s, k.pack.soft_opt_in_max_months)),
+          and not _within_relation(k, s, k.pack.soft_opt_in_max_months or 0)),
 )  # fmt: skip
 
 
@@ -316,7 +330,7 @@ IMPLIED_CHECKS: tuple[Check[Sale], ...] = (
     Check(11, "MINOR_WITHOUT_PARENTAL_AUTHORISATION", "GDPR rec. 38", lambda k, s: k.minor),
     Check(12, "AGE_UNVERIFIED", "GDPR rec. 38", lambda k, s: k.age_unknown),
     Check(13, "IMPLIED_CONSENT_EXPIRED", "CASL 10(9)-(10)",
-          lambda k, s: not _within_relation(k, s, k.pack.implied_consent_months.get(s.kind))),
+          lambda k, s: not _within_relation(k, s, k.pack.implied_consent_months.get(s.kind, 0))),
 )  # fmt: skip
 
 

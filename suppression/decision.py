@@ -15,8 +15,8 @@ from suppression.duties import DUTIES, SIGNING
 from suppression.facts import Facts
 from suppression.frozen import quick_init
 from suppression.ground import Ground, find_ground
-from suppression.jurisdiction import UNKNOWN, Pack, Packs
 from suppression.next_change import next_change
+from suppression.pack import UNKNOWN, Pack, Packs
 from suppression.rules import (
     EVERY_MESSAGE,
     HARD_STOPS,

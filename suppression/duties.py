@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from suppression.facts import Facts
-from suppression.jurisdiction import Pack
+from suppression.pack import Pack
 from suppression.rules import Block, Defer
 
 

@@ -30,8 +30,8 @@ from suppression.basis import (
 )
 from suppression.consent import Consent
 from suppression.facts import Facts
-from suppression.jurisdiction import Pack
 from suppression.months import completed_years
+from suppression.pack import Pack
 from suppression.sale import Sale
 
 Finding = Check[Any]

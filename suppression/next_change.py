@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from suppression.consent import Consent
 from suppression.facts import Facts
-from suppression.jurisdiction import UNKNOWN, Pack, Packs
 from suppression.months import birthday, plus_months
+from suppression.pack import UNKNOWN, Pack, Packs
 from suppression.rules import DOI_WINDOW
 from suppression.sale import Sale
 
@@ -24,6 +24,8 @@ _JUST_AFTER = timedelta(microseconds=1)
 def next_change(facts: Facts, packs: Packs) -> datetime | None:
     """The next instant after `facts.as_of` at which the same facts could be decided otherwise. None: never.
 
+    `packs` are those in force then (`PackBook.at`); the day on which a newer version of one enters into force counts.
+
     Careful rather than exact: the earliest of all instants at which any fact begins, ends or runs out, so that a
     decision surely holds before it. It may come and change nothing.
     """
@@ -34,6 +36,9 @@ def next_change(facts: Facts, packs: Packs) -> datetime | None:
 
 
 def _instants(facts: Facts, packs: list[Pack]) -> Iterator[datetime | None]:
+    for pack in packs:
+        if pack.until is not None:
+            yield _start(pack.until)
     for entry in facts.suppressions:
         yield entry.at
         yield entry.lifted_at

@@ -85,7 +85,7 @@ def _decide_all(source: BinaryIO, name: str, out: TextIO) -> int:
         for where, item in _items(source):
             try:
                 id_, facts = _facts_of(item, where)
-                decision = judge(facts, packs)
+                decision = judge(facts, packs.at(facts.as_of))
                 shared = _shown(decision.verdict, decision.reason_code, decision.cite, decision.trace)
                 lines.append(f'{{"id": {encode(id_)}, {shared}')
             except (FactsError, Unusable) as error:

@@ -19,7 +19,7 @@ app.add_typer(reports, name="report")
 
 BLOCKED_FIELDS = (
     "at", "controller", "stream", "campaign", "subject", "message_id", "recipient", "decision", "reason_code", "cite",
-    "mode",
+    "mode", "packs", "country_from",
 )  # fmt: skip
 BLOCKED_COLUMNS = ("at", "stream", "recipient", "reason_code", "subject")
 CAMPAIGN_COLUMNS = (

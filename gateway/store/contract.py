@@ -63,7 +63,8 @@ class Person:
 class Ruling:
     """A decision as it is stored with its copy.
 
-    `packs`: the packs applied, joined by "+", and where the country came from. `language`: the person's, if declared.
+    `packs`: the packs applied as CODE@VERSION, joined by "+", and after a blank where the country came from.
+    `language`: the person's, if declared.
     """
 
     decision: Decision
@@ -74,7 +75,7 @@ class Ruling:
     @property
     def codes(self) -> tuple[str, ...]:
         """The codes of the packs applied."""
-        return tuple(self.packs.partition(" ")[0].split("+"))
+        return tuple(label.partition("@")[0] for label in self.packs.partition(" ")[0].split("+"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +287,7 @@ class HeldOut:
     reason_code: str
     cite: str
     mode: str
+    packs: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,9 +37,9 @@ def held_out(
             at=instant(as_of), stream=stream, campaign=campaign, subject=subjects.read(message_id, subject, key),
             message_id=message_id, copy_no=copy_no, recipient_key=recipient_key,
             address=people.address(handles, controller_id, recipient_key) if addresses else None,
-            verdict=verdict, reason_code=code, cite=cite, mode=mode,
+            verdict=verdict, reason_code=code, cite=cite, mode=mode, packs=packs,
         )
-        for as_of, stream, campaign, subject, key, message_id, copy_no, recipient_key, verdict, code, cite, mode, _
+        for as_of, stream, campaign, subject, key, message_id, copy_no, recipient_key, verdict, code, cite, mode, packs
         in rows
     ]  # fmt: skip
 
@@ -110,7 +110,8 @@ def copy(handles: Handles, controller_id: str, message_id: bytes, copy_no: int) 
 
 def queue_list(handles: Handles, n: int) -> list[Mapping[str, Any]]:
     """What waits, oldest first, without addresses."""
-    names = ("controller", "message_id", "copy_no", "state", "route", "due_at", "attempts", "reason_code", "reply")
+    names = ("controller", "message_id", "copy_no", "state", "route", "due_at", "attempts", "reason_code",
+             "packs", "reply")  # fmt: skip
     found: list[Mapping[str, Any]] = []
     for row in SQL.queue_list(handles.db, n=n):
         values = dict(zip(names, row, strict=True))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ Json = dict[str, Any]
 
 @cache
 def packs() -> Packs:
-    return read_packs()
+    return read_packs().at(datetime(2026, 3, 2, tzinfo=UTC))
 
 
 @cache

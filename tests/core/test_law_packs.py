@@ -1,13 +1,21 @@
-"""Packs are checked field by field; countries lead to packs; a controller can only be stricter."""
+"""Packs are checked field by field and have their days; countries lead to packs; controllers have their own terms."""
 
 import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
+from typing import Any
 
 import pytest
 
-from suppression.jurisdiction import PackError, Strictness, load_packs, resolve, stricter
+from suppression.decision import decide, next_change
+from suppression.facts import Facts
+from suppression.jurisdiction import load_packs, resolve
+from suppression.pack import PARAMETERS, PackError
 from suppression.similarity import Category, similar, similar_pairs
-from tests.core.law_facts import packs
+from suppression.strictness import compare, in_words
+from suppression.terms import AS_IT_IS, Terms, applied, objections
+from tests.core.law_facts import base, consent, packs, sale
 
 
 def texts() -> dict[str, str]:
@@ -16,24 +24,27 @@ def texts() -> dict[str, str]:
 
 
 BROKEN = {
-    "no TOML": ("nl.toml", r"^version = 1$", "version = ", r"nl\.toml: TOML: cannot be read"),
+    "no TOML": ("nl.toml", r"^version = 1$", "version = ", r"nl\.toml:\d+: TOML: cannot be read"),
     "missing": ("nl.toml", r"^ad_label = .*\n", "", r"nl\.toml: ad_label: is missing"),
-    "unknown": ("nl.toml", r"^version = 1$", "version = 1\ncolour = 3", r"nl\.toml: colour: is not a field"),
-    "wrong kind": ("be.toml", r"^soft_opt_in = true$", "soft_opt_in = 1", r"be\.toml: soft_opt_in: must be true"),
-    "no such kind of sale": ("de.toml", '"purchase"', '"gift"', r"de\.toml: soft_opt_in_contexts: must be a list"),
-    "no such rule": ("uk.toml", '"corporate"', '"anyone"', r"uk\.toml: b2b_exemption: must be one of business"),
-    "age": ("it.toml", r"^age_of_digital_consent = 14$", "age_of_digital_consent = 8", r"it\.toml: age_of_digital"),
-    "date": ("fr.toml", r"^in_force = [-0-9]+", 'in_force = "soon"', r"fr\.toml: in_force: must be a date"),
+    "unknown": ("nl.toml", r"^version = 1$", "version = 1\ncolour = 3", r"nl\.toml:\d+: colour: is not a field"),
+    "wrong kind": ("be.toml", r"^soft_opt_in = true$", "soft_opt_in = 1", r"be\.toml:\d+: soft_opt_in: must be true"),
+    "no such kind of sale": ("de.toml", '"purchase"', '"gift"', r"de\.toml:\d+: soft_opt_in_contexts: must be a list"),
+    "no such rule": ("uk.toml", '"corporate"', '"anyone"', r"uk\.toml:\d+: b2b_exemption: must be one of business"),
+    "age": ("it.toml", r"^age_of_digital_consent = 14$", "age_of_digital_consent = 8", r"it\.toml:\d+: age_of_digital"),
+    "date": ("fr.toml", r"^in_force = [-0-9]+", 'in_force = "soon"', r"fr\.toml:\d+: in_force: must be a date"),
     "local instant": (
-        "uk.toml", "2026-02-05T00:00:00Z", "2026-02-05T00:00:00", r"uk\.toml: charity_collected_on_or_after: must be",
+        "uk.toml", "2026-02-05T00:00:00Z", "2026-02-05T00:00:00", r"uk\.toml:\d+: charity_collected_on_or_after: must",
     ),
-    "months": ("ca.toml", r"^inquiry = 6$", "inquiry = -6", r"ca\.toml: implied_consent_months: must be a table"),
+    "months": ("ca.toml", r"^inquiry = 6$", "inquiry = -6", r"ca\.toml:\d+: implied_consent_months: must be a table"),
     "soft opt-in without months": (
         "es.toml", r"^soft_opt_in_max_months.*\n", "", r"es\.toml: soft_opt_in_max_months: is missing; give it, since",
     ),
-    "no provision": ("us.toml", r"^opt_out_regime = .*\n", "", r"us\.toml: cite\.opt_out_regime: is missing"),
-    "twice": ("be.toml", 'code = "BE"', 'code = "NL"', r"there are two packs NL"),
-    "code": ("be.toml", 'code = "BE"', 'code = "Belgium"', r"be\.toml: code: must be two capital letters"),
+    "no provision": ("us.toml", r"^opt_out_regime = .*\n", "", r"us\.toml:\d+: cite\.opt_out_regime: is missing"),
+    "twice": (
+        "be.toml", 'code = "BE"', 'code = "NL"', r"(be|nl)\.toml:\d+: version: NL version 1 is also in (nl|be)\.toml;",
+    ),
+    "no such parameter": ("ie.toml", '"ad_label"', '"labels"', r"ie\.toml:\d+: statutory: must be a list of fields"),
+    "code": ("be.toml", 'code = "BE"', 'code = "Belgium"', r"be\.toml:\d+: code: must be two capital letters"),
 }  # fmt: skip
 
 
@@ -77,18 +88,175 @@ def test_the_country_leads_to_its_packs(countries: tuple[str | None, ...], wante
     assert resolve(*countries) == wanted
 
 
-def test_a_controller_can_only_be_stricter() -> None:
-    longer = Strictness(soft_months=60, consent_months=60)
-    for code in ("NL", "FR", "IE", "CA"):
+def test_each_parameter_says_whether_another_value_is_laxer() -> None:
+    """The table of strictness, row by row: (pack, field, other value, laxer)."""
+    rows: list[tuple[str, str, Any, bool]] = [
+        ("NL", "soft_opt_in_max_months", 25, True), ("NL", "soft_opt_in_max_months", 0, False),
+        ("NL", "consent_max_months_since_interaction", None, True),
+        ("CA", "consent_max_months_since_interaction", 24, False),
+        ("NL", "age_of_digital_consent", 15, True), ("BE", "age_of_digital_consent", 16, False),
+        ("UNKNOWN", "soft_opt_in", True, True), ("NL", "soft_opt_in", False, False),
+        ("NL", "soft_opt_in_contexts", frozenset(("purchase", "contract", "negotiation")), True),
+        ("UK", "soft_opt_in_contexts", frozenset(("purchase",)), False),
+        ("NL", "soft_opt_in_time_rule", "rolling", True), ("IE", "soft_opt_in_time_rule", "stale", True),
+        ("UK", "charity_collected_on_or_after", datetime(2026, 2, 4, tzinfo=UTC), True),
+        ("UK", "charity_collected_on_or_after", datetime(2026, 2, 6, tzinfo=UTC), False),
+        ("UK", "charity_collected_on_or_after", None, True),
+        ("NL", "charity_contexts", frozenset(), False), ("BE", "charity_contexts", frozenset(("donation",)), True),
+        ("NL", "free_account_counts_as_sale", True, True), ("NL", "pre_ticked_box_is_opt_out", False, False),
+        ("NL", "model", "optout", True), ("US", "model", "consent", False), ("CA", "model", "optout", True),
+        ("CA", "implied_consent_months", {"purchase": 24, "inquiry": 7}, True),
+        ("CA", "implied_consent_months", {"purchase": 12}, False),
+        ("DE", "b2b_exemption", "role_legal", True), ("IE", "b2b_exemption", "role_legal", False),
+        ("IE", "b2b_exemption", "corporate", True), ("UK", "b2b_exemption", "none", False),
+        ("NL", "postal_address_required", False, True), ("FR", "postal_address_required", True, False),
+        ("NL", "ad_label", "unless_consent", True), ("US", "ad_label", "always", False),
+        ("ES", "exclusion_register_check", False, True), ("NL", "exclusion_register_check", True, False),
+        ("IE", "statutory", frozenset(), True), ("FR", "statutory", frozenset(PARAMETERS), False),
+    ]  # fmt: skip
+    for code, name, value, laxer in rows:
+        old = packs()[code]
+        [difference] = compare(replace(old, **{name: value}), old)
+        assert (difference.field, difference.laxer) == (name, laxer), (code, name, value)
+        assert in_words(difference.after) != in_words(difference.before)
+    assert {name for _, name, _, _ in rows} == {*PARAMETERS, "statutory"}
+
+
+NL2 = re.sub(
+    r"(?m)^version = 1$", "version = 2", re.sub(r"(?m)^in_force = .*$", "in_force = 2026-07-01", texts()["nl.toml"])
+)
+
+
+def test_the_version_in_force_on_the_day_applies() -> None:
+    book = load_packs(texts() | {"nl-2.toml": NL2.replace("max_months = 24", "max_months = 12")})
+    assert [pack.label for pack in book.versions["NL"]] == ["NL@1", "NL@2"]
+    assert [pack.until for pack in book.versions["NL"]] == [date(2026, 7, 1), None]
+    for day, label in (("1999-01-01", "NL@1"), ("2026-06-30", "NL@1"), ("2026-07-01", "NL@2"), ("2031-01-01", "NL@2")):
+        assert book.on(date.fromisoformat(day))["NL"].label == label
+        assert book.on(date.fromisoformat(day))["BE"].label == "BE@1"
+    last = datetime(2026, 6, 30, 23, 59, 59, 999999, tzinfo=UTC)
+    assert (book.at(last)["NL"].version, book.at(last + timedelta(microseconds=1))["NL"].version) == (1, 2)
+    assert book.on(date(2026, 7, 1)) is book.on(date(2030, 1, 1)), "found once for all days between two changes"
+
+
+def test_a_decision_made_before_a_version_enters_into_force_is_made_anew_after_it() -> None:
+    book = load_packs(texts() | {"nl-2.toml": NL2.replace("max_months = 24", "max_months = 12")})
+    facts = Facts.from_dict(base(sales=[sale(concluded_at="2025-02-01T10:00:00Z")]) | {"as_of": "2026-06-30T23:00:00Z"})
+    assert decide(facts, book.at(facts.as_of)).reason_code == "ALLOW_SOFT_OPT_IN"
+    assert next_change(facts, book.at(facts.as_of)) == datetime(2026, 7, 1, tzinfo=UTC)
+    later = replace(facts, as_of=datetime(2026, 7, 1, tzinfo=UTC))
+    assert decide(later, book.at(later.as_of)).reason_code == "CUSTOMER_RELATION_STALE"
+
+
+def test_versions_have_rising_numbers_and_later_days() -> None:
+    for changes, message in (
+        ((("version = 2", "version = 1"),), r"nl-2\.toml:\d+: version: NL version 1 is also in nl\.toml; give"),
+        ((("2026-07-01", "2021-07-01"),), r"nl-2\.toml:\d+: in_force: 2021-07-01 is not after 2021-07-01, the day"),
+        ((("2026-07-01", "2020-01-01"),), r"nl-2\.toml:\d+: in_force: 2020-01-01 is not after"),
+    ):  # fmt: skip
+        text = NL2
+        for old, new in changes:
+            text = text.replace(old, new)
+        with pytest.raises(PackError, match=message):
+            load_packs(texts() | {"nl-2.toml": text})
+
+
+def test_an_own_pack_is_a_newer_version_and_says_why_it_is_laxer() -> None:
+    laxer = NL2.replace("max_months = 24", "max_months = 30")
+    with pytest.raises(
+        PackError, match=r"/p/nl\.toml:\d+: motivation: is missing; the pack is laxer than NL version 1 "
+    ):
+        load_packs(texts(), {"/p/nl.toml": laxer})
+    with pytest.raises(PackError, match=r"/p/nl\.toml:\d+: version: 1 is not above that of the NL that ships; write 2"):
+        load_packs(texts(), {"/p/nl.toml": NL2.replace("version = 2", "version = 1")})
+    explained = laxer.replace("[cite]", 'motivation = "Advice of counsel, 3 May 2026."\n[cite]')
+    pack = load_packs(texts(), {"/p/nl.toml": explained}).on(date(2026, 7, 1))["NL"]
+    assert (pack.own, pack.label, pack.motivation) == (True, "NL@2", "Advice of counsel, 3 May 2026.")
+    stricter = load_packs(texts(), {"/p/nl.toml": NL2.replace("max_months = 24", "max_months = 6")})
+    assert stricter.on(date(2026, 7, 1))["NL"].soft_opt_in_max_months == 6
+
+
+def test_a_pack_for_a_country_that_had_none_is_measured_by_the_strictest_and_found_by_its_code() -> None:
+    swiss = texts()["eu.toml"].replace('code = "EU"', 'code = "CH"').replace('name = "', 'name = "Switzerland, not ')
+    with pytest.raises(
+        PackError, match=r"ch\.toml:\d+: motivation: is missing; the pack is laxer than UNKNOWN version 1"
+    ):
+        load_packs(texts(), {"ch.toml": swiss})
+    danish = texts()["unknown.toml"].replace('code = "UNKNOWN"', 'code = "DK"')
+    book = load_packs(texts(), {"dk.toml": danish})
+    assert resolve("DK", None, None, "NL", book.versions) == (("DK",), "declared")
+    assert resolve("US", None, None, "DK", book.versions) == (("US", "DK"), "declared")
+    assert resolve("SE", None, None, "DK", book.versions) == (("EU",), "declared")
+
+
+def test_what_a_controller_wishes_and_is_held_to() -> None:
+    """Shorter as it likes; longer with a motivation where the period is a product default; never where it is law."""
+    rows: list[tuple[str, Terms, str, Any, str | None]] = [
+        ("NL", Terms(soft_opt_in_max_months=12), "soft_opt_in_max_months", 12, None),
+        ("NL", Terms(soft_opt_in_max_months=0), "soft_opt_in_max_months", 0, None),
+        ("NL", Terms(soft_opt_in_max_months=36), "soft_opt_in_max_months", 24, "without a motivation"),
+        ("NL", Terms(soft_opt_in_max_months=36, motivation={"soft_opt_in_max_months": "why"}),
+         "soft_opt_in_max_months", 36, None),
+        ("IE", Terms(soft_opt_in_max_months=13, motivation={"soft_opt_in_max_months": "why"}),
+         "soft_opt_in_max_months", 12, "longer than the 12 that the law sets"),
+        ("IE", Terms(soft_opt_in_max_months=6), "soft_opt_in_max_months", 6, None),
+        ("FR", Terms(consent_max_months_since_interaction=48), "consent_max_months_since_interaction", 36, "default"),
+        ("CA", Terms(consent_max_months_since_interaction=24), "consent_max_months_since_interaction", 24, None),
+        ("CA", Terms(soft_opt_in_max_months=24), "soft_opt_in_max_months", None, "no customer exception"),
+        ("CA", Terms(implied_consent_months={"inquiry": 3}), "implied_consent_months",
+         dict(packs()["CA"].implied_consent_months) | {"inquiry": 3}, None),
+        ("CA", Terms(implied_consent_months={"inquiry": 7}, motivation={"implied_consent_months": "why"}),
+         "implied_consent_months", dict(packs()["CA"].implied_consent_months), "longer than the 6 of the law"),
+        ("CA", Terms(implied_consent_months={"contest": 1}), "implied_consent_months",
+         dict(packs()["CA"].implied_consent_months), "contest carries no implied consent"),
+        ("NL", Terms(free_account_counts_as_sale=True), "free_account_counts_as_sale", False, "without a motivation"),
+        ("NL", Terms(free_account_counts_as_sale=True, motivation={"free_account_counts_as_sale": "paid by data"}),
+         "free_account_counts_as_sale", True, None),
+        ("US", Terms(free_account_counts_as_sale=True, motivation={"free_account_counts_as_sale": "x"}),
+         "soft_opt_in", False, "no customer exception"),
+        ("NL", Terms(pre_ticked_box_is_opt_out=False), "pre_ticked_box_is_opt_out", False, None),
+        ("US", Terms(require_opt_in=True), "model", "consent", None),
+    ]  # fmt: skip
+    for code, terms, name, held, refused in rows:
         pack = packs()[code]
-        own = stricter(pack, longer)
-        assert own.soft_opt_in_max_months == (pack.soft_opt_in_max_months or 60)
-        assert dict(own.implied_consent_months) == dict(pack.implied_consent_months)
-        assert own.consent_max_months_since_interaction == (pack.consent_max_months_since_interaction or 60)
-    shorter = stricter(packs()["CA"], Strictness(soft_months=12, consent_months=6))
-    assert (shorter.implied_consent_months["purchase"], shorter.implied_consent_months["inquiry"]) == (12, 6)
-    assert shorter.consent_max_months_since_interaction == 6
-    assert stricter(packs()["NL"], Strictness()) == packs()["NL"]
+        assert getattr(applied(pack, terms), name) == held, (code, terms)
+        said = [objection.what for objection in objections(pack, terms)]
+        assert (not said) if refused is None else refused in said[0], (code, terms, said)
+
+
+def test_what_a_controller_wishes_of_every_pack_only_shortens() -> None:
+    common = Terms(soft_opt_in_max_months=18, consent_max_months_since_interaction=30)
+    held = {code: applied(pack, AS_IT_IS, common) for code, pack in packs().items()}
+    assert {code: held[code].soft_opt_in_max_months for code in ("NL", "FR", "IE", "CA")} == {
+        "NL": 18, "FR": 18, "IE": 12, "CA": None,
+    }  # fmt: skip
+    assert (held["CA"].implied_consent_months["purchase"], held["CA"].implied_consent_months["inquiry"]) == (18, 6)
+    assert (held["FR"].consent_max_months_since_interaction, held["NL"].consent_max_months_since_interaction) == (
+        30,
+        24,
+    )
+    assert applied(packs()["NL"], AS_IT_IS) == packs()["NL"]
+
+
+def test_zero_months_leave_only_those_whose_contract_runs() -> None:
+    """RULES Q21: the controller may set 0, former customers are then not mailed at all, also not on the day itself."""
+    own = {code: applied(pack, Terms(soft_opt_in_max_months=0)) for code, pack in packs().items()}
+    for code in ("NL", "IE"):
+        today = Facts.from_dict(base(code, sales=[sale(concluded_at="2026-03-02T08:00:00Z")]))
+        assert decide(today, packs()).verdict == "allow"
+        assert decide(today, own).verdict == "block"
+    running = base(sales=[sale(kind="contract", concluded_at="2020-03-02T08:00:00Z", relation_active=True)])
+    assert decide(Facts.from_dict(running), own).reason_code == "ALLOW_SOFT_OPT_IN"
+
+
+def test_a_pre_ticked_box_is_an_opt_out_unless_the_controller_says_no() -> None:
+    """RULES Q15."""
+    facts = Facts.from_dict(base(sales=[sale()], consents=[consent(action="pre_ticked")]))
+    assert decide(facts, packs()).reason_code == "ALLOW_SOFT_OPT_IN"
+    own = {code: applied(pack, Terms(pre_ticked_box_is_opt_out=False)) for code, pack in packs().items()}
+    assert decide(facts, own).verdict == "block"
+    without = Facts.from_dict(base(sales=[sale()]))
+    assert decide(without, own).reason_code == "ALLOW_SOFT_OPT_IN"
 
 
 def test_pairs_are_parent_and_child_and_rulings_never_a_chain() -> None:

@@ -1,17 +1,21 @@
 """What holds of the decision whatever the facts say. Each test begins with its invariant."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from suppression.basis import B2B_TESTS
 from suppression.decision import MESSAGE_LEVEL, Decision, decide, next_change
 from suppression.explain import FAMILY
 from suppression.facts import Facts
-from suppression.jurisdiction import Strictness, stricter
+from suppression.jurisdiction import PackBook
+from suppression.pack import Pack
 from suppression.rules import is_marketing
+from suppression.strictness import compare
+from suppression.terms import Terms, applied, objections
 from tests.core import law_strategies as draw
 from tests.core.law_facts import base, packs
 
@@ -167,8 +171,11 @@ def test_a_stricter_controller_never_mails_more(
     document: Json, require_opt_in: bool, soft_months: int | None, consent_months: int | None
 ) -> None:
     """A controller's own strictness never turns block or defer into allow; with opt-in required nothing else allows."""
-    strictness = Strictness(require_opt_in=require_opt_in, soft_months=soft_months, consent_months=consent_months)
-    own = {code: stricter(pack, strictness) for code, pack in packs().items()}
+    terms = Terms(
+        require_opt_in=require_opt_in, soft_opt_in_max_months=soft_months,
+        consent_max_months_since_interaction=consent_months,
+    )  # fmt: skip
+    own = {code: applied(pack, terms) for code, pack in packs().items()}
     facts = Facts.from_dict(document)
     decision = decide(facts, own)
     if decide(facts, packs()).verdict != "allow":
@@ -190,6 +197,81 @@ def test_a_decision_holds_until_its_next_change(document: Json, data: st.DataObj
     between = st.datetimes(facts.as_of.replace(tzinfo=None), last.replace(tzinfo=None), timezones=st.just(UTC))
     at = data.draw(st.just(last) | between)
     before, after = decide(facts, packs()), decide(replace(facts, as_of=at), packs())
+    assert (before.verdict, before.reason_code) == (after.verdict, after.reason_code)
+
+
+_months = st.none() | st.integers(0, 40)
+_kinds = st.frozensets(st.sampled_from(("purchase", "contract", "negotiation", "donation", "free_account")), max_size=4)
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "model": st.sampled_from(("consent", "casl", "optout")), "consent_max_months_since_interaction": _months,
+    "age_of_digital_consent": st.integers(13, 18), "soft_opt_in": st.booleans(), "soft_opt_in_contexts": _kinds,
+    "soft_opt_in_max_months": st.integers(0, 40), "soft_opt_in_time_rule": st.sampled_from(("stale", "rolling")),
+    "charity_contexts": _kinds,
+    "charity_collected_on_or_after": st.sampled_from((None, datetime(2026, 2, 5, tzinfo=UTC))),
+    "free_account_counts_as_sale": st.booleans(), "pre_ticked_box_is_opt_out": st.booleans(),
+    "implied_consent_months": st.dictionaries(st.sampled_from(("purchase", "inquiry", "donation")), st.integers(0, 30)),
+    "b2b_exemption": st.sampled_from(sorted(B2B_TESTS)),
+    "postal_address_required": st.booleans(), "ad_label": st.sampled_from(("always", "unless_consent", "never")),
+    "exclusion_register_check": st.booleans(),
+}  # fmt: skip
+_changes = st.lists(st.sampled_from(sorted(_VALUES)), min_size=1, max_size=5, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: _VALUES[name] for name in names})
+)
+_cite = dict.fromkeys(("consent", "no_basis", "soft_opt_in", "charity", "b2b", "implied", "opt_out_regime"), "law")
+
+
+def _pack(code: str, changes: Json) -> Pack:
+    return replace(packs()[code], cite=_cite, **changes)
+
+
+@settings(MANY, max_examples=400)
+@given(draw.marketing_in_order, st.sampled_from(sorted(packs())), _changes, _changes)
+def test_a_pack_that_is_laxer_nowhere_mails_nobody_more(document: Json, code: str, first: Json, second: Json) -> None:
+    """What a pack allows that is nowhere laxer than another, the other allows: the table of strictness is complete."""
+    old, new = _pack(code, first), _pack(code, first | second)
+    assume(not any(difference.laxer for difference in compare(new, old)))
+    facts = Facts.from_dict(document | {"jurisdictions": [] if code == "UNKNOWN" else [code]})
+    if decide(facts, packs() | {code: new}).verdict == "allow":
+        assert decide(facts, packs() | {code: old}).verdict == "allow"
+
+
+@MANY
+@given(
+    st.sampled_from(sorted(packs())), st.booleans(), _months, _months, st.none() | st.booleans(),
+    st.frozensets(st.sampled_from(("soft_opt_in_max_months", "free_account_counts_as_sale"))),
+)  # fmt: skip
+def test_a_controller_is_never_held_to_less_than_it_may_wish(
+    code: str, opt_in: bool, soft: int | None, fresh: int | None, free: bool | None, motivated: frozenset[str]
+) -> None:
+    """What a controller is held to is laxer than the pack only where it said why, and never where the law says so."""
+    terms = Terms(
+        require_opt_in=opt_in, soft_opt_in_max_months=soft, consent_max_months_since_interaction=fresh,
+        free_account_counts_as_sale=free, motivation=dict.fromkeys(motivated, "why"),
+    )  # fmt: skip
+    pack = packs()[code]
+    held = applied(pack, terms)
+    laxer = {difference.field for difference in compare(held, pack) if difference.laxer}
+    assert laxer <= motivated - pack.statutory
+    if laxer:
+        assert not {objection.field for objection in objections(pack, terms)} & laxer
+
+
+@MANY
+@given(draw.facts, st.data())
+def test_a_new_version_is_announced_before_it_counts(document: Json, data: st.DataObject) -> None:
+    """Between a decision and its announced next change the decision stands, also where packs change on some day."""
+    day = data.draw(st.dates(date(2026, 3, 1), date(2027, 3, 1)))
+    book = PackBook(versions={
+        code: (replace(pack, until=day), replace(pack, version=2, in_force=day, soft_opt_in=False, ad_label="always"))
+        for code, pack in packs().items()
+    })  # fmt: skip
+    facts = Facts.from_dict(document)
+    change = next_change(facts, book.at(facts.as_of))
+    horizon = min(change or datetime(2040, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC))
+    last = horizon - timedelta(microseconds=1)
+    assume(last > facts.as_of)
+    later = replace(facts, as_of=last)
+    before, after = decide(facts, book.at(facts.as_of)), decide(later, book.at(last))
     assert (before.verdict, before.reason_code) == (after.verdict, after.reason_code)
 
 

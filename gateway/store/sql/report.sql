@@ -1,7 +1,7 @@
 -- name: held_out(controller_id, since, before_at, before_id, before_no, n)
 -- Copies that were blocked or put off, newest first.
 SELECT c.as_of, m.stream, m.campaign, m.subject, m.subject_key, c.message_id, c.copy_no, c.recipient_key, c.verdict,
-  c.reason_code, c.cite, m.mode, c.accept_code
+  c.reason_code, c.cite, m.mode, c.packs
 FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
 WHERE c.controller_id = :controller_id AND c.verdict <> 'allow' AND c.as_of >= :since
   AND (c.as_of, c.message_id, c.copy_no) < (:before_at, :before_id, :before_no)
@@ -39,5 +39,5 @@ FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message
 WHERE c.controller_id = :controller_id AND c.message_id = :message_id AND c.copy_no = :copy_no;
 
 -- name: queue_list(n)
-SELECT controller_id, message_id, copy_no, state, route, due_at, attempts, reason_code, reply FROM copies
+SELECT controller_id, message_id, copy_no, state, route, due_at, attempts, reason_code, packs, reply FROM copies
 WHERE state IN ('queued', 'claimed') ORDER BY message_id, copy_no LIMIT :n;
