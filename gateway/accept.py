@@ -251,7 +251,7 @@ def read_message(envelope: Envelope, login: Login, controller: Controller) -> Re
     subject = on_paper(decode_words(message.get(b"subject") or b"")[:500])
     if sum(field.name == b"received" for field in message.fields) > HOPS:
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=reply.MAIL_LOOP)
-    kind = classify(message, login, controller.streams, envelope.suffix)
+    kind = classify(message, login, controller.streams, envelope.suffix, controller.category_map)
     if isinstance(kind, Refused):
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=kind.reply)
     return _classified(message, kind, controller, subject)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from gateway.mail import reply
 from gateway.mail.campaign import campaign_of, tidy
+from gateway.mail.categories import CategoryMap
 from gateway.mail.from_field import read_author
 from gateway.mail.headers import decode_words
 from gateway.mail.mime import Message
@@ -64,8 +65,9 @@ class Kind:
     """What a message is.
 
     `promotional`: its fields say it is a campaign, although its stream is not for marketing; it is then marketing by
-    law (RULES 2.2, effective class). `categories`: all of the stream's when the message names none. `from_domain`: of
-    the one From address, lower-case A-label. `matched`: what decided what, for staff, without personal data.
+    law (RULES 2.2, effective class). `categories`: those the message names; else those that its links and subject lead
+    to, where the controller has patterns; else all of the stream's. `from_domain`: of the one From address, lower-case
+    A-label. `matched`: what decided what, for staff, without personal data.
     """
 
     stream: str
@@ -104,19 +106,24 @@ class _Fault(Exception):
         self.refused = Refused(reply=answer, why=why)
 
 
-def classify(message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None) -> Kind | Refused:
+def classify(
+    message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None, mapped: CategoryMap | None = None
+) -> Kind | Refused:
     """Say what kind of mail this is.
 
     `streams`: those of the login's controller by name. `suffix`: what stood behind the last `+` of the login name:
-    `purpose`, `purpose.category` or `.category`.
+    `purpose`, `purpose.category` or `.category`. `mapped`: its patterns of links and subjects, None without any; they
+    are asked for marketing that names no category.
     """
     try:
-        return _classify(message, login, streams, suffix)
+        return _classify(message, login, streams, suffix, mapped)
     except _Fault as fault:
         return fault.refused
 
 
-def _classify(message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None) -> Kind:
+def _classify(
+    message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None, mapped: CategoryMap | None
+) -> Kind:
     present = {field.name for field in message.fields}
     _refuse_hidden_recipients(message, present)
     author = read_author(message.get_all(b"from"))
@@ -128,8 +135,14 @@ def _classify(message: Message, login: Login, streams: Mapping[str, Stream], suf
     purpose = _wish(message, present, "X-Consentgate-Purpose", in_suffix)
     category = _wish(message, present, "X-Consentgate-Category", category_in_suffix)
     stream, from_stream = _stream(message, present, login, streams, purpose)
+    signs = [] if stream.message_class in MARKETING else _signs_of_campaign(message, present)
+    marketing = bool(signs) or stream.message_class in MARKETING
     categories, from_category = _categories(stream, category)
-    matched = [from_stream, f"purpose {purpose.place if purpose else 'stream'}", from_category]
+    if category is None and mapped is not None and marketing:
+        found = mapped.find(message, decode_words(message.get(b"subject") or b""))
+        if found is not None:  # also where they are none of the stream's: what the mail is about, nobody wishes away
+            categories, from_category = found.categories, found.matched
+    matched = [from_stream, f"purpose {purpose.place if purpose else 'stream'}", *from_category]
 
     named = _wish(message, present, "X-Consentgate-Campaign", "")
     campaign, place = tidy(named.value) if named else "", "X-Consentgate-Campaign"
@@ -143,7 +156,6 @@ def _classify(message: Message, login: Login, streams: Mapping[str, Stream], suf
         if reference is not None and reference.value.lower() not in NO_REFERENCE:
             transaction = True
             matched.append("transaction X-Consentgate-Transaction")
-    signs = [] if stream.message_class in MARKETING else _signs_of_campaign(message, present)
     matched += [f"promotional {sign}" for sign in signs]
     if (message.get(b"x-mailgun-drop-message") or b"").strip().lower() == b"yes":
         matched.append("test X-Mailgun-Drop-Message")
@@ -196,14 +208,14 @@ def _purposes(stream: Stream) -> tuple[str, ...]:
     return (stream.purpose, *stream.purposes) if stream.purpose is not None else stream.purposes
 
 
-def _categories(stream: Stream, wish: _Wish | None) -> tuple[tuple[str, ...], str]:
+def _categories(stream: Stream, wish: _Wish | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The categories asked for, several separated by commas; each must be one of the stream's."""
     if wish is None:
-        return stream.categories, "category stream"
+        return stream.categories, ("category stream",)
     asked = tuple(dict.fromkeys(part for part in re.split(r"[,\s]+", wish.value) if part))
     if not asked or not set(asked) <= set(stream.categories):
         raise _undeclared(wish.place, _allowed(stream.categories))
-    return asked, f"category {wish.place}"
+    return asked, (f"category {wish.place}",)
 
 
 def _undeclared(place: str, problem: str) -> _Fault:
