@@ -6,13 +6,15 @@ sees is the end there is. Entries that are being sealed while it looks are no fi
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.store.contract import Store
 from gateway.store.evidence import ChainRest, Difference, KeptHead
-from suppression.chain import Finding, Head, HeadKeys, Stored, Verifier, waiting
+from suppression.chain import Explain, Finding, Head, HeadKeys, Stored, Verifier, waiting
+from suppression.chain_damage import changed_field
+from suppression.clock_steps import ClockStep, ClockSteps
 from suppression.vault import KeyRing
 
 PAGE: Final = 2000
@@ -20,13 +22,20 @@ PAGE: Final = 2000
 PEOPLE: Final = 500
 """People compared with the ledger at a time; when they are put right, in one transaction."""
 
+DAY_MS: Final = 86_400_000
+EXPLAINED: Final = 50
+"""Changed entries per chain whose changed field is looked for."""
+
 Progress = Callable[[str, int, int], None]
 """Called with the controller, the entries seen so far and those there are."""
 
 
 @dataclass(slots=True)
 class Verified:
-    """What a look at one controller's ledger found. `waiting`: entries that get their place within seconds."""
+    """What a look at one controller's ledger found. `waiting`: entries that get their place within seconds.
+
+    `steps`: where the clock went back; a warning, since the chain is whole.
+    """
 
     controller_id: str
     entries: int = 0
@@ -34,6 +43,7 @@ class Verified:
     waiting: int = 0
     seq: int = 0
     hash: bytes | None = None
+    steps: list[ClockStep] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -66,7 +76,7 @@ async def verify(
             result.findings += 1
             text = "this head was not signed here, or was changed"
             yield _finding(controller_id, one.head.seq, "signed head", text)
-    verifier = Verifier(controller_id, genuine)
+    verifier = Verifier(controller_id, genuine, _patient(EXPLAINED))
     async for finding in _walk(store, verifier, result, clock, progress):
         result.findings += 1
         yield finding
@@ -74,6 +84,16 @@ async def verify(
         result.findings += 1
         yield finding
     result.seq, result.hash = verifier.seq, verifier.hash if verifier.seq else None
+
+
+def _patient(times: int) -> Explain:
+    """Says which field of an entry was changed, so many times: trying takes a while."""
+    left = iter(range(times))
+
+    def explain(row: Stored, seq: int, previous: bytes, sealed: bytes) -> str | None:
+        return changed_field(row, seq, previous, sealed) if next(left, None) is not None else None
+
+    return explain
 
 
 async def _material(store: Store, controller_id: str) -> AsyncIterator[Finding]:
@@ -92,17 +112,20 @@ async def _walk(
     store: Store, verifier: Verifier, result: Verified, clock: Callable[[], datetime], progress: Progress | None
 ) -> AsyncIterator[Finding]:
     controller_id, after = verifier.controller_id, b""
+    clocks = ClockSteps(controller_id)
     end = await store.chain_end(controller_id)
     while end.genuine:
         upto, total = (end.tail.entry_id, end.tail.seq) if end.tail is not None else (b"", 0)
         async for rows in _pages(store, controller_id, after, upto):
             for finding in verifier.take(rows):
                 yield finding
+            result.steps += clocks.take(rows)
             after, result.entries = rows[-1].entry_id, verifier.entries
             if progress is not None:
                 progress(controller_id, verifier.entries, total)
         rest = await store.chain_rest(controller_id, after=upto, n=PAGE)
         if rest.end == end:
+            result.steps += clocks.end()
             for finding in (*verifier.end(end.tail), *_behind(controller_id, rest, result, clock)):
                 yield finding
             return
@@ -174,12 +197,16 @@ async def head(store: Store, keys: HeadKeys, controller_id: str, now: datetime) 
 
 
 async def keep_heads(store: Store, keys: HeadKeys, now: datetime) -> int:
-    """Once a day keep a signed head of every chain that grew. How many were kept."""
+    """Once a day keep a signed head of every chain that grew. How many were kept.
+
+    A head of a day to come, from a clock that ran ahead, does not stand in the way of today's.
+    """
     day = int(now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+    today = range(day, day + DAY_MS)
     due = []
     for controller_id in await store.ledgers():
         kept = await store.heads(controller_id)
-        new = await head(store, keys, controller_id, now) if not kept or kept[-1].head.at < day else None
+        new = await head(store, keys, controller_id, now) if not kept or kept[-1].head.at not in today else None
         if new is not None and (not kept or kept[-1].head.seq < new.head.seq):
             due.append(new)
     if due:

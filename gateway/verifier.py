@@ -6,8 +6,8 @@
     python3 verify_ledger.py FILE --public-key HEX             heads have to be signed with this key
 
 Exit code 0: every entry is as it was sealed, and every head is in its chain; 1: something is wrong, each line says
-what; 2: wrong usage. Signatures are checked where the package `cryptography` is installed. Without the head of another
-day a ledger whose end was cut off together with its end record looks whole: keep heads elsewhere.
+what; 2: wrong usage. Without the head of another day a ledger whose end was cut off together with its end record looks
+whole: keep heads elsewhere.
 
 The rules, so that you need not believe this file either. All numbers are big-endian; i is 4 bytes, q is 8 bytes.
 hash of an entry   SHA-256("consentgate-ledger entry 1\\n" + q seq + q at + i length of: previous, controller_id,
@@ -31,7 +31,7 @@ from datetime import datetime
 from typing import Any
 
 Row = dict[str, Any]
-Source = tuple[Iterator[Row], list[Row], dict[bytes, tuple[int, bytes]]]
+Source = tuple[Iterator[Row], list[Row], dict[bytes, Any]]
 COLUMNS = (
     "controller_id", "entry_id", "at", "kind", "subject", "public", "private", "commitment", "seq", "previous", "hash",
 )  # fmt: skip
@@ -51,40 +51,60 @@ def entry_hash(entry: Row, seq: Any, previous: Any) -> bytes | None:
     return hashlib.sha256(whole).digest()
 
 
+class Damaged(Exception):
+    """A file that cannot be read to its end; says where it stops making sense."""
+
+
 def from_database(path: str) -> Source:
     """The entries in order, the signed heads, and the recorded ends of a database."""
     db = sqlite3.connect("file:" + path.replace("?", "%3f").replace("#", "%23") + "?mode=ro", uri=True)
+    try:
+        heads = db.execute("SELECT controller_id, seq, hash, at, public_key, signature FROM heads").fetchall()
+        rows = db.execute("SELECT controller_id, seq, hash FROM tails").fetchall()
+    except sqlite3.Error as failed:
+        raise Damaged(f"{path} cannot be read: {failed}") from None
+    return stored(db, path), [dict(zip(HEAD, row)) for row in heads], {name.encode(): ends for name, *ends in rows}  # noqa: B905
+
+
+def stored(db: sqlite3.Connection, path: str) -> Iterator[Row]:
+    """The entries of a database."""
     columns = ", ".join(f"CAST({name} AS BLOB)" if name in TEXTS else name for name in COLUMNS)
     statement = f"SELECT {columns} FROM ledger ORDER BY ledger.controller_id, ledger.entry_id"  # noqa: S608
-    entries = (dict(zip(COLUMNS, row)) for row in db.execute(statement))  # noqa: B905
-    heads = db.execute("SELECT controller_id, seq, hash, at, public_key, signature FROM heads").fetchall()
-    ends = {name.encode(): (seq, made) for name, seq, made in db.execute("SELECT controller_id, seq, hash FROM tails")}
-    return entries, [dict(zip(HEAD, row)) for row in heads], ends  # noqa: B905
+    try:
+        for row in db.execute(statement):
+            yield dict(zip(COLUMNS, row))  # noqa: B905
+    except sqlite3.Error as failed:
+        raise Damaged(f"{path} cannot be read to its end: {failed}") from None
 
 
 def from_export(path: str) -> Source:
     """The entries of an export, and the heads it begins with."""
     heads = []
-    with open(path, encoding="utf-8") as lines:  # noqa: PTH123
-        for line in lines:
-            row = json.loads(line)
-            if "signature" not in row:
-                break
-            heads.append(head_of(row))
-    return exported(path), heads, {}
+    for row in exported(path):
+        if "signature" not in row:
+            break
+        heads.append(row)
+    return (row for row in exported(path) if "signature" not in row), heads, {}
 
 
 def exported(path: str) -> Iterator[Row]:
-    """The entries of an export in its order, which is that of a database."""
-    with open(path, encoding="utf-8") as lines:  # noqa: PTH123
-        for line in lines:
-            row = json.loads(line)
-            if "signature" not in row:
-                yield {
-                    name: value if not isinstance(value, str)
-                    else value.encode() if name in TEXTS else bytes.fromhex(value)
-                    for name, value in row.items()
-                }  # fmt: skip
+    """The lines of an export in its order, which is that of a database."""
+    with open(path, "rb") as lines:  # noqa: PTH123
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                yield head_of(row) if "signature" in row else {name: raw(name, row[name]) for name in COLUMNS}
+            except (ValueError, TypeError, KeyError) as wrong:
+                raise Damaged(f"{path}: line {number} cannot be read: {wrong}") from None
+
+
+def raw(name: str, value: Any) -> Any:
+    """A value of an export as a database has it."""
+    if not isinstance(value, str):
+        return value
+    return value.encode() if name in TEXTS else bytes.fromhex(value)
 
 
 def head_of(row: Row) -> Row:
@@ -94,22 +114,68 @@ def head_of(row: Row) -> Row:
     return {**row, **raw, "at": round(at.timestamp() * 1000)}
 
 
-def signed(head: Row) -> bool | None:
-    """Whether a head's signature fits its public key; None where nobody can tell."""
-    try:
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    except ImportError:
-        return None
+def signed(head: Row) -> bool:
+    """Whether a head's signature fits its public key."""
     name = head["controller"].encode()
     numbers = struct.pack(">qq3i", head["seq"], head["at"], len(name), len(head["hash"]), 0)
-    try:
-        Ed25519PublicKey.from_public_bytes(head["public_key"]).verify(
-            head["signature"], b"consentgate-ledger head 1\n" + numbers + name + head["hash"]
-        )
-    except (InvalidSignature, ValueError):
+    whole = b"consentgate-ledger head 1\n" + numbers + name + head["hash"]
+    return ed25519(head["public_key"], head["signature"], whole)
+
+
+P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+Point = tuple[int, int, int, int]
+
+
+def ed25519(public_key: bytes, signature: bytes, text: bytes) -> bool:
+    """Whether an Ed25519 signature is good (RFC 8032, 5.1.7), in plain arithmetic so that nothing need be installed."""
+    a, r = point(public_key), point(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if a is None or r is None or len(signature) != 64 or s >= L:
         return False
-    return True
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public_key + text).digest(), "little") % L
+    x1, y1, z1, _ = times(s, BASE)
+    x2, y2, z2, _ = plus(r, times(k, a))
+    return (x1 * z2 - x2 * z1) % P == 0 and (y1 * z2 - y2 * z1) % P == 0
+
+
+def point(encoded: bytes) -> Point | None:
+    """A point of the curve (RFC 8032, 5.1.3); None where there is none."""
+    number = int.from_bytes(encoded, "little")
+    y, sign = number & (1 << 255) - 1, number >> 255
+    if len(encoded) != 32 or y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+def plus(one: Point, other: Point) -> Point:
+    """The sum of two points (RFC 8032, 5.1.4)."""
+    x1, y1, z1, t1 = one
+    x2, y2, z2, t2 = other
+    a, b, c, d = (y1 - x1) * (y2 - x2), (y1 + x1) * (y2 + x2), 2 * t1 * t2 * D, 2 * z1 * z2
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def times(n: int, one: Point) -> Point:
+    """n times a point."""
+    total: Point = (0, 1, 1, 0)
+    while n:
+        if n & 1:
+            total = plus(total, one)
+        one, n = plus(one, one), n >> 1
+    return total
+
+
+BASE = point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little")) or (0, 1, 1, 0)
 
 
 class Chain:
@@ -171,7 +237,7 @@ class Verification:
         for head in wanted.values():
             self.fault(f"{head['controller']}: entry {head['seq']} as it was signed is not there")
 
-    def ends(self, ends: dict[bytes, tuple[int, bytes]]) -> None:
+    def ends(self, ends: dict[bytes, Any]) -> None:
         """Whether each chain ends where the database says."""
         for controller, (seq, made) in ends.items():
             chain = self.chain(controller)
@@ -181,10 +247,8 @@ class Verification:
     def signatures(self, heads: list[Row], public_key: bytes | None) -> None:
         """Whether each head was signed, and with the right key where that is known."""
         for head in heads:
-            good, named = signed(head), f"{head['controller']}: the head of entry {head['seq']}"
-            if good is None:
-                say(f"{named}: signature not checked, the package cryptography is not installed")
-            elif not good:
+            named = f"{head['controller']}: the head of entry {head['seq']}"
+            if not signed(head):
                 self.fault(f"{named} has a signature that does not fit")
             if public_key is not None and head["public_key"] != public_key:
                 self.fault(f"{named} is signed with another key")
@@ -208,21 +272,31 @@ def main(words: list[str]) -> int:
     if len(files) != 1 or files[0].startswith("-"):
         sys.stderr.write((__doc__ or "").partition("\n\nThe rules")[0] + "\n")
         return 2
-    with open(files[0], "rb") as file:  # noqa: PTH123
-        is_database = file.read(16) == b"SQLite format 3\0"
-    entries, heads, ends = (from_database if is_database else from_export)(files[0])
-    for name in options["--head"]:
-        with open(name, encoding="utf-8") as lines:  # noqa: PTH123
-            heads += [head_of(json.loads(line)) for line in lines if line.strip()]
     found = Verification()
-    found.entries(entries, heads)
-    found.ends(ends)
-    found.signatures(heads, bytes.fromhex(options["--public-key"][-1]) if options["--public-key"] else None)
+    try:
+        check(found, files[0], options["--head"], options["--public-key"])
+    except Damaged as damaged:
+        found.fault(str(damaged))
+    except OSError as failed:
+        sys.stderr.write(f"{failed.filename}: {failed.strerror}\n")
+        return 2
     for chain in found.chains.values():
         waiting = f", {chain.unsealed} not sealed yet" if chain.unsealed else ""
         say(f"{chain.name}: {chain.seq} entries{waiting}, ends with {chain.last.hex()}")
     say(f"{found.faults} faults" if found.faults else "whole")
     return 1 if found.faults else 0
+
+
+def check(found: Verification, path: str, head_files: list[str], public_keys: list[str]) -> None:
+    """Everything there is to check about a database or an export."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        is_database = file.read(16) == b"SQLite format 3\0"
+    entries, heads, ends = (from_database if is_database else from_export)(path)
+    for name in head_files:
+        heads += [row for row in exported(name) if "signature" in row]
+    found.entries(entries, heads)
+    found.ends(ends)
+    found.signatures(heads, bytes.fromhex(public_keys[-1]) if public_keys else None)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ What it cannot see: a database that was put back whole to an older state, tail i
 import hashlib
 import hmac
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -25,6 +25,8 @@ HEAD_MARK: Final = b"consentgate-ledger head 1\n"
 UNSEALED_MS: Final = 10_000
 """How long an entry may wait for its place in the chain; one that waits longer was forgotten or forged (ms)."""
 
+CONTENT: Final = ("at", "kind", "subject", "public", "private", "commitment", "entry_id")
+"""What an entry says, besides its place."""
 NOT_AS_SEALED: Final = "what it says is not what was sealed"
 
 _ENTRY: Final = struct.Struct(">qq8i")
@@ -76,6 +78,7 @@ class Head:
     at: int
 
 
+Explain = Callable[["Stored", int, bytes, bytes], str | None]
 What = Literal[
     "changed", "missing", "misplaced", "unsealed", "cut off", "beyond the end", "end record", "signed head", "wording"
 ]
@@ -185,8 +188,10 @@ class Verifier:
     the next one shows what became of it: changed, moved, or gone.
     """
 
-    def __init__(self, controller_id: str, heads: Sequence[Head] = ()) -> None:
-        """`heads`: genuine heads of this controller; the chain has to contain them."""
+    def __init__(self, controller_id: str, heads: Sequence[Head] = (), explain: Explain | None = None) -> None:
+        """`heads`: genuine heads of this controller; the chain has to contain them. `explain`: names the field that was
+        changed, given the entry, its number, the hash before and the one it was sealed with; None where it cannot."""
+        self._explain = explain
         self.controller_id = controller_id
         self.seq, self.hash = 0, genesis(controller_id)
         """The last entry that stood, or whose place is known."""
@@ -266,14 +271,21 @@ class Verifier:
         elif says is not None and _computed(row, says, row.previous) == row.hash:
             yield from self._whole_elsewhere(row, row.hash, says, next_seq, next_previous)
         elif says == seq or next_seq == seq + 1:
-            yield self._changed(seq, row, NOT_AS_SEALED)
+            yield self._changed(seq, row, self._not_as_sealed(row, seq, self.hash))
             self._advance(seq, next_previous if next_seq == seq + 1 and next_previous else row.hash, row.entry_id)
         elif says is not None and says > seq and next_seq == says + 1:
             yield self._missing(seq, says - 1)
-            yield self._changed(says, row, NOT_AS_SEALED)
+            yield self._changed(says, row, self._not_as_sealed(row, says, row.previous or b""))
             self._advance(says, next_previous or row.hash, row.entry_id)
         else:
             yield self._misplaced(row)
+
+    def _not_as_sealed(self, row: Stored, seq: int, previous: bytes) -> str:
+        if self._explain is None or row.hash is None:
+            return NOT_AS_SEALED
+        field = self._explain(row, seq, previous, row.hash)
+        named = f"its {field} changed" if field is not None else f"one or more of its {', '.join(CONTENT)} changed"
+        return f"{named}: {NOT_AS_SEALED}"
 
     def _without_seal(
         self, row: Stored, next_seq: int | None, next_previous: bytes | None, at_place: bytes | None
@@ -350,10 +362,14 @@ def born(entry_id: bytes) -> int:
     return int.from_bytes(entry_id[:6], "big")
 
 
-def waiting(entry_ids: Iterable[bytes], controller_id: str, now: int) -> Iterator[Finding]:
-    """Of unsealed entries at the end of a chain, those that wait too long to be told from forged ones."""
-    for entry_id in entry_ids:
-        seconds = (now - born(entry_id)) / 1000
+def waiting(entries: Iterable[tuple[bytes, int]], controller_id: str, now: int) -> Iterator[Finding]:
+    """Of unsealed entries at the end of a chain, those that wait too long to be told from forged ones.
+
+    Entries as id and instant (ms). Either may be the young one: an act may be dated back, and the id of one that was
+    written after the clock went back lies in the future.
+    """
+    for entry_id, at in entries:
+        seconds = min((now - born(entry_id), now - at), key=abs) / 1000
         if abs(seconds) * 1000 > UNSEALED_MS:
             since = f"for {seconds:.0f} s" if seconds > 0 else "and is dated in the future"
             text = f"it has no place in the chain {since}: put in by hand, or the gateway does not run"

@@ -85,11 +85,14 @@ def _show_verified(result: "Verified", as_json: bool) -> None:
         command.out({
             "controller": result.controller_id, "entries": result.entries, "findings": result.findings,
             "waiting": result.waiting, "seq": result.seq, "hash": result.hash,
+            "clock_steps": [{"first": x.first, "last": x.last, "ms": x.by_ms} for x in result.steps],
         })  # fmt: skip
         return
     name = _called(result.controller_id)
     if result.findings > SHOWN:
         print(f"{name}: ... and {result.findings - SHOWN} more")
+    for step in result.steps:
+        command.say(f"Warning: {name}: entry {step.first} ({step.entry_id.hex()}): {step.text}.")
     if result.waiting:
         command.say(f"Warning: {name}: {result.waiting} entries were written just now and are not in the chain yet.")
     state = f"{result.findings} findings" if result.findings else "whole"

@@ -42,12 +42,12 @@ class ChainEnd:
 class ChainRest:
     """The end of a chain and what stands behind it, seen at one instant.
 
-    `unsealed`: ids of entries that wait for their place. `claiming`: ids of entries that say they have one, behind the
-    end. `orphaned`: there is no chain, and yet rows that only a ledger can have brought.
+    `unsealed`: ids and instants (ms since 1970) of entries that wait for their place. `claiming`: ids of entries that
+    say they have one, behind the end. `orphaned`: there is no chain, and yet rows that only a ledger can have brought.
     """
 
     end: ChainEnd
-    unsealed: tuple[bytes, ...]
+    unsealed: tuple[tuple[bytes, int], ...]
     claiming: tuple[bytes, ...]
     orphaned: bool
 
@@ -67,7 +67,7 @@ class Difference:
 
     controller_id: str
     recipient_key: bytes
-    table: Literal["standing", "suppressions"]
+    table: Literal["standing", "suppressions", "keys"]
     text: str
 
 

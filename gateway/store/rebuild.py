@@ -32,15 +32,18 @@ class _Amount(Amount):
 def page(handles: Handles, controller_id: str, after: bytes, n: int, write: bool) -> RebuiltPage:
     """Compare the next n people of a controller, by recipient key; `write` puts right what differs."""
     keys = _next_keys(handles, controller_id, after, n)
-    secrets = handles.keys.people(controller_id, keys)
+    wrapped = handles.keys.wrapped(controller_id, keys)
     found: list[Difference] = []
     if not after:
         found += _tombstones(handles, controller_id, write)
-    for key in keys:
-        if key in secrets:
-            found += _person(handles, controller_id, key, secrets[key], write)
+    for key, secret in wrapped.items():
+        try:
+            found += _person(handles, controller_id, key, handles.keys.unwrapped(controller_id, key, secret), write)
+        except Unreadable:
+            text = "the key of this person does not open: the keys database was changed or put together from two"
+            found.append(Difference(controller_id=controller_id, recipient_key=key, table="keys", text=text))
     return RebuiltPage(
-        people=len(secrets), skipped=len(keys) - len(secrets), differences=tuple(found),
+        people=len(wrapped), skipped=len(keys) - len(wrapped), differences=tuple(found),
         after=keys[-1] if len(keys) == n else None,
     )  # fmt: skip
 

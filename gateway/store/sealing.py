@@ -106,8 +106,8 @@ def rest(handles: Handles, controller_id: str, after: bytes, n: int) -> ChainRes
     finally:
         handles.db.execute("COMMIT")
     return ChainRest(
-        end=end, unsealed=tuple(key for key, sealed in rows if not sealed),
-        claiming=tuple(key for key, sealed in rows if sealed), orphaned=orphaned,
+        end=end, unsealed=tuple((key, at) for key, at, sealed in rows if not sealed),
+        claiming=tuple(key for key, _, sealed in rows if sealed), orphaned=orphaned,
     )  # fmt: skip
 
 

@@ -244,7 +244,13 @@ def test_a_head_is_signed_and_the_chain_has_to_contain_it() -> None:
 
 @pytest.mark.parametrize(("age", "fault"), [(0, False), (9_999, False), (10_001, True), (-60_000, True)])
 def test_what_waits_for_its_place_too_long_is_a_finding(age: int, fault: bool) -> None:
-    assert bool(list(waiting([entry_id(0)], "acme", NOW + age))) is fault
+    assert bool(list(waiting([(entry_id(0), NOW)], "acme", NOW + age))) is fault
+
+
+def test_what_was_written_behind_a_clock_that_ran_ahead_is_young() -> None:
+    hour = 3_600_000
+    assert list(waiting([(entry_id(hour), NOW)], "acme", NOW)) == []
+    assert list(waiting([(entry_id(hour), NOW - 11_000)], "acme", NOW)) != []
 
 
 def test_ids_only_grow_also_when_the_clock_goes_back() -> None:

@@ -19,8 +19,8 @@ SELECT CAST(controller_id AS BLOB), entry_id, at, CAST(kind AS BLOB), subject, C
 FROM ledger WHERE controller_id = :controller_id AND entry_id > :after AND entry_id <= :upto ORDER BY entry_id LIMIT :n;
 
 -- name: behind(controller_id, after, n)
--- Ids behind the end of a chain, and whether they claim a place in it.
-SELECT entry_id, hash IS NOT NULL FROM ledger WHERE controller_id = :controller_id AND entry_id > :after
+-- Ids behind the end of a chain, their instants, and whether they claim a place in it.
+SELECT entry_id, at, hash IS NOT NULL FROM ledger WHERE controller_id = :controller_id AND entry_id > :after
 ORDER BY entry_id LIMIT :n;
 
 -- name: last_entry(controller_id)^
