@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "queue": ("gate", "what waits to leave"),
     "decide": ("proof", "decide facts from a file: may this be sent, and why"),
     "rewrite": ("mail", "show how a message would leave"),
+    "simulate": ("simulate", "the verdict on a list or a rehearsed campaign, and its release"),
     "import": ("imports", "take in consents, sales, people or suppressions from a file"),
     "consent": ("people", "record a consent, and keep what proves consents: wordings"),
     "suppress": ("people", "the list of people who must not be mailed"),

@@ -1,0 +1,52 @@
+"""What exactly is lacking where a message was blocked: the pair of categories to rule on, the pieces of evidence.
+
+The reason code says what kind of obstacle it is; here is the detail that makes a list of them a list of things to do.
+Whoever opted out, and what nobody can mend, is no such thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from suppression.consent import Consent
+from suppression.decision import Decision
+from suppression.explain import ACTOR, FAMILY
+from suppression.sale import Sale
+
+_PROOF = "CONSENT_UNPROVEN"
+_PRODUCT = "PRODUCT_NOT_SIMILAR"
+
+
+def rescuable(reason_code: str) -> bool:
+    """Whether anybody could do something about it. An opt-out is the person's word: there is nothing to rescue."""
+    return FAMILY.get(reason_code) not in (None, "opt-out") and ACTOR[reason_code] != "nobody"
+
+
+def lacking(
+    decision: Decision, *, categories: Sequence[str], consents: Sequence[Consent], sales: Sequence[Sale],
+    controller_id: str,
+) -> str:  # fmt: skip
+    """The detail of a blocked decision: `wine~glassware`, `wording version, time`; empty where the code says it all.
+
+    `categories` are the message's; `consents` and `sales` are those the decision was made on.
+    """
+    if decision.reason_code == _PRODUCT:
+        sold = {name for sale in sales if sale.controller_id == controller_id for name in sale.product_categories}
+        pairs = sorted(f"{one}~{other}" for one in set(categories) - sold for other in sold)
+        return " or ".join(pairs)
+    if decision.reason_code == _PROOF:
+        found = {words[2] for words in map(str.split, decision.findings) if words[-1] == _PROOF}
+        for record in consents:
+            if record.id in found:
+                return ", ".join(_missing(record))
+    return ""
+
+
+def _missing(record: Consent) -> list[str]:
+    """The pieces of evidence a consent record is without (D1 check 7)."""
+    evidence = record.evidence
+    pieces = {
+        "time": record.given_at, "method": evidence.method, "wording version": evidence.wording_version,
+        "origin": evidence.origin, "what the person did": None if record.action == "unknown" else record.action,
+    }  # fmt: skip
+    return [name for name, value in pieces.items() if not value]

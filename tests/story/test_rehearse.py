@@ -1,0 +1,212 @@
+"""A campaign is rehearsed over SMTP, looked at, and its lawful part released; lists are simulated without a trace."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.installation import ANNA, KLEED, NIEMAND, ROOT, WIM, Installation, consent, lines_of, newsletter
+from tests.story.relay import fresh, load, load_people, relaying
+
+MODE = 'categories = ["wine"]\n'
+SENDER = "news@acme.example"
+
+
+def campaign_mail(name: str, subject: str = "Proef") -> bytes:
+    """A newsletter that names its campaign."""
+    return newsletter(subject).replace(b"Subject:", b"X-Consentgate-Campaign: " + name.encode() + b"\r\nSubject:", 1)
+
+
+@pytest.fixture
+def installation(made: Path, tmp_path: Path) -> Installation:
+    place = fresh(made, tmp_path / "installation")
+    load_people(place)
+    place.change(MODE, MODE + 'mode = "rehearse"\n')
+    return place
+
+
+def states(installation: Installation) -> Counter[str]:
+    with contextlib.closing(sqlite3.connect(f"file:{installation.dir}/consentgate.db?mode=ro", uri=True)) as db:
+        return Counter(dict(db.execute("SELECT state, count(*) FROM copies GROUP BY state")))
+
+
+def rows_of_everything(installation: Installation) -> dict[str, int]:
+    with contextlib.closing(sqlite3.connect(f"file:{installation.dir}/consentgate.db?mode=ro", uri=True)) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables}
+
+
+def test_the_lawful_part_leaves_and_nothing_else(installation: Installation) -> None:
+    with relaying(installation) as relay:
+        relay.taken([ANNA, WIM, KLEED, NIEMAND], campaign_mail("c1"))
+        relay.taken([KLEED], campaign_mail("c1"))
+        [verdict] = lines_of(installation.tool("simulate", "--campaign", "c1", "--json"))
+        assert (verdict["recipients"], verdict["allowed"], verdict["blocked"], verdict["open"]) == (5, 2, 3, 5)
+        assert verdict["by_reason"]["PRODUCT_NOT_SIMILAR"] == 2
+        assert {"reason_code": "PRODUCT_NOT_SIMILAR", "count": 2, "lacking": "wine~clothing", "who": "marketer"} in [
+            {name: one[name] for name in ("reason_code", "count", "lacking", "who")} for one in verdict["rescue"]
+        ]
+        # between rehearsal and release: one opts out, one is rescued
+        assert installation.tool("suppress", "add", ANNA).returncode == 0
+        load(installation, "consents", [consent(NIEMAND)])
+        [done] = lines_of(installation.tool("simulate", "--campaign", "c1", "--release", "--json"))
+        assert (done["sent"], done["kept_out"], done["by_reason"]["SUPPRESSED_SENDER"]) == (2, 3, 1)
+        relay.upstream.wait(2)
+        relay.drained()
+        assert sorted(mail.recipient for mail in relay.upstream.mails) == sorted([WIM, NIEMAND])
+        assert states(installation) == {"delivered": 2, "blocked": 3}
+
+        again = installation.tool("simulate", "--campaign", "c1", "--release")
+        assert again.returncode == 1 and "nothing to release" in again.stderr.decode()
+        relay.drained()
+        assert relay.upstream.count == 2
+
+        rows = {row["mode"]: row for row in installation.report("campaigns") if row["campaign"] == "c1"}
+        rehearsal, real = rows["rehearse"], rows["enforce"]
+        assert (rehearsal["accepted"], rehearsal["allowed"], rehearsal["open"], rehearsal["released"]) == (5, 2, 0, 2)
+        assert (real["accepted"], real["allowed"], real["blocked"], real["delivered"]) == (5, 2, 3, 2)
+        assert real["blocked_by_reason"] == {"SUPPRESSED_SENDER": 1, "PRODUCT_NOT_SIMILAR": 2}
+        acts = [
+            entry for entry in lines_of(installation.tool("ledger", "export", "--controller", "acme"))
+            if entry.get("kind") == "staff_act" and "rehearsal released" in json.dumps(entry)
+        ]  # fmt: skip
+        assert len(acts) == 1, "whoever releases nothing did nothing"
+        assert installation.tool("ledger", "verify").returncode == 0
+
+
+def test_an_opt_out_after_the_release_is_in_time_too(installation: Installation) -> None:
+    """Released is not sent: the copy waits like any other, and is decided once more by the session that sends it."""
+    with relaying(installation, {"MAIL": ["451 4.3.2 later", "250 2.1.0 ok"]}, connections=1) as relay:
+        relay.taken([ANNA], campaign_mail("c2"))
+        assert installation.tool("simulate", "--campaign", "c2", "--release").returncode == 0
+        relay.gateway.eventually(lambda: "event=tried" in relay.gateway.log())
+        assert installation.tool("suppress", "add", ANNA).returncode == 0
+        with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db", timeout=10)) as db, db:
+            db.execute("UPDATE copies SET due_at = 0 WHERE state = 'queued'")  # its minute is over
+        relay.gateway.eventually(lambda: states(installation) == {"blocked": 1})
+        assert relay.upstream.count == 0
+
+
+def test_reports_that_are_owed_are_sent_at_the_release(installation: Installation) -> None:
+    with relaying(installation) as relay, relay.gateway.client() as session:
+        session.mail(SENDER)
+        session.rcpt(KLEED, ["NOTIFY=FAILURE"])
+        session.rcpt(NIEMAND)
+        session.rcpt(ANNA, ["NOTIFY=NEVER"])
+        assert session.data(campaign_mail("c3"))[0] == 250
+        assert installation.tool("simulate", "--campaign", "c3", "--release").returncode == 0
+        relay.upstream.wait(2)
+        relay.drained()
+        assert sorted(mail.recipient for mail in relay.upstream.mails) == sorted([ANNA, SENDER])
+        [report] = relay.upstream.to(SENDER)
+        assert KLEED.encode() in report.raw and b"PRODUCT_NOT_SIMILAR" in report.raw
+        assert NIEMAND.encode() not in report.raw
+
+
+def test_p1_kill_9_during_the_release_loses_and_doubles_nothing(installation: Installation) -> None:
+    people = [f"r{n:04d}@example.org" for n in range(1500)]
+    load(installation, "consents", [consent(address) for address in people])
+    with relaying(installation) as relay:
+        for start in range(0, len(people), 100):
+            relay.taken(people[start : start + 100], campaign_mail("c4"))
+        command = [sys.executable, "-m", "gateway", "simulate", "--campaign", "c4", "--release"]
+        killed = 0
+        while states(installation)["rehearsed"]:
+            before = states(installation)["rehearsed"]
+            with subprocess.Popen([*command, "--config", installation.config], cwd=ROOT, stdout=subprocess.PIPE) as one:
+                relay.gateway.eventually(
+                    lambda one=one, before=before: states(installation)["rehearsed"] < before or one.poll() is not None
+                )
+                if one.poll() is None:
+                    os.kill(one.pid, signal.SIGKILL)
+                    killed += 1
+        assert killed, "it was never cut off: the test shows nothing"
+        relay.upstream.wait(len(people))
+        relay.drained()
+        assert Counter(mail.recipient for mail in relay.upstream.mails) == Counter(people)
+        [row] = [row for row in relay.installation.report("campaigns") if row["mode"] == "rehearse"]
+        assert (row["open"], row["released"]) == (0, len(people))
+
+
+# lists
+
+
+def listed(installation: Installation, file: Path, *options: object) -> dict[str, object]:
+    [verdict] = lines_of(installation.tool("simulate", "--stream", "events", "--recipients", file, "--json", *options))
+    return verdict
+
+
+def test_a_list_gets_the_verdict_that_sending_gets_and_leaves_no_trace(
+    installation: Installation, tmp_path: Path
+) -> None:
+    people = [f"s{n}@example.org" for n in range(12)]
+    load(installation, "consents", [
+        *(consent(address, purposes="events") for address in people[:4]),
+        *(consent(address, purposes="events", **{"evidence.wording_version": ""}) for address in people[4:7]),
+        *(consent(address, purposes="events", **{"double_opt_in.required": "true"}) for address in people[7:9]),
+    ])  # fmt: skip
+    file, mail, out = tmp_path / "list.csv", tmp_path / "mail.eml", tmp_path / "verdict.csv"
+    with file.open("w", newline="") as lines:
+        csv.writer(lines, delimiter=";").writerows([["name", "Email"], *([f"n{p}", p] for p in [*people, KLEED])])
+    mail.write_bytes(newsletter("Proeverij").replace(b"\r\n", b"\n"))
+    before = rows_of_everything(installation)
+    verdict = listed(installation, file, "--message", mail, "--out", out)
+    assert verdict == {**listed(installation, file), "samples": verdict["samples"]}
+    assert rows_of_everything(installation) == before
+    assert (verdict["recipients"], verdict["allowed"]) == (13, 4)
+    rescues = {(one["reason_code"], one["lacking"]): one["count"] for one in verdict["rescue"]}  # type: ignore[attr-defined]
+    assert rescues["CONSENT_UNPROVEN", "wording version"] == 3
+    assert rescues["OPT_IN_PENDING_CONFIRMATION", ""] == 2
+    assert not any(address in json.dumps(verdict) for address in people)
+    assert any(people[0] in one for one in listed(installation, file, "--addresses")["samples"].values())  # type: ignore[attr-defined]
+
+    assert out.stat().st_mode & 0o777 == 0o600
+    with out.open(newline="", encoding="utf-8-sig") as written:
+        rows = list(csv.DictReader(written))
+    assert [row["email"] for row in rows] == [*people, KLEED]
+    assert Counter(row["reason_code"] for row in rows) == verdict["by_reason"]
+
+    with relaying(installation) as relay:
+        relay.taken([*people, KLEED], newsletter("Proeverij"), login="events")
+        [row] = [row for row in installation.report("campaigns") if row["stream"] == "events"]
+        assert (row["allowed"], row["blocked"]) == (verdict["allowed"], verdict["blocked"])
+        told = {code: n for code, n in verdict["by_reason"].items() if not code.startswith("ALLOW_")}  # type: ignore[attr-defined]
+        assert row["blocked_by_reason"] == told
+
+
+def test_what_cannot_be_simulated_is_named(installation: Installation, tmp_path: Path) -> None:
+    bad, mail = tmp_path / "bad.txt", tmp_path / "mail.eml"
+    bad.write_bytes(b"a@example.org\nb\xff@example.org\n")
+    mail.write_bytes(b"X-Consentgate-Purpose: lottery\nFrom: a@acme.example\nSubject: x\n\nx\n")
+    for words, said in (
+        (("--recipients", bad, "--stream", "newsletter"), "bad.txt: line 2: is not UTF-8 text"),
+        (("--recipients", tmp_path / "none", "--stream", "newsletter"), "cannot be read"),
+        (("--recipients", bad), "needs --stream"),
+        (("--recipients", bad, "--stream", "lottery"), "There is no stream 'lottery'. Known: acme/newsletter"),
+        (("--recipients", bad, "--stream", "newsletter", "--category", "cars"), "there is no category 'cars'"),
+        (("--recipients", bad, "--stream", "newsletter", "--message", mail), "would be refused: 550 5.7.1"),
+        (("--recipients", bad, "--stream", "newsletter", "--out", bad), "Choose another name"),
+        (("--recipients", bad, "--stream", "newsletter", "--release"), "--release goes with --campaign"),
+        (("--campaign", "never"), "No campaign 'never' was rehearsed"),
+        ((), "Say either --recipients"),
+    ):
+        done = installation.tool("simulate", *words)
+        assert done.returncode == 1 and said in done.stderr.decode(), done.stderr.decode()
+
+
+def test_cells_of_the_verdict_never_run(installation: Installation, tmp_path: Path) -> None:
+    out = tmp_path / "verdict.csv"
+    done = installation.tool(
+        "simulate", "--stream", "newsletter", "--recipients", "-", "--out", out, stdin=b"=1+1@example.org\n+x\n"
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    with out.open(newline="", encoding="utf-8-sig") as written:
+        assert [row["email"] for row in csv.DictReader(written)] == ["'=1+1@example.org", "'+x"]
