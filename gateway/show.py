@@ -21,7 +21,8 @@ BOUGHT = frozenset(("purchase", "contract"))
 class LinkContext:
     """What a link's page may say. Works without an address too: a link outlives the person's data (P10).
 
-    `since`: when the consent was given, or the last sale. `suppressed`: the widest scope that stands, None if none.
+    `since`: when the consent was given, or the last sale. `wording_version`: what was shown then, as the consent names
+    it. `suppressed`: the widest scope that stands, None if none.
     """
 
     controller: str
@@ -29,6 +30,7 @@ class LinkContext:
     basis: str | None
     masked_address: str | None
     since: datetime | None
+    wording_version: str | None
     language: str | None
     suppressed: str | None
 
@@ -41,12 +43,20 @@ async def link_context(store: Store, config: Config, token: LinkToken, now: date
     person = (await store.people([Who(who.controller_id, (token.recipient_key,), ())]))[0]
     address = await store.address(who.controller_id, person.recipient_key)
     standing = person.standing
+    version = None
     if token.basis == "opt_in":
-        acts = [c.double_opt_in.confirmed_at or c.given_at for c in standing.consents if who.purpose in c.purposes]
+        acts = {
+            c.double_opt_in.confirmed_at or c.given_at: c.evidence.wording_version
+            for c in standing.consents if who.purpose in c.purposes
+        }  # fmt: skip
+        version = acts.get(max((at for at in acts if at is not None and at <= now), default=None))
     else:
         # A page that says "you bought there" must not mean a cancelled order or a contest.
         kinds = BOUGHT if token.basis == "soft_opt_in" else SALE_KINDS
-        acts = [sale.concluded_at for sale in standing.sales if sale.status == "concluded" and sale.kind in kinds]
+        acts = {
+            sale.concluded_at: None
+            for sale in standing.sales if sale.status == "concluded" and sale.kind in kinds
+        }  # fmt: skip
     stands = {
         s.scope for s in person.suppressions
         if s.at <= now and (s.lifted_at is None or s.lifted_at > now)
@@ -57,7 +67,7 @@ async def link_context(store: Store, config: Config, token: LinkToken, now: date
         controller=who.controller_id, purpose=who.purpose, basis=token.basis,
         masked_address=masked(address) if address is not None else None,
         since=max((at for at in acts if at is not None and at <= now), default=None),
-        language=standing.language or (stream.language if stream is not None else None),
+        wording_version=version, language=standing.language or (stream.language if stream is not None else None),
         suppressed=next((scope for scope in ("global", "sender", "purpose") if scope in stands), None),
     )  # fmt: skip
 

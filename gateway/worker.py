@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import log, prove, record
 from gateway.accept import Accept
+from gateway.appraise import keep_counting
 from gateway.config import Config, ConfigError, load, serve_problems
 from gateway.deliver import Deliver
 from gateway.hear import Hear
@@ -147,13 +148,16 @@ class Worker:
             await self._return_path.start(return_path=sockets.return_path)
             keeping = tasks.create_task(self._keep_house(), name="house")
             sealing = tasks.create_task(self._keep_ledger(), name="ledger")
+            counting = tasks.create_task(
+                keep_counting(self._store, lambda: self.config.controllers, self._clock), name="meter"
+            )
             await asyncio.wait(
                 (serving, tasks.create_task(self._web.accepting.wait())), return_when=asyncio.FIRST_COMPLETED
             )
             self._say_ready(accepting)
             await self.stop.wait()
             await self._wind_down()
-            for task in (keeping, sealing, delivering):
+            for task in (keeping, sealing, counting, delivering):
                 task.cancel()
         logins.close()
         log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))

@@ -1,7 +1,10 @@
-"""What proves a consent: the exact wording a person was shown.
+"""What proves a consent: the exact wording a person was shown, and how good the proof is as a whole.
 
 A consent record names a version of a wording; the wording itself is kept once, by its digest, and never changed:
 whoever has to show later what somebody agreed to shows these bytes (GDPR art. 7(1); RULES.md 4.1, "wording version").
+
+A grade says how a controller would stand if it had to prove the consent tomorrow. It is shown and reported; it decides
+nothing: what may be sent is basis.py's business.
 """
 
 import hashlib
@@ -11,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from suppression.basis import OWN_SOURCES
+from suppression.consent import Consent
 from suppression.fields import FactsError
 from suppression.ledger import encode
 
@@ -19,6 +24,22 @@ WORDING_BYTES: Final = 256 * 1024
 NAME_LENGTH: Final = 200
 """Characters in the name of a wording version; a consent carries it as `evidence.wording_version`."""
 DIGEST_BYTES: Final = 32
+
+Level = Literal["bare", "weak", "good", "strong"]
+LEVELS: Final[tuple[Level, ...]] = ("bare", "weak", "good", "strong")
+"""From the weakest proof to the strongest."""
+Lack = Literal["time", "method", "wording", "origin", "action", "provenance", "wording_on_file", "mailbox"]
+LACKS: Final[Mapping[Lack, str]] = {
+    "time": "the time it was given is not known",
+    "method": "how it was given is not known",
+    "wording": "the version of the wording is not known",
+    "origin": "where it was given is not known",
+    "action": "what the person did to agree is not known",
+    "provenance": "the list of a third party was not verified by both seller and buyer",
+    "wording_on_file": "the wording it names is not on file",
+    "mailbox": "it was not confirmed from the mailbox (double opt-in)",
+}
+"""What a proof may lack, from what weighs most to what weighs least."""
 
 LayoutType = Literal["text/plain", "text/html"]
 _LAYOUT_TYPES: Final = ("text/plain", "text/html")
@@ -155,3 +176,51 @@ def _text_or_none(fields: Mapping[str, Any], name: str, within: str = "wording")
     if value is not None and (not isinstance(value, str) or not value.strip()):
         raise FactsError(f"{within}.{name}", "must be text that is not empty, or null")
     return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """How good the proof of one consent is. `lacks`: what would raise it, in the order of LACKS."""
+
+    level: Level
+    lacks: tuple[Lack, ...]
+
+    @property
+    def rank(self) -> int:
+        """0 for the weakest level, to compare."""
+        return LEVELS.index(self.level)
+
+
+def grade(consent: Consent, *, wording_on_file: bool) -> Grade:
+    """How good the proof of a consent is. Total; more evidence never lowers it.
+
+    strong: the record is complete, the wording is on file, and the mailbox confirmed. good: complete, and one of these
+    two. weak: a time is known. bare: not even that. A record is complete with time, method, wording version, origin and
+    kind of act (RULES.md D1 check 7); one from a third party also with the checks of seller and buyer (4.1).
+    """
+    evidence, confirmation = consent.evidence, consent.double_opt_in
+    asked_at, confirmed_at = confirmation.requested_at, confirmation.confirmed_at
+    shown = wording_on_file and bool(evidence.wording_version)
+    proved = asked_at is not None and confirmed_at is not None and asked_at <= confirmed_at
+    has: dict[Lack, bool] = {
+        "time": consent.given_at is not None,
+        "method": bool(evidence.method),
+        "wording": bool(evidence.wording_version),
+        "origin": bool(evidence.origin),
+        "action": consent.action != "unknown",
+        "provenance": consent.source in OWN_SOURCES or (consent.seller_verified and consent.buyer_verified),
+    }
+    complete = all(has.values())
+    lacks = [lack for lack, there in has.items() if not there]
+    if has["wording"] and not shown:
+        lacks.append("wording_on_file")
+    if not proved:
+        lacks.append("mailbox")
+    level: Level = "bare"
+    if complete and shown and proved:
+        level = "strong"
+    elif complete and (shown or proved):
+        level = "good"
+    elif has["time"] or confirmed_at is not None:
+        level = "weak"
+    return Grade(level=level, lacks=tuple(lacks))

@@ -1,9 +1,6 @@
 """Commands about the tamper-evident ledger: verify, head, rebuild, export, verifier."""
 
-import contextlib
 import json
-import sys
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +13,7 @@ from gateway.cli.refusal import Refused
 from gateway.config import Config
 
 if TYPE_CHECKING:
-    from gateway.prove import Progress, Rebuilt, Verified
+    from gateway.prove import Rebuilt, Verified
     from gateway.store.contract import Store
     from gateway.store.evidence import Difference, KeptHead
     from suppression.chain import Finding
@@ -51,7 +48,7 @@ def verify(
 
     async def check() -> None:
         async with command.opened(loaded) as store:
-            with _bar("entries") as progress:
+            with command.counting_bar("entries") as progress:
                 for name in await _ledgers(store, loaded, controller, outside):
                     result = prove.Verified(controller_id=name)
                     results.append(result)
@@ -139,7 +136,7 @@ def rebuild(
 
     async def compare() -> None:
         async with command.opened(loaded) as store:
-            with _bar("people") as progress:
+            with command.counting_bar("people") as progress:
                 for name in await _ledgers(store, loaded, controller, ()):
                     result = prove.Rebuilt(controller_id=name)
                     results.append(result)
@@ -228,20 +225,3 @@ def _heads_of(file: Path) -> "list[KeptHead]":
 
 def _called(controller_id: str) -> str:
     return controller_id or "(everywhere)"
-
-
-@contextlib.contextmanager
-def _bar(unit: str) -> "Iterator[Progress | None]":
-    """A count that moves, where somebody looks at standard error."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    look = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-    with Progress(*look, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda name, done, total: shown.update(
-            task, description=_called(name), completed=done, total=total or None
-        )

@@ -9,6 +9,8 @@ from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 from gateway.config import Config
 from suppression.address import canonical
+from suppression.consent import Consent
+from suppression.evidence import LACKS, grade
 from suppression.fields import written
 
 if TYPE_CHECKING:
@@ -111,8 +113,20 @@ async def _stored(store: "Store", config: Config, controller_id: str, plain: str
         "erased": any(s.reason == "erasure" and s.lifted_at is None for s in one.suppressions),
         "country": standing.country, "billing_country": standing.billing_country, "language": standing.language,
         "consents": [consent.to_dict() for consent in standing.consents],
+        "proof": [await _proof(store, controller_id, consent) for consent in standing.consents],
         "sales": [sale.to_dict() for sale in standing.sales],
         "suppressions": [suppression.to_dict() for suppression in one.suppressions],
+    }  # fmt: skip
+
+
+async def _proof(store: "Store", controller_id: str, consent: Consent) -> dict[str, Any]:
+    """How good the proof of a consent is, and what would raise it."""
+    version = consent.evidence.wording_version
+    on_file = version is not None and await store.wording(controller_id, version) is not None
+    graded = grade(consent, wording_on_file=on_file)
+    return {
+        "consent": consent.id, "purposes": list(consent.purposes), "grade": graded.level,
+        "wording_on_file": on_file, "lacks": [LACKS[lack] for lack in graded.lacks],
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Commands that tell a marketer what happened: report blocked, report campaigns."""
+"""Commands that tell a marketer what happened: report blocked, report campaigns; report evidence is appraisal.py."""
 
 import dataclasses
 import re
@@ -10,12 +10,14 @@ import typer
 
 from gateway import report
 from gateway.cli import command
+from gateway.cli.appraisal import evidence
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 
 app = command.make_app()
 reports = typer.Typer(help="What was kept out and why.", no_args_is_help=True)
 app.add_typer(reports, name="report")
+reports.command("evidence")(evidence)
 
 BLOCKED_FIELDS = (
     "at", "controller", "stream", "campaign", "subject", "message_id", "recipient", "decision", "reason_code", "cite",

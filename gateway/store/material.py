@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from suppression.evidence import Wording
+from suppression.proof_meter import Meter
+from suppression.standing import Standing
 
 
 class NameTaken(Exception):
@@ -54,6 +56,24 @@ class MaterialPage:
     after: bytes | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingPage:
+    """Some people's standings. `unreadable`: rows that do not open, or make no sense. `after` None: that was all."""
+
+    standings: tuple[Standing, ...]
+    unreadable: int
+    after: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMeter:
+    """The last count of a controller's list. `current`: nothing was written to the ledger since it began."""
+
+    meter: Meter
+    counted_at: datetime
+    current: bool
+
+
 class Material(Protocol):
     """Calls of a store about material. Each is one transaction."""
 
@@ -61,3 +81,9 @@ class Material(Protocol):
     async def wording(self, controller_id: str, wanted: str | bytes) -> KeptWording | None: ...
     async def wordings(self, controller_id: str, *, after: str = "", n: int = 500) -> list[KeptWording]: ...
     async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage: ...
+    async def standing_page(self, controller_id: str, *, after: bytes, n: int) -> StandingPage: ...
+    async def meter(self, controller_id: str) -> KeptMeter | None: ...
+    async def begin_meter(self, controller_id: str, *, now: datetime, until: datetime) -> tuple[bool, bytes]: ...
+    async def keep_meter(
+        self, controller_id: str, meter: Meter, *, entry_id: bytes, counted_at: datetime, due_at: datetime
+    ) -> None: ...

@@ -6,18 +6,22 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from gateway.store import wordings
+from gateway.store import meters, wordings
 from gateway.store.connection import Handles
-from gateway.store.material import Amiss, KeptWording, MaterialPage, Said
+from gateway.store.material import Amiss, KeptMeter, KeptWording, MaterialPage, Said, StandingPage
 from suppression.evidence import Wording
+from suppression.proof_meter import Meter
 
 T = TypeVar("T")
 
 
 class SqliteMaterial:
-    """What SqliteStore promises about material. `_read` and `_enter` are the store's."""
+    """What SqliteStore promises about material. `_read`, `_write` and `_enter` are the store's."""
 
     async def _read(self, work: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def _write(self, unit: Callable[[Handles], T]) -> T:
         raise NotImplementedError
 
     async def _enter(self, unit: Callable[[Handles], T]) -> T:
@@ -34,6 +38,27 @@ class SqliteMaterial:
 
     async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage:
         return await self._read(partial(compare, controller_id=controller_id, after=after, n=n))
+
+    async def standing_page(self, controller_id: str, *, after: bytes, n: int) -> StandingPage:
+        return await self._read(partial(meters.standings, controller_id=controller_id, after=after, n=n))
+
+    async def meter(self, controller_id: str) -> KeptMeter | None:
+        return await self._read(partial(meters.kept, controller_id=controller_id))
+
+    async def begin_meter(self, controller_id: str, *, now: datetime, until: datetime) -> tuple[bool, bytes]:
+        """Whether it is time to count this list; then nobody else does until `until`. And the newest entry's id."""
+        due, newest = await self._read(partial(meters.due, controller_id=controller_id, now=now))
+        if due:
+            due = await self._write(partial(meters.begin, controller_id=controller_id, now=now, until=until))
+        return due, newest
+
+    async def keep_meter(
+        self, controller_id: str, meter: Meter, *, entry_id: bytes, counted_at: datetime, due_at: datetime
+    ) -> None:
+        await self._write(partial(
+            meters.keep, controller_id=controller_id, meter=meter, entry_id=entry_id, counted_at=counted_at,
+            due_at=due_at,
+        ))  # fmt: skip
 
 
 def compare(handles: Handles, controller_id: str, after: bytes, n: int) -> MaterialPage:

@@ -28,6 +28,7 @@ from gateway.web.site import Site
 from gateway.web.staff.blocked import Blocked
 from gateway.web.staff.campaigns import Campaigns
 from gateway.web.staff.captured import Captured
+from gateway.web.staff.consents import Consents
 from gateway.web.staff.desk import Desk
 from gateway.web.staff.login import Login
 from gateway.web.staff.overview import Overview
@@ -47,7 +48,7 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
     app.router.routes[:0] = [
         *stop.routes(), *Why(site, pages, stop).routes(), *Preferences(site, pages, stop).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
-        *Captured(desk).routes(), *_machine_routes(site, desk),
+        *Captured(desk).routes(), *Consents(desk).routes(), *_machine_routes(site, desk),
     ]  # fmt: skip
     add_api(app, site)
     app.add_middleware(

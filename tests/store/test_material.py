@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from gateway import appraise
 from gateway.store import sqlite
 from gateway.store.material import NameTaken
 from suppression.evidence import Choice, Wording
+from suppression.proof_meter import Meter
 from tests.store.test_contract import NOW
 from tests.store.test_ledger_store import Keyed, findings, tampered
 
@@ -111,3 +113,59 @@ async def test_verify_names_the_wording_that_was_touched(
 async def test_a_wording_that_was_kept_a_moment_ago_is_no_finding(store: sqlite.SqliteStore, home: Keyed) -> None:
     await store.keep_wording("acme", FORM, at=NOW)  # not sealed yet
     assert await findings(store, home) == []
+
+
+# --- the proof of a list
+
+
+async def test_a_list_is_counted_again_only_when_the_ledger_grew(store: sqlite.SqliteStore, home: Keyed) -> None:
+    await store.record([home.consent(f"p{n}@example.org") for n in range(3)])
+    first = await appraise.current(store, "acme", clock=lambda: NOW)
+    assert (first.meter.people, first.meter.best) == (3, {"weak": 3})
+    assert await appraise.current(store, "acme", clock=lambda: NOW + timedelta(hours=2)) == first
+    await store.keep_wording("acme", FORM.named("w"), at=NOW)
+    kept = await store.meter("acme")
+    assert kept is not None
+    assert not kept.current
+    again = await appraise.current(store, "acme", clock=lambda: NOW)
+    assert again.meter.best == {"good": 3}
+
+
+async def test_only_one_process_counts_and_not_too_often(store: sqlite.SqliteStore, home: Keyed) -> None:
+    hour = timedelta(hours=1)
+    assert await store.begin_meter("acme", now=NOW, until=NOW + hour) == (False, b"")
+    await store.record([home.consent("anna@example.org")])
+    due, newest = await store.begin_meter("acme", now=NOW, until=NOW + hour)
+    assert due
+    assert await store.begin_meter("acme", now=NOW, until=NOW + hour) == (False, newest)
+    await store.keep_meter("acme", Meter(people=7), entry_id=newest, counted_at=NOW, due_at=NOW + hour)
+    await store.record([home.consent("bob@example.org")])
+    assert not (await store.begin_meter("acme", now=NOW + hour / 2, until=NOW + hour))[0]
+    assert (await store.begin_meter("acme", now=NOW + hour, until=NOW + 2 * hour))[0]
+    kept = await store.meter("acme")
+    assert kept is not None
+    assert (kept.meter.people, kept.counted_at, kept.current) == (7, NOW, False)
+
+
+async def test_pages_of_standings_reach_everybody_who_can_be_read_and_count_the_others(
+    store: sqlite.SqliteStore, home: Keyed
+) -> None:
+    await store.record([home.consent(f"p{n}@example.org") for n in range(7)])
+    with sqlite3.connect(home.data) as db:
+        db.execute("UPDATE standing SET facts = x'00' WHERE recipient_key = ?", [home.key("p3@example.org")])
+    db.close()
+    seen, unreadable, after = 0, 0, b""
+    while (page := await store.standing_page("acme", after=after, n=3)) and page.after is not None:
+        seen, unreadable, after = seen + len(page.standings), unreadable + page.unreadable, page.after
+    assert (seen + len(page.standings), unreadable + page.unreadable) == (6, 1)
+    assert (await store.standing_page("other", after=b"", n=3)).standings == ()
+
+
+async def test_versions_of_wordings_stand_nowhere_in_the_clear(store: sqlite.SqliteStore, home: Keyed) -> None:
+    await store.record([home.consent("anna@example.org")])
+    await appraise.current(store, "acme", clock=lambda: NOW)
+    with sqlite3.connect(home.data) as db:
+        [(content,)] = db.execute("SELECT content FROM meters").fetchall()
+    db.close()
+    assert b"web_form" not in content
+    assert b"people" not in content

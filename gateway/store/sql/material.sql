@@ -49,3 +49,21 @@ WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence
 SELECT w.digest FROM wordings w WHERE w.controller_id = :controller_id AND NOT EXISTS (
   SELECT 1 FROM wording_names n WHERE n.controller_id = w.controller_id AND n.digest = w.digest
 );
+
+-- name: standings_after(controller_id, after, n)
+-- People's standings, by recipient key.
+SELECT recipient_key, facts FROM standing WHERE controller_id = :controller_id AND recipient_key > :after
+ORDER BY recipient_key LIMIT :n;
+
+-- name: meter(controller_id)^
+SELECT due_at, counted_at, entry_id, content FROM meters WHERE controller_id = :controller_id;
+
+-- name: put_off_meter(controller_id, due_at)!
+INSERT INTO meters (controller_id, due_at) VALUES (:controller_id, :due_at)
+ON CONFLICT (controller_id) DO UPDATE SET due_at = excluded.due_at;
+
+-- name: put_meter(controller_id, due_at, counted_at, entry_id, content)!
+INSERT INTO meters (controller_id, due_at, counted_at, entry_id, content)
+VALUES (:controller_id, :due_at, :counted_at, :entry_id, :content)
+ON CONFLICT (controller_id) DO UPDATE SET due_at = excluded.due_at, counted_at = excluded.counted_at,
+  entry_id = excluded.entry_id, content = excluded.content;

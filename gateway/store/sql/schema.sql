@@ -229,6 +229,16 @@ BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
 CREATE TRIGGER wording_names_fixed BEFORE UPDATE ON wording_names
 BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
 
+-- How good the proof of a whole list is, counted now and then; sealed under the controller's own key, since versions of
+-- wordings are what somebody typed. entry_id: the newest ledger entry when counting began. due_at: not again before.
+CREATE TABLE meters (
+  controller_id TEXT NOT NULL PRIMARY KEY,
+  due_at INTEGER NOT NULL,
+  counted_at INTEGER,
+  entry_id BLOB,
+  content BLOB
+) STRICT, WITHOUT ROWID;
+
 -- Imports as wholes: what an entry's public field `import` names. form: how the file was laid out; digest: SHA-256 of it;
 -- stated, counts: JSON without personal data. Without counts it was cut short, or is under way.
 CREATE TABLE imports (

@@ -1,4 +1,4 @@
-"""Why do I get this? Four short answers and the way out; changes nothing (GDPR 12, 14(2)(f); RULES.md 5.1 M8, 6.1)."""
+"""Why do I get this? Short answers and the way out; changes nothing (GDPR 12, 14(2)(f); RULES.md 5.1 M8, 6.1)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from gateway.web.public.page import Pages
 from gateway.web.public.unsubscribe import Unsubscribe
+from gateway.web.public.wording import as_shown
 from gateway.web.site import Site
 from gateway.words import WORDED_BASES
 
@@ -42,8 +43,11 @@ class Why:
         worded = context.basis if context.basis in WORDED_BASES else "service"
         purpose = words.purpose(controller, context.purpose, language)
         ground = f"why.ground.{worded}" if context.suppressed is None else "why.ground.stopped"
+        version = context.wording_version
+        wording = await self._site.store.wording(controller.id, version) if version is not None else None
         return self._pages.show(
             request, "why", language, controller=controller, masked=context.masked_address,
+            shown=as_shown(wording.wording) if wording is not None else None,
             ground=words.text(language, ground, purpose=purpose, name=controller.display_name),
             article=words.law(language, _ARTICLES[worded]), since=self._stop.since(about),
             because=words.why(controller, context.purpose, context.basis, language),

@@ -26,10 +26,11 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "campaigns": frozenset({"marketer", "privacy"}),
     "blocked": frozenset({"marketer", "privacy"}),
     "captured": frozenset({"marketer", "privacy"}),
+    "consents": frozenset({"marketer", "privacy", "auditor"}),
     "addresses": frozenset({"privacy"}),
 }
 _PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
-                  ("captured", "/staff/captured"))  # fmt: skip
+                  ("captured", "/staff/captured"), ("consents", "/staff/consents"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,85 @@
+"""How good the proof of a whole list is: every person's consents are graded, a page at a time, and counted.
+
+Standings are sealed per person, so that nothing but opening each can count them. A count is kept; it is made anew when
+the ledger grew, and costs a bounded share of one core: what took long is done seldom. Grades decide nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Final
+
+from gateway import log
+from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.material import KeptMeter
+from suppression.proof_meter import Meter
+
+PAGE: Final = 200
+"""People opened at a time: other questions of this process wait no longer than for one page."""
+LOOK_SECONDS: Final = 30.0
+"""How often it is looked whether a list changed."""
+SHARE: Final = 100
+"""A count that took a second is not made again for this many; at most SELDOM passes."""
+SELDOM: Final = timedelta(hours=1)
+
+Progress = Callable[[str, int, int], None]
+"""Called with the controller, the people counted so far, and 0: how many there are is not known."""
+
+
+async def count(
+    store: Store, controller_id: str, *, entry_id: bytes, clock: Callable[[], datetime], gently: bool = False,
+    progress: Progress | None = None,
+) -> KeptMeter:  # fmt: skip
+    """Count a list and keep the count. `gently`: rest between pages for as long as a page took.
+
+    `entry_id`: the newest ledger entry. Raises StoreUnavailable; then the last count stays.
+    """
+    began, now = monotonic(), clock()
+    meter = Meter()
+    on_file = await _on_file(store, controller_id)
+    after: bytes | None = b""
+    while after is not None:
+        turned = monotonic()
+        page = await store.standing_page(controller_id, after=after, n=PAGE)
+        for standing in page.standings:
+            meter.add(standing, controller_id, on_file, now)
+        after = page.after
+        if progress is not None:
+            progress(controller_id, meter.people, 0)
+        if gently and after is not None:
+            await asyncio.sleep(monotonic() - turned)
+    rest = min(SELDOM, timedelta(seconds=SHARE * (monotonic() - began)))
+    await store.keep_meter(controller_id, meter, entry_id=entry_id, counted_at=now, due_at=now + rest)
+    return KeptMeter(meter=meter, counted_at=now, current=True)
+
+
+async def _on_file(store: Store, controller_id: str) -> frozenset[str]:
+    names: list[str] = []
+    while page := await store.wordings(controller_id, after=names[-1] if names else ""):
+        names += [one.wording.name for one in page]
+    return frozenset(names)
+
+
+async def current(
+    store: Store, controller_id: str, *, clock: Callable[[], datetime], progress: Progress | None = None
+) -> KeptMeter:
+    """The proof of a list as it is now: the last count where nothing happened since, else a new one."""
+    kept = await store.meter(controller_id)
+    if kept is not None and kept.current:
+        return kept
+    _, newest = await store.begin_meter(controller_id, now=clock(), until=clock() + SELDOM)
+    return await count(store, controller_id, entry_id=newest, clock=clock, progress=progress)
+
+
+async def keep_counting(store: Store, controllers: Callable[[], Iterable[str]], clock: Callable[[], datetime]) -> None:
+    """Until cancelled: lists whose ledger grew are counted anew, by one process at a time."""
+    while True:
+        try:
+            for controller_id in controllers():
+                due, newest = await store.begin_meter(controller_id, now=clock(), until=clock() + SELDOM)
+                if due:
+                    await count(store, controller_id, entry_id=newest, clock=clock, gently=True)
+        except StoreUnavailable as down:
+            log.store_unavailable(where="meter", error=down)
+        await asyncio.sleep(LOOK_SECONDS)
