@@ -10,8 +10,9 @@ what; 2: wrong usage. Without the head of another day a ledger whose end was cut
 whole: keep heads elsewhere.
 
 The rules, so that you need not believe this file either. All numbers are big-endian; i is 4 bytes, q is 8 bytes.
-hash of an entry   SHA-256("consentgate-ledger entry 1\\n" + q seq + q at + i length of: previous, controller_id,
-                   entry_id, kind, subject, public, private, commitment (-1: NULL) + these eight fields in that order)
+content of entry   SHA-256("consentgate-ledger entry 1\\n" + q at + i length of: controller_id, entry_id, kind, subject,
+                   public, private, commitment (-1: NULL) + these seven fields in that order)
+hash of an entry   SHA-256("consentgate-ledger link 1\\n" + q seq + i length of previous + previous + content)
 previous           the hash of the entry with the number before, in the order of entry ids; the first entry, number 1,
                    rests on SHA-256("consentgate-ledger genesis 1\\n" + controller_id)
 signed head        Ed25519 over "consentgate-ledger head 1\\n" + q seq + q at + i length of: controller_id, hash + i 0
@@ -35,20 +36,33 @@ Source = tuple[Iterator[Row], list[Row], dict[bytes, Any]]
 COLUMNS = (
     "controller_id", "entry_id", "at", "kind", "subject", "public", "private", "commitment", "seq", "previous", "hash",
 )  # fmt: skip
+CONTENT = ("controller_id", "entry_id", "kind", "subject", "public", "private", "commitment")
 HEAD = ("controller", "seq", "hash", "at", "public_key", "signature")
 TEXTS = ("controller_id", "kind", "public")
 
 
-def entry_hash(entry: Row, seq: Any, previous: Any) -> bytes | None:
-    """The hash an entry has at its place; None where a column holds what it never could."""
-    names = ("controller_id", "entry_id", "kind", "subject", "public", "private", "commitment")
-    fields = [previous, *(entry[name] for name in names)]
+def content_hash(entry: Row) -> bytes | None:
+    """The hash of what an entry says; None where a column holds what it never could."""
+    fields = [
+        entry[name] for name in ("controller_id", "entry_id", "kind", "subject", "public", "private", "commitment")
+    ]
     try:
-        head = struct.pack(">qq8i", seq, entry["at"], *(-1 if field is None else len(field) for field in fields))
-        whole = b"consentgate-ledger entry 1\n" + head + b"".join(field or b"" for field in fields)
+        head = struct.pack(">q7i", entry["at"], *(-1 if field is None else len(field) for field in fields))
+        return hashlib.sha256(b"consentgate-ledger entry 1\n" + head + b"".join(x or b"" for x in fields)).digest()
     except (TypeError, struct.error):
         return None
-    return hashlib.sha256(whole).digest()
+
+
+def link_hash(content: bytes, seq: int, previous: bytes) -> bytes:
+    """The hash of an entry at its place."""
+    place = struct.pack(">qi", seq, len(previous))
+    return hashlib.sha256(b"consentgate-ledger link 1\n" + place + previous + content).digest()
+
+
+def entry_hash(entry: Row, seq: int, previous: bytes) -> bytes | None:
+    """The hash an entry has at its place; None where a column holds what it never could."""
+    content = content_hash(entry)
+    return None if content is None else link_hash(content, seq, previous)
 
 
 class Damaged(Exception):

@@ -19,9 +19,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ENTRY_MARK: Final = b"consentgate-ledger entry 1\n"
+LINK_MARK: Final = b"consentgate-ledger link 1\n"
 GENESIS_MARK: Final = b"consentgate-ledger genesis 1\n"
 TAIL_MARK: Final = b"consentgate-ledger tail 1\n"
 HEAD_MARK: Final = b"consentgate-ledger head 1\n"
+MANIFEST_MARK: Final = b"consentgate-proof manifest 1\n"
 UNSEALED_MS: Final = 10_000
 """How long an entry may wait for its place in the chain; one that waits longer was forgotten or forged (ms)."""
 
@@ -29,7 +31,8 @@ CONTENT: Final = ("at", "kind", "subject", "public", "private", "commitment", "e
 """What an entry says, besides its place."""
 NOT_AS_SEALED: Final = "what it says is not what was sealed"
 
-_ENTRY: Final = struct.Struct(">qq8i")
+_CONTENT: Final = struct.Struct(">q7i")
+_LINK: Final = struct.Struct(">qi")
 _END: Final = struct.Struct(">qq3i")
 
 
@@ -95,17 +98,30 @@ class Finding:
     text: str
 
 
-def entry_hash(entry: Stored, seq: int, previous: bytes) -> bytes:
-    """The hash of an entry at its place: SHA-256 over the lengths of all fields (-1: NULL), then the fields."""
+def content_hash(entry: Stored) -> bytes:
+    """What an entry says: SHA-256 over its instant, the lengths of its fields (-1: NULL), and the fields."""
     controller_id, entry_id, at, kind, subject, public, private, commitment, *_ = entry
-    header = _ENTRY.pack(
-        seq, at, len(previous), len(controller_id), len(entry_id), len(kind), len(subject), len(public),
+    header = _CONTENT.pack(
+        at, len(controller_id), len(entry_id), len(kind), len(subject), len(public),
         -1 if private is None else len(private), -1 if commitment is None else len(commitment),
     )  # fmt: skip
     fields = (
-        ENTRY_MARK, header, previous, controller_id, entry_id, kind, subject, public, private or b"", commitment or b"",
+        ENTRY_MARK, header, controller_id, entry_id, kind, subject, public, private or b"", commitment or b"",
     )  # fmt: skip
     return hashlib.sha256(b"".join(fields)).digest()
+
+
+def link_hash(content: bytes, seq: int, previous: bytes) -> bytes:
+    """The hash of an entry at its place, from the hash of what it says: SHA-256 over number, hash before, content.
+
+    Two steps, so that a proof about one person need not show what the entries of others say.
+    """
+    return hashlib.sha256(LINK_MARK + _LINK.pack(seq, len(previous)) + previous + content).digest()
+
+
+def entry_hash(entry: Stored, seq: int, previous: bytes) -> bytes:
+    """The hash of an entry at its place: over every column."""
+    return link_hash(content_hash(entry), seq, previous)
 
 
 def genesis(controller_id: str) -> bytes:
@@ -151,17 +167,22 @@ class HeadKeys:
         self._current = Ed25519PrivateKey.from_private_bytes(next(iter(seeds.values())))
         self.public = self._current.public_key().public_bytes_raw()
         """The public key of what is signed now (32 bytes)."""
-        self._known = {
+        self.known = [
             Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw() for seed in seeds.values()
-        }
+        ]
+        """The public keys of all live installation keys, newest first."""
 
     def sign(self, head: Head) -> bytes:
         """The signature (64 bytes)."""
         return self._current.sign(_end(HEAD_MARK, head))
 
+    def sign_manifest(self, manifest: bytes) -> bytes:
+        """The signature (64 bytes) of the list of files of a proof."""
+        return self._current.sign(MANIFEST_MARK + manifest)
+
     def genuine(self, head: Head, signature: bytes, public: bytes) -> bool:
         """Whether one of our keys, old or new, signed this head."""
-        if public not in self._known:
+        if public not in self.known:
             return False
         try:
             Ed25519PublicKey.from_public_bytes(public).verify(signature, _end(HEAD_MARK, head))

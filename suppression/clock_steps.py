@@ -52,13 +52,13 @@ class ClockSteps:
             if self._last != last + 1:
                 if self._run:
                     yield from self.end()
-            elif isinstance(row.seq, int) and isinstance(row.at, int):
+            elif isinstance(row.seq, int) and isinstance(row.at, int) and born(row.entry_id) - row.at > TOLERANCE_MS:
                 self._add(row.seq, row.entry_id, born(row.entry_id) - row.at)
 
     def end(self) -> Iterator[ClockStep]:
         """The step that is not over yet, if there is one."""
         run, self._run = self._run, []
-        yield from (step for step in run if step.by_ms > TOLERANCE_MS)
+        yield from run
 
     def _add(self, seq: int, entry_id: bytes, by_ms: int) -> None:
         first = self._run[0] if self._run else None
