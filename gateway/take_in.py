@@ -1,8 +1,8 @@
 """A file of consents, sales, people or suppressions into memory (`consentgate import`).
 
-Read in one stream, committed in batches: what was committed stays, and the same file again changes nothing, so an
-import that was cut short is simply run again. No row lifts an opt-out, and rows of erased people are passed over. What
-cannot be read goes to a file beside the first, with line and reason.
+Read whole and sorted as the tables are, then committed in batches: what was committed stays, and the same file again
+changes nothing, so an import that was cut short is simply run again. No row lifts an opt-out, and rows of erased people
+are passed over. What cannot be read goes to a file beside the first, with line and reason.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, BinaryIO, Final
 
@@ -26,30 +27,32 @@ from gateway.config import Controller
 from gateway.files import native, table
 from gateway.files.native import Kind, Native, Rejected, Stated
 from gateway.files.table import Refusal, Row, Rows, Table
+from gateway.spill import Spill
 from gateway.store.contract import Statement, Stop, Store, SuppressionRow, Taken, Who
 from suppression.standing import BROUGHT_BY, STAYS
 from suppression.vault import KeyRing
 
-BATCH: Final = 1000
+BATCH: Final = 2000
 """Rows per commit: a bound on how long another process waits for the database (about a tenth of a second)."""
-PAUSE_SECONDS: Final = 0.1
-"""SQLite asks again for a taken lock every tenth of a second at the longest."""
-WINDOW: Final = 20_000
-"""Rows that are read ahead and sorted as the tables are, so that a commit touches few pages: a bound on memory."""
+GAP_SECONDS: Final = 0.01
+"""Between two commits, at least: others who wait for the database ask for it more often than that."""
+HELD: Final = 16_384
+"""Rows in memory while the file is sorted; what is more goes to a temporary file: a bound on memory."""
 SHOWN: Final = 10
 """Rejected rows that are told at once; all of them stand in the file."""
 MOST_NAMES: Final = 100
 """Names of unknown purposes and categories that are kept apart; the others are counted together."""
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes read so far and the bytes there are."""
+"""Called with the work done so far and the work there is, in units of its own."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What became of a file's rows: `rows` is the sum of `kept`, `unchanged`, `rejected` and `skipped`.
+    """What became of a file's rows: `rows` is the sum of `kept`, `unchanged`, `rejected`, `skipped` and `unreadable`.
 
-    `skipped`: rows of erased people. `new_people`: rows, of those kept, about somebody who had no record. `stopped`:
+    `skipped`: rows of erased people. `unreadable`: rows about people whose key is lost: what is stored of them must not
+    be written over. `new_people`: rows, of those kept, about somebody who had no record. `stopped`:
     rows against which an opt-out stands, kept or not. `unknown`: names that the settings do not declare.
     `first_rejected`: line and reason. `rejected_file`: None where nothing was rejected, or nothing was to be written.
     """
@@ -58,6 +61,7 @@ class Summary:
     unchanged: int = 0
     rejected: int = 0
     skipped: int = 0
+    unreadable: int = 0
     new_people: int = 0
     stopped: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
@@ -67,7 +71,7 @@ class Summary:
     @property
     def rows(self) -> int:
         """The rows of the file."""
-        return self.kept + self.unchanged + self.rejected + self.skipped
+        return self.kept + self.unchanged + self.rejected + self.skipped + self.unreadable
 
     def reject(self, line: int, reason: str) -> None:
         """Add a rejected row."""
@@ -83,8 +87,10 @@ class Summary:
                 self.new_people += one.new_person
             elif one.outcome == "unchanged":
                 self.unchanged += 1
-            else:
+            elif one.outcome == "erased":
                 self.skipped += 1
+            else:
+                self.unreadable += 1
             self.stopped += one.stopped and one.outcome != "erased"
 
 
@@ -95,21 +101,21 @@ async def take_in(
     """Take in one file. `dry`: look only, write nothing; a row that stands twice in the file then counts as new twice.
 
     `import_id`: what its entries in the ledger are marked with, so that the import can be undone.
-    Raises Refusal where the file as a whole cannot be read: then nothing was taken in, unless the file changed
-    meanwhile. Raises StoreUnavailable; the batches before it are kept.
+    Raises Refusal where the file as a whole cannot be read: then nothing was taken in. Raises StoreUnavailable; the
+    batches before it are kept.
     """
     desk = Desk(store=store, controller=controller, ring=ring, now=now, dry=dry, import_id=import_id)
+    progress = progress or _unwatched
     with _opened(file) as source:
         size = os.fstat(source.fileno()).st_size
         with Rejects(file, source.table(kind), dry=dry) as rejects:
-            tell = None if progress is None else partial(_tell, progress, source, size)
-            summary = await take_in_rows(rejects.table, kind, desk=desk, rejects=rejects, tell=tell)
+            summary = await take_in_rows(
+                rejects.table, kind, desk=desk, rejects=rejects,
+                tell=lambda: progress(source.tell(), size * 3),  # reading takes about a third of the time
+                committed=lambda done, rows: progress(size + size * 2 * done // rows, size * 3),
+            )  # fmt: skip
             summary.rejected_file = rejects.path if rejects.written else None
     return summary
-
-
-def _tell(progress: Progress, source: "_Source", size: int) -> None:
-    progress(source.tell(), size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,18 +131,35 @@ class Desk:
 
 
 async def take_in_rows(
-    rows: Rows, kind: Kind, *, desk: Desk, rejects: "Rejects", tell: Callable[[], None] | None = None
-) -> Summary:
-    """Take in rows in the native columns, a batch per commit. `tell` is called after each."""
+    rows: Rows, kind: Kind, *, desk: Desk, rejects: "Rejects", tell: Callable[[], None] | None = None,
+    committed: Progress | None = None,
+) -> Summary:  # fmt: skip
+    """Take in rows in the native columns: all are read, then committed in batches.
+
+    `tell` is called now and then while they are read, `committed` after each commit with the rows done and all rows.
+    """
     summary = Summary()
     at = desk.now.astimezone(UTC).replace(microsecond=0)
     clerk = Clerk(kind, desk.controller, desk.ring, at, summary, desk.import_id)
     reader = Native(kind, rows.columns, desk.controller.id, tuple(desk.controller.purposes))
-    async for batch in _batches(_each_filed(rows, reader, clerk, rejects)):
-        summary.count(await _put(desk.store, batch, at=desk.now, dry=desk.dry))
-        if tell is not None:
-            tell()
+    tell, committed = tell or _unwatched, committed or _unwatched
+    with Spill(HELD) as spill:
+        for number, row in enumerate(_each(rows), 1):
+            _sort_in(row, reader, clerk, rejects, spill)
+            if number % BATCH == 0:
+                tell()
+                await asyncio.sleep(0)
+        tell()
+        done = 0
+        async for batch in _batches(spill, clerk):
+            summary.count(await _put(desk.store, batch, at=desk.now, dry=desk.dry))
+            done += len(batch)
+            committed(done, spill.rows)
     return summary
+
+
+def _unwatched(*reached: int) -> None:
+    """Nobody looks at the progress."""
 
 
 def rejected_path(file: Path) -> Path:
@@ -144,52 +167,49 @@ def rejected_path(file: Path) -> Path:
     return file.with_suffix(".rejected.csv") if file.suffix.lower() == ".csv" else Path(f"{file}.rejected.csv")
 
 
-def _filed(row: Row, reader: Native, clerk: "Clerk", rejects: "Rejects") -> Statement | Stop | None:
-    """A row as the store takes it; None for one that was rejected."""
-    result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
-    if isinstance(result, Stated):
-        return clerk.file(result)
-    reason = " ".join(result.reasons)
-    clerk.summary.reject(row.line, reason)
-    rejects.put(row, reason)
-    return None
-
-
-def _each_filed(rows: Rows, reader: Native, clerk: "Clerk", rejects: "Rejects") -> Iterator[Statement | Stop | None]:
+def _each(rows: Rows) -> Iterator[Row]:
     try:
-        for row in rows:
-            yield _filed(row, reader, clerk, rejects)
+        yield from rows
     except UnicodeDecodeError:
         raise Refusal(None, "the file changed while it was read", "Let it be finished, then import it again") from None
 
 
-async def _batches(filed: Iterator[Statement | Stop | None]) -> AsyncIterator[list[Statement | Stop]]:
-    """What the rows say, a commit's worth at a time, in the order of the tables within each window.
+def _sort_in(row: Row, reader: Native, clerk: "Clerk", rejects: "Rejects", spill: Spill) -> None:
+    """Read a row and lay it aside in the order of the tables, so that a commit touches few of their pages."""
+    result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
+    if isinstance(result, Stated):
+        who = clerk.who(result.address)
+        place = who.recipient_keys[0]
+        try:
+            spill.put(
+                place, (who.recipient_keys, who.global_keys, result.address, result.fields, result.opted_out)
+            )  # fmt: skip
+        except OSError as failed:
+            what = f"the folder for temporary files cannot be written: {failed.strerror}"
+            raise Refusal(None, what, "Make room there, or name another one in TMPDIR") from None
+    else:
+        reason = " ".join(result.reasons)
+        clerk.summary.reject(row.line, reason)
+        rejects.put(row, reason)
 
-    The next rows are read between commits, and what is left when the file ends is spaced out: other processes get the
-    database in the gaps, so that no opt-out waits for an import.
+
+async def _batches(spill: Spill, clerk: "Clerk") -> AsyncIterator[list[Statement | Stop]]:
+    """What the rows say, a commit's worth at a time.
+
+    The next batch is made between commits, not beside them: other processes get the database in the gaps, so that no
+    opt-out waits for an import.
     """
-    window: list[Statement | Stop] = []
-    ahead: list[Statement | Stop] = []
-    more = True
-    while more or window or ahead:
-        if more:
-            some = list(itertools.islice(filed, BATCH))
-            more = len(some) == BATCH
-            ahead += [one for one in some if one is not None]
-        elif window:
-            await asyncio.sleep(PAUSE_SECONDS)
-        if not window and (len(ahead) >= WINDOW or not more):
-            window, ahead = sorted(ahead, key=_place), []
-        if window:
-            batch = window[:BATCH]
-            del window[:BATCH]
-            yield batch
-
-
-def _place(filed: Statement | Stop) -> bytes:
-    """Where in the tables a row goes. The sort keeps rows of one person in the order of the file."""
-    return filed.who.recipient_keys[0]
+    rows = spill.sorted()
+    while True:
+        began = monotonic()
+        batch = [
+            clerk.file(Who(clerk.controller.id, keys, global_keys), Stated(*stated))
+            for keys, global_keys, *stated in itertools.islice(rows, BATCH)
+        ]
+        if not batch:
+            return
+        await asyncio.sleep(GAP_SECONDS - (monotonic() - began))
+        yield batch
 
 
 async def _put(store: Store, batch: Sequence[Statement | Stop], *, at: datetime, dry: bool) -> list[Taken]:
@@ -210,9 +230,12 @@ class Clerk:
     summary: Summary
     import_id: bytes = b""
     mark: Mapping[str, Any] = field(init=False)
+    mark_that_stays: Mapping[str, Any] = field(init=False)
+    """The mark of a row that says itself that an opt-out was used."""
 
     def __post_init__(self) -> None:
         self.mark = {BROUGHT_BY: self.import_id.hex()} if self.import_id else {}
+        self.mark_that_stays = {**self.mark, STAYS: True} if self.import_id else {}
 
     def who(self, address: str) -> Who:
         """The person at this controller, and everywhere."""
@@ -220,31 +243,27 @@ class Clerk:
             self.controller.id, self.ring.recipient_keys(self.controller.id, address), self.ring.global_keys(address)
         )
 
-    def file(self, stated: Stated) -> Statement | Stop:
+    def file(self, who: Who, stated: Stated) -> Statement | Stop:
         """What a row says, under the keys of the person it is about."""
-        return self.stop(stated) if self.kind == "suppressions" else self.statement(stated)
+        if self.kind == "suppressions":
+            return self.stop(who, stated.fields)
+        return _person(who, stated, self.mark) if self.kind == "people" else self.statement(who, stated)
 
-    def statement(self, stated: Stated) -> Statement:
-        """A row of consents, sales or people."""
-        who, fields = self.who(stated.address), stated.fields
-        if self.kind == "people":
-            return _person(who, stated, self.mark)
-        if fields["id"] is None:
-            # By the oldest live key: adding an installation key does not make old rows new ones.
-            fields["id"] = native.generated_id(self.kind, who.recipient_keys[-1], fields)
-        purposes = fields.get("purposes")
+    def statement(self, who: Who, stated: Stated) -> Statement:
+        """A row of consents or sales."""
+        # By the oldest live key: adding an installation key does not make old rows new ones.
+        record, plain = native.identified(self.kind, who.recipient_keys[-1], stated.fields)
+        purposes = record.get("purposes")
         self._check("purpose", self.controller.purposes, purposes or ())
-        self._check("category", self.controller.categories, fields["product_categories"] or ())
-        entry = ("consent" if self.kind == "consents" else "sale", fields)
-        public = {**self.mark, STAYS: True} if self.mark and stated.opted_out else self.mark
+        self._check("category", self.controller.categories, record["product_categories"] or ())
+        kind = "consent" if self.kind == "consents" else "sale"
         return Statement(
-            who=who, address=stated.address, entries=(entry,), profile={}, purposes=purposes, public=public
-        )
+            who=who, address=stated.address, entries=((kind, record),), profile=_NO_PROFILE, purposes=purposes,
+            public=self.mark_that_stays if stated.opted_out else self.mark, encoded=(plain,),
+        )  # fmt: skip
 
-    def stop(self, stated: Stated) -> Stop:
+    def stop(self, who: Who, fields: dict[str, Any]) -> Stop:
         """A row of suppressions. Global scope stands under keys of its own, so that it binds every controller."""
-        fields = stated.fields
-        who = self.who(stated.address)
         if fields["scope"] == "global":
             who = Who("", who.global_keys, ())
         if fields["purpose"] is not None:
@@ -265,13 +284,17 @@ class Clerk:
                 unknown[said if said in unknown or len(unknown) < MOST_NAMES else "others"] += 1
 
 
+_NO_PROFILE: Final[Mapping[str, str]] = {}
+
+
 def _person(who: Who, stated: Stated, mark: Mapping[str, Any]) -> Statement:
     """A row about a person. A dead address is marked; good news about it is not believed, bounces say more."""
     said = dict(stated.fields)
     profile: dict[str, str] = {name: said.pop(name) for name in native.PROFILE if name in said}
     dead = said.pop("undeliverable", False) or not said.pop("address_valid", True)
     said.pop("known", None)  # this row makes the person known
-    entries: list[tuple[str, Mapping[str, Any]]] = [("person", {**said, "unless_known": native.absent_recipient()})]
+    said["unless_known"] = native.absent_recipient()
+    entries: list[tuple[str, Mapping[str, Any]]] = [("person", said)]
     if dead:
         entries.append(("undeliverable", {"undeliverable": True}))
     return Statement(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from suppression.frozen import quick_init
 from suppression.vault import NONCE_BYTES, PersonSecret, seal, unseal
 
 BLIND_BYTES: Final = 32
@@ -53,6 +54,7 @@ ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "looked_
 """Kinds that are written although they change no standing."""
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One unsealed entry. `at` in milliseconds since 1970 UTC; `entry_id` a UUIDv7 (16 bytes)."""
@@ -82,15 +84,26 @@ def write(
     """A new entry about one person. `random`: RANDOM_BYTES fresh bytes, for the nonce and the blind."""
     if kind not in KINDS:
         raise ValueError(f"no such kind of ledger entry: {kind}")
+    return write_encoded(
+        controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, key=person.key,
+        subject=person.subject(recipient_key), public=encode(public),
+        private=None if private is None else encode(private), random=random,
+    )  # fmt: skip
+
+
+def write_encoded(
+    *, controller_id: str, entry_id: bytes, at: int, kind: str, key: bytes, subject: bytes, public: bytes,
+    private: bytes | None, random: bytes,
+) -> Entry:  # fmt: skip
+    """The same from what a person's secret gives (`key`, `subject`) and fields that are canonical JSON already."""
     sealed = commitment = None
     if private is not None:
-        nonce, blind = random[:NONCE_BYTES], random[NONCE_BYTES:RANDOM_BYTES]
-        plain = encode(private)
-        commitment = hashlib.sha256(blind + plain).digest()
-        sealed = seal(person.key, blind + plain, entry_id, nonce)
+        plain = random[NONCE_BYTES:RANDOM_BYTES] + private
+        commitment = hashlib.sha256(plain).digest()
+        sealed = seal(key, plain, entry_id, random[:NONCE_BYTES])
     return Entry(
-        controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=person.subject(recipient_key),
-        public=encode(public), private=sealed, commitment=commitment,
+        controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=subject, public=public,
+        private=sealed, commitment=commitment,
     )  # fmt: skip
 
 

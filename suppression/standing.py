@@ -85,6 +85,19 @@ def dump(document: Document) -> bytes:
     return _COMPACT(document).encode()
 
 
+def opening(kind: str, record: bytes) -> bytes | None:
+    """What `dump(apply({}, kind, fields))` amounts to for fields given as JSON; None for kinds that hold no record."""
+    return b'{"%ss":[%s]}' % (kind.encode(), record) if kind in ("consent", "sale") else None
+
+
+def holds(stored: bytes, record: bytes) -> bool:
+    """Whether a stored document has this very record, given as canonical JSON; False may also mean: look closer.
+
+    Inside a text of the document the record's quotation marks would be escaped, so that it is not mistaken for one.
+    """
+    return record in stored
+
+
 def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> Document:
     """The document after one more entry. Pure; the argument is not changed.
 

@@ -102,6 +102,8 @@ class KeyRing:
         if keys is None:
             keys = self._addressing[label] = [derive(key, "address", label) for key in self._keys.values()]
         plain = address.encode()
+        if len(keys) == 1:
+            return (hmac.digest(keys[0], plain, "sha256")[:RECIPIENT_KEY_BYTES],)
         return tuple(hmac.digest(key, plain, "sha256")[:RECIPIENT_KEY_BYTES] for key in keys)
 
     def derived(self, *labels: str, length: int = 32) -> dict[int, bytes]:

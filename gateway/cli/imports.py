@@ -90,7 +90,8 @@ def _few_collections() -> Iterator[None]:
 def _print_json(kind: str, summary: "Summary", dry_run: bool) -> None:
     command.out({
         "kind": kind, "dry_run": dry_run, "rows": summary.rows, "kept": summary.kept, "unchanged": summary.unchanged,
-        "rejected": summary.rejected, "skipped": summary.skipped, "new_people": summary.new_people,
+        "rejected": summary.rejected, "skipped": summary.skipped,
+        "unreadable": summary.unreadable, "new_people": summary.new_people,
         "opted_out": summary.stopped, "undeclared": dict(summary.unknown),
         "rejected_file": None if summary.rejected_file is None else str(summary.rejected_file),
         "first_rejected": [{"line": line, "reason": reason} for line, reason in summary.first_rejected],
@@ -105,6 +106,11 @@ def _print(file: Path, summary: "Summary", dry_run: bool) -> None:
     )
     if summary.skipped:
         command.say(f"{summary.skipped} rows are about people who were erased; they stay erased.")
+    if summary.unreadable:
+        command.say(
+            f"{summary.unreadable} rows are about people whose key is missing from the keys database; they were left "
+            "alone. Put the keys database back from its copy, then import again."
+        )
     if summary.stopped:
         command.say(f"{summary.stopped} rows are about people who opted out; the opt-out stays in force.")
     for name, rows in sorted(summary.unknown.items()):

@@ -154,6 +154,7 @@ def _absent(fields: Mapping[str, Field], within: str = "") -> dict[str, Any]:
 _PARTS: Final = {name: name.partition(".") for name in CONSENT}
 _EVIDENCE: Final = _absent(CONSENT, "evidence.")
 _DOUBLE_OPT_IN: Final = _absent(CONSENT, "double_opt_in.")
+_NO_ID: Final = b'"id":null'
 _CONSENT: Final = {name: value for name, value in _absent(CONSENT).items() if "." not in name}
 
 
@@ -280,14 +281,21 @@ _COMPOSE: Final[Mapping[Kind, Callable[[Native, dict[str, Any]], dict[str, Any]]
 }
 
 
-def generated_id(kind: Kind, recipient_key: bytes, record: Mapping[str, Any]) -> str:
-    """The id of a record that came without one: the same person and content give the same id, in the form of a UUID.
+def identified(kind: Kind, recipient_key: bytes, record: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The record of a row and its canonical JSON. One that came without an id gets one made from its content.
 
-    The person is named by recipient key, which also stands for the controller: whoever reads the id learns no address.
+    The same person and content give the same id, in the form of a UUID. The person is named by recipient key, which
+    also stands for the controller: whoever reads the id learns no address.
     """
-    content = encode({**record, "id": None})
+    content = encode(record)
+    if record["id"] is not None:
+        return record, content
     digest = hashlib.sha256(kind.encode() + b"/" + recipient_key + content).hexdigest()
-    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
+    made = f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
+    whole = {**record, "id": made}
+    if content.count(_NO_ID) == 1:  # in a text the quotation marks would be escaped
+        return whole, content.replace(_NO_ID, b'"id":"%s"' % made.encode())
+    return whole, encode(whole)
 
 
 def absent_recipient() -> dict[str, Any]:

@@ -232,7 +232,8 @@ class Statement:
     """What one row of an import says about one person: ledger entries as (kind, private fields), in order.
 
     `profile`: name and external id, where given. `purposes`: those the row is about, None for all. `public`: the public
-    fields of its entries, which say what import they came with.
+    fields of its entries, which say what import they came with. `encoded`: the private fields as canonical JSON
+    (ledger.encode), where they are at hand.
     """
 
     who: Who
@@ -241,6 +242,7 @@ class Statement:
     profile: Mapping[str, str]
     purposes: Sequence[str] | None
     public: Mapping[str, Any] = field(default_factory=dict)
+    encoded: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,9 +255,12 @@ class Stop:
 
 
 class Taken(NamedTuple):
-    """What became of one row of an import. `stopped`: an opt-out stands against it, so that it opens no way."""
+    """What became of one row of an import. `stopped`: an opt-out stands against it, so that it opens no way.
 
-    outcome: Literal["kept", "unchanged", "erased"]
+    "unreadable": not taken, since what is stored of the person does not open and must not be written over.
+    """
+
+    outcome: Literal["kept", "unchanged", "erased", "unreadable"]
     new_person: bool
     stopped: bool
 

@@ -2,18 +2,21 @@
 
 The same rows in the same tables as people.record and people.suppress make one at a time; here the look-ups and
 inserts of a batch are gathered, and a person who is met twice is read once. Looking without writing (`dry`) runs on a
-reading connection and returns the same answers.
+reading connection and returns the same answers. What is to be sealed for people who are new is sealed before the
+transaction begins (`prepare`), so that others wait for the database as briefly as can be.
 """
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+from gateway.store import sealing
 from gateway.store.connection import Handles
 from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
-from gateway.store.keys import of_many, opened, sealed
+from gateway.store.keys import of_neighbours, opened, sealed
 from gateway.store.people import (
     EVERYWHERE,
     SQL,
@@ -27,12 +30,64 @@ from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
 from suppression.suppression_list import in_force
-from suppression.vault import SECRET_BYTES, PersonSecret
+from suppression.vault import NONCE_BYTES, SECRET_BYTES, PersonSecret, seal
+
+LOG_PAGES: Final = 8000
+"""Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
+into the database: a page that many rows change is then moved once, and others find no more than 32 MB left to move."""
 
 
-def take_in(handles: Handles, statements: Sequence[Statement], at: datetime, dry: bool) -> list[Taken]:
+class Fresh(NamedTuple):
+    """A person who is new, with their first row sealed; `facts` is None where that has to be worked out."""
+
+    secret: PersonSecret
+    key: bytes
+    subject: bytes
+    profile: bytes
+    facts: bytes | None
+
+
+Prepared = Mapping[bytes, Fresh]
+"""By the newest recipient key."""
+NONE_PREPARED: Final[Prepared] = {}
+
+
+def unknown(handles: Handles, statements: Sequence[Statement]) -> set[bytes]:
+    """The recipient keys of those nobody has a secret for. Only a guess at what will be when they are written."""
+    keys = {key for statement in statements for key in statement.who.recipient_keys}
+    known = handles.keys.wrapped(statements[0].who.controller_id, list(keys))
+    return {who[0] for who in (one.who.recipient_keys for one in statements) if known.keys().isdisjoint(who)}
+
+
+def prepare(statements: Sequence[Statement], new: Collection[bytes]) -> Prepared:
+    """Seal the first row of each person who is probably new. Without a database: nothing waits meanwhile."""
+    random = _Random()
+    made: dict[bytes, Fresh] = {}
+    for statement in statements:
+        who = statement.who
+        place = who.recipient_keys[0]
+        if place not in new or place in made:
+            continue
+        secret = PersonSecret(random.take(SECRET_BYTES))
+        key, controller_id = secret.key, who.controller_id
+        kind, fields = statement.entries[0]
+        facts = None
+        if len(statement.entries) == 1:
+            facts = standing.opening(kind, statement.encoded[0] if statement.encoded else ledger.encode(fields))
+        profile = ledger.encode({"address": statement.address, **statement.profile})
+        made[place] = Fresh(
+            secret, key, secret.subject(place),
+            seal(key, profile, profile_row(controller_id, place), random.take(NONCE_BYTES)),
+            facts and seal(key, facts, standing_row(controller_id, place), random.take(NONCE_BYTES)),
+        )  # fmt: skip
+    return made
+
+
+def take_in(
+    handles: Handles, statements: Sequence[Statement], at: datetime, dry: bool, prepared: Prepared = NONE_PREPARED
+) -> list[Taken]:
     """Take in consents, sales and facts about people. Rows of erased people change nothing (RULES.md 6.4)."""
-    batch = _Batch(handles, at)
+    batch = _Batch(handles, at, prepared)
     batch.read([statement.who for statement in statements])
     taken = [_state(batch, statement) for statement in statements]
     if not dry:
@@ -42,7 +97,7 @@ def take_in(handles: Handles, statements: Sequence[Statement], at: datetime, dry
 
 def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bool) -> list[Taken]:
     """Put suppressions on the list, with their ledger entries; one that stands, or stood and was lifted, is left."""
-    batch = _Batch(handles, at)
+    batch = _Batch(handles, at, NONE_PREPARED)
     for everywhere in (False, True):
         batch.read([stop.who for stop in stops if (stop.who.controller_id == EVERYWHERE) == everywhere])
     taken = [_stop(batch, stop) for stop in stops]
@@ -52,23 +107,28 @@ def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bo
 
 
 def _state(batch: "_Batch", statement: Statement) -> Taken:
-    person = batch.people[statement.who]
+    person = batch.people[statement.who.recipient_keys[0]]
     active = [row for row in person.suppressions if in_force(row.at, row.lifted_at, batch.at)]
     if _erased(active):
         return Taken("erased", new_person=False, stopped=True)
-    new_person, changed = person.secret is None, False
-    for kind, fields in statement.entries:
-        changed |= batch.enter(person, kind, statement.public, fields)
-    changed |= batch.file(person, {"address": statement.address, **statement.profile})
     purposes = statement.purposes
     stopped = any(
         row.scope != "purpose" or row.purpose is None or purposes is None or row.purpose in purposes for row in active
     )
+    if person.unreadable:
+        return Taken("unreadable", new_person=False, stopped=stopped)
+    new_person, changed = person.secret is None, False
+    for (kind, fields), given in zip(statement.entries, statement.encoded or itertools.repeat(None), strict=False):
+        plain = given or ledger.encode(fields)
+        if person.state(kind, fields, plain):
+            batch.enter(person, kind, batch.encoded(statement.public), plain)
+            changed = True
+    changed |= batch.file(person, statement.address, statement.profile)
     return Taken("kept" if changed else "unchanged", new_person=new_person, stopped=stopped)
 
 
 def _stop(batch: "_Batch", stop: Stop) -> Taken:
-    person, row = batch.people[stop.who], stop.row
+    person, row = batch.people[stop.who.recipient_keys[0]], stop.row
     if person.secret is None and _erased(person.suppressions):
         return Taken("erased", new_person=False, stopped=True)
     for old in person.suppressions:
@@ -80,7 +140,8 @@ def _stop(batch: "_Batch", stop: Stop) -> Taken:
     person.suppressions.append(placed)
     batch.stops.append(placed)
     for act in stop.acts:
-        batch.enter(person, act.kind, act.public, None)
+        if person.state(act.kind, act.public, None) or act.kind in ledger.ALWAYS_WRITTEN:
+            batch.enter(person, act.kind, ledger.encode(act.public), None)
     return Taken("kept", new_person=new_person, stopped=True)
 
 
@@ -90,19 +151,68 @@ def _erased(suppressions: Sequence[SuppressionRow]) -> bool:
 
 @dataclass(slots=True)
 class _Person:
-    """One person while a batch is under way. `secret` None: never seen. `on_file`: there was a key before the batch."""
+    """One person while a batch is under way. `secret` None: never seen. `on_file`: there was a key before the batch.
+
+    `stands`: the standing as it is stored, opened; `document` the same as values, read only when they are needed, and
+    then the one that counts. `unreadable`: there is a standing that does not open, which is not to have none; it is
+    left alone, and entries are written under a stand-in (keys.py). The profile likewise: `filed` as stored.
+    """
 
     controller_id: str
     key: bytes
     secret: PersonSecret | None
     seal_key: bytes
     on_file: bool
-    document: standing.Document
+    stands: bytes | None
+    unreadable: bool
     suppressions: list[SuppressionRow]
-    profile: dict[str, Any]
-    profile_kept: bool
+    filed: bytes | None
+    fresh: Fresh | None = None
+    subject: bytes | None = None
+    document: standing.Document | None = None
+    profile: Mapping[str, Any] | None = None
+    facts: bytes | None = None
+    """The standing sealed already, as long as it is still that one; `sealed_as` likewise for the profile."""
+    sealed_as: bytes | None = None
     changed: bool = False
     profile_changed: bool = False
+
+    def state(self, kind: str, fields: Mapping[str, Any], plain: bytes | None) -> bool:
+        """Apply one entry to the standing. False where it changes nothing. `plain`: the fields as canonical JSON."""
+        if self.unreadable:
+            return True  # nobody can tell: it is kept
+        if self.document is None and plain is not None:
+            if self.stands is None:
+                self.stands = standing.opening(kind, plain)
+                if self.stands is not None:
+                    self.facts = None if self.fresh is None else self.fresh.facts
+                    self.changed = True
+                    return True
+            elif standing.holds(self.stands, plain):
+                return False
+        before = self.document
+        if before is None:
+            before = {} if self.stands is None else standing.load(self.stands)
+        after = standing.apply(before, kind, fields)
+        if after == before:
+            return False
+        self.document, self.changed, self.facts = after, True, None
+        return True
+
+    def sealed_facts(self) -> bytes:
+        """The standing as it is to be stored."""
+        if self.facts is not None:
+            return self.facts
+        plain = self.stands if self.document is None else standing.dump(self.document)
+        assert plain is not None
+        return sealed(self.seal_key, plain, standing_row(self.controller_id, self.key))
+
+    def sealed_profile(self) -> bytes:
+        """Address, name and external id as they are to be stored."""
+        if self.sealed_as is not None:
+            return self.sealed_as
+        plain = ledger.encode(self.profile or _NOTHING_SAID)
+        return sealed(self.seal_key, plain, profile_row(self.controller_id, self.key))
 
 
 @dataclass(slots=True)
@@ -111,10 +221,13 @@ class _Batch:
 
     handles: Handles
     at: datetime
-    people: dict[Who, _Person] = field(default_factory=dict)
-    entries: list[ledger.Entry] = field(default_factory=list)
+    prepared: Prepared
+    people: dict[bytes, _Person] = field(default_factory=dict)
+    entries: dict[str, list[ledger.Entry]] = field(default_factory=dict)
     stops: list[SuppressionRow] = field(default_factory=list)
     last_ids: dict[str, bytes | None] = field(default_factory=dict)
+    public: tuple[Mapping[str, Any], bytes] = ({}, b"{}")
+    random: "_Random" = field(default_factory=lambda: _Random())
 
     def read(self, wanted: Sequence[Who]) -> None:
         """Read everybody of one controller who is met in the batch, each table once."""
@@ -122,52 +235,70 @@ class _Batch:
             return
         handles, controller_id = self.handles, wanted[0].controller_id
         keys = list({key for who in wanted for key in who.recipient_keys})
-        everywhere = list({key for who in wanted for key in who.global_keys})
-        secrets = handles.keys.people(controller_id, keys)
-        seen = list(secrets)
-        stops = [*self._stops(controller_id, keys), *self._stops(EVERYWHERE, everywhere)]
+        secrets = handles.keys.readable(controller_id, keys)
         by_key: dict[bytes, list[SuppressionRow]] = {}
-        for row in stops:
+        for row in self._stops(controller_id, keys):
             by_key.setdefault(row.recipient_key, []).append(row)
-        facts = dict(of_many(handles.db, SQL.standings_of_many.sql, controller_id, seen))
-        profiles = dict(of_many(handles.db, SQL.profiles_of_many.sql, controller_id, seen))
+        if SQL.any_suppression(handles.db, controller_id=EVERYWHERE) is not None:
+            for row in self._stops(EVERYWHERE, list({key for who in wanted for key in who.global_keys})):
+                by_key.setdefault(row.recipient_key, []).append(row)
+        facts = self._sealed(SQL.standings_between.sql, SQL.standings_of_many.sql, controller_id, keys)
+        profiles = self._sealed(SQL.profiles_between.sql, SQL.profiles_of_many.sql, controller_id, list(secrets))
         for who in wanted:
+            place = who.recipient_keys[0]
+            if place in self.people:
+                continue
             # Rows may stand under an older live key; suppressions under all of them count.
-            key = next((one for one in who.recipient_keys if one in secrets), who.recipient_keys[0])
-            secret = secrets.get(key)
+            key = place if len(who.recipient_keys) == 1 else _on_file(who.recipient_keys, secrets, facts)
+            secret, stored = secrets.get(key), facts.get(key)
             seal_key = b"" if secret is None else secret.key
-            profile = opened(seal_key, profiles.get(key), profile_row(controller_id, key))
-            plain = opened(seal_key, facts.get(key), standing_row(controller_id, key))
-            self.people[who] = _Person(
+            stands = opened(seal_key, stored, standing_row(controller_id, key)) if secret is not None else None
+            unreadable = stored is not None and stands is None
+            profile = profiles.get(key)
+            self.people[place] = _Person(
                 controller_id=controller_id, key=key, secret=secret, seal_key=seal_key, on_file=secret is not None,
-                document={} if plain is None else standing.load(plain),
-                suppressions=[row for one in (*who.recipient_keys, *who.global_keys) for row in by_key.get(one, ())],
-                profile={} if profile is None else standing.load(profile), profile_kept=profile is not None,
+                stands=stands, unreadable=unreadable,
+                suppressions=[
+                    row for one in (*who.recipient_keys, *who.global_keys) for row in by_key.get(one, ())
+                ] if by_key else [],
+                filed=None if profile is None else opened(seal_key, profile, profile_row(controller_id, key)),
+                fresh=self.prepared.get(place) if stored is None and secret is None else None,
             )  # fmt: skip
 
     def _stops(self, controller_id: str, keys: Sequence[bytes]) -> list[SuppressionRow]:
-        rows = of_many(self.handles.db, SQL.suppressions_of_many.sql, controller_id, keys)
+        between, each = SQL.suppressions_between.sql, SQL.suppressions_of_many.sql
+        rows = of_neighbours(self.handles.db, between, each, controller_id, keys)
         return [suppression_row(controller_id, row[0], row[1:]) for row in rows]
 
-    def enter(self, person: _Person, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None) -> bool:
-        """One entry for the ledger and its effect. False where it changes nothing: then it is not written."""
-        after = standing.apply(person.document, kind, private if private is not None else public)
-        changed = after != person.document
-        if not changed and kind != "suppression":
-            return False
-        if person.secret is None:
-            person.secret = PersonSecret(os.urandom(SECRET_BYTES))
+    def _sealed(self, between: str, each: str, controller_id: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        return dict(of_neighbours(self.handles.db, between, each, controller_id, keys))
+
+    def encoded(self, public: Mapping[str, Any]) -> bytes:
+        """Public fields as JSON; most rows of an import share theirs."""
+        if public is not self.public[0]:
+            self.public = (public, ledger.encode(public))
+        return self.public[1]
+
+    def enter(self, person: _Person, kind: str, public: bytes, private: bytes | None) -> None:
+        """One entry for the ledger, its fields as canonical JSON."""
+        controller_id = person.controller_id
+        if person.secret is None and person.unreadable:
+            person.secret, person.on_file = self.handles.keys.make_stand_in(controller_id, person.key), True
             person.seal_key = person.secret.key
-        person.document = after
-        person.changed |= changed
-        self.entries.append(
-            ledger.write(
-                controller_id=person.controller_id, entry_id=self._entry_id(person.controller_id),
-                at=milliseconds(self.at), kind=kind, person=person.secret, recipient_key=person.key, public=public,
-                private=private, random=os.urandom(ledger.RANDOM_BYTES),
+        elif person.secret is None and person.fresh is not None:
+            person.secret, person.seal_key, person.subject = person.fresh[:3]
+        elif person.secret is None:
+            person.secret = PersonSecret(self.random.take(SECRET_BYTES))
+            person.seal_key = person.secret.key
+        if person.subject is None:
+            person.subject = person.secret.subject(person.key)
+        self.entries.setdefault(controller_id, []).append(
+            ledger.write_encoded(
+                controller_id=controller_id, entry_id=self._entry_id(controller_id), at=milliseconds(self.at),
+                kind=kind, key=person.seal_key, subject=person.subject, public=public, private=private,
+                random=self.random.take(ledger.RANDOM_BYTES),
             )
         )  # fmt: skip
-        return True
 
     def _entry_id(self, controller_id: str) -> bytes:
         if controller_id not in self.last_ids:
@@ -175,39 +306,65 @@ class _Batch:
         made = self.last_ids[controller_id] = following(self.last_ids[controller_id], new_id())
         return made
 
-    def file(self, person: _Person, said: Mapping[str, str]) -> bool:
+    def file(self, person: _Person, address: str, said: Mapping[str, str]) -> bool:
         """Keep address, name and external id of somebody who is on file. Whether one of those on file changed."""
-        if person.secret is None or said.items() <= person.profile.items():
+        if person.secret is None or person.unreadable:
             return False
-        person.profile = {**person.profile, **said}
-        person.profile_changed = True
-        return person.profile_kept
+        if person.profile is None and person.fresh is not None:
+            person.profile, person.sealed_as = {"address": address, **said}, person.fresh.profile
+            person.profile_changed = True
+            return False
+        if person.profile is None:
+            person.profile = {} if person.filed is None else standing.load(person.filed)
+        whole = {**person.profile, "address": address, **said}
+        if whole == person.profile:
+            return False
+        person.profile, person.profile_changed, person.sealed_as = whole, True, None
+        return person.filed is not None
 
     def write(self) -> None:
         """Write all of it; the transaction is the caller's."""
         db, keys, at = self.handles.db, self.handles.keys, milliseconds(self.at)
+        db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         # In key order, the order of the tables: neighbours share pages.
         met = sorted((one for one in self.people.values() if one.secret is not None), key=lambda one: one.key)
         keys.add_people([(one.controller_id, one.key, one.secret) for one in met if one.secret and not one.on_file])
-        profiles = [(one, _row(one, profile=_sealed_profile(one))) for one in met if one.profile_changed]
-        new = [{**row, "first_seen": at} for one, row in profiles if not one.profile_kept]
-        db.executemany(SQL.add_person.sql, new)
-        db.executemany(SQL.set_profile.sql, [row for one, row in profiles if one.profile_kept])
+        profiles = [
+            (one.controller_id, one.key, one.sealed_profile(), at) for one in met if one.profile_changed
+        ]  # fmt: skip
+        db.executemany(SQL.put_profiles.sql, profiles)
         db.executemany(SQL.add_suppression.sql, [_columns(stop) for stop in self.stops])
-        db.executemany(SQL.add_entry.sql, [_entry(entry) for entry in self.entries])
-        db.executemany(SQL.put_standing.sql, [_row(one, facts=_sealed_facts(one)) for one in met if one.changed])
+        for controller_id, entries in self.entries.items():
+            places = sealing.place(self.handles, controller_id, entries)
+            db.executemany(SQL.add_entries.sql, map(_entry, entries, places or itertools.repeat(_NO_PLACE)))
+        facts = [(one.controller_id, one.key, one.sealed_facts()) for one in met if one.changed]
+        db.executemany(SQL.put_standings.sql, facts)
 
 
-def _row(person: _Person, **more: bytes) -> dict[str, Any]:
-    return {"controller_id": person.controller_id, "recipient_key": person.key, **more}
+class _Random:
+    """Fresh random bytes, asked of the system in large pieces: a call for each nonce costs as much as sealing does."""
+
+    def __init__(self) -> None:
+        self._bytes, self._at = b"", 0
+
+    def take(self, n: int) -> bytes:
+        """The next n bytes, used once."""
+        if self._at + n > len(self._bytes):
+            self._bytes, self._at = os.urandom(8192), 0
+        taken = self._bytes[self._at : self._at + n]
+        self._at += n
+        return taken
 
 
-def _sealed_profile(person: _Person) -> bytes:
-    return sealed(person.seal_key, ledger.encode(person.profile), profile_row(person.controller_id, person.key))
+_NO_PLACE: Final = (None, None, None, None)
+_NOTHING_SAID: Final[Mapping[str, Any]] = {}
 
 
-def _sealed_facts(person: _Person) -> bytes:
-    return sealed(person.seal_key, standing.dump(person.document), standing_row(person.controller_id, person.key))
+def _on_file(
+    keys: Sequence[bytes], secrets: Mapping[bytes, PersonSecret], facts: Mapping[bytes, bytes]
+) -> bytes:  # fmt: skip
+    """Under which of a person's keys the rows stand: the newest where there are none."""
+    return next((key for key in keys if key in secrets), next((key for key in keys if key in facts), keys[0]))
 
 
 def _columns(row: SuppressionRow) -> dict[str, Any]:
@@ -218,9 +375,8 @@ def _columns(row: SuppressionRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _entry(entry: ledger.Entry) -> dict[str, Any]:
-    return {
-        "controller_id": entry.controller_id, "entry_id": entry.entry_id, "at": entry.at, "kind": entry.kind,
-        "subject": entry.subject, "public": entry.public.decode(), "private": entry.private,
-        "commitment": entry.commitment,
-    }  # fmt: skip
+def _entry(entry: ledger.Entry, place: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (
+        entry.controller_id, entry.entry_id, place[1], entry.at, entry.kind, entry.subject, entry.public.decode(),
+        entry.private, entry.commitment, place[2], place[3],
+    )  # fmt: skip

@@ -13,7 +13,7 @@ import aiosql
 
 from gateway.store.connection import Handles
 from gateway.store.evidence import ChainEnd, ChainRest, KeptHead, Sealing
-from suppression import chain
+from suppression import chain, ledger
 from suppression.chain import Head, Stored, Tail
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "ledger.sql"), "sqlite3")
@@ -52,13 +52,42 @@ def _seal(handles: Handles, controller_id: str, end: Tail | None, n: int) -> int
             for entry_id, seq, previous, made in places
         ],
     )
-    last = places[-1]
+    _end(handles, controller_id, places[-1])
+    return len(places)
+
+
+def place(handles: Handles, controller_id: str, entries: Sequence[ledger.Entry]) -> list[chain.Sealed]:
+    """Places for entries that are written sealed, in the order given, and the end of the chain moved behind them.
+
+    For those who write many at once: sealing later would write each entry twice. Empty where others wait for their
+    places before them, or the end record is not genuine: then these wait too.
+    """
+    end = tail(handles, controller_id)
+    last = last_entry_id(handles, controller_id)
+    if end.genuine and last is not None and (end.tail is None or end.tail.entry_id != last):
+        _seal(handles, controller_id, end.tail, BATCH)
+        end = tail(handles, controller_id)
+    if not end.genuine or (None if end.tail is None else end.tail.entry_id) != last:
+        return []
+    owner = controller_id.encode()
+    rows = (
+        Stored(
+            owner, one.entry_id, one.at, one.kind.encode(), one.subject, one.public, one.private, one.commitment,
+            None, None, None,
+        )
+        for one in entries
+    )  # fmt: skip
+    places = chain.seal(rows, end.tail, controller_id)
+    _end(handles, controller_id, places[-1])
+    return places
+
+
+def _end(handles: Handles, controller_id: str, last: chain.Sealed) -> None:
     made = Tail(controller_id, last.seq, last.entry_id, last.hash)
     SQL.put_tail(
         handles.db, controller_id=controller_id, seq=made.seq, entry_id=made.entry_id, hash=made.hash,
         mac=handles.keys.tails.mac(made),
     )  # fmt: skip
-    return len(places)
 
 
 def _ledgers(handles: Handles) -> list[str]:

@@ -158,8 +158,13 @@ class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory, S
         return await self._read(partial(people.address, controller_id=controller_id, recipient_key=recipient_key))
 
     async def take_in(self, statements: Sequence[Statement], *, at: datetime, dry: bool) -> list[Taken]:
-        unit = partial(intake.take_in, statements=statements, at=at, dry=dry)
-        return await (self._read(unit) if dry else self._enter(unit))
+        if dry:
+            return await self._read(partial(intake.take_in, statements=statements, at=at, dry=True))
+        new = await self._read(partial(intake.unknown, statements=statements))
+        prepared = intake.prepare(statements, new)
+        return await self._enter(
+            partial(intake.take_in, statements=statements, at=at, dry=False, prepared=prepared)
+        )  # fmt: skip
 
     async def take_in_stops(self, stops: Sequence[Stop], *, at: datetime, dry: bool) -> list[Taken]:
         unit = partial(intake.take_in_stops, stops=stops, at=at, dry=dry)

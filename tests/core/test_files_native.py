@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.files import native, table
-from gateway.files.native import CONSENT, FIELDS, KINDS, SALE, Kind, Native, Rejected, Stated, generated_id
+from gateway.files.native import CONSENT, FIELDS, KINDS, SALE, Kind, Native, Rejected, Stated, identified
 from gateway.files.table import LINE_BYTES, LINES_PER_ROW, Refusal, Row, Table, check_text
 from suppression.consent import Consent
 from suppression.decision import Decision, decide
 from suppression.facts import Facts
+from suppression.ledger import encode
 from suppression.sale import Sale
 from tests.core import law_facts, law_strategies
 from tests.core.law_facts import Json, packs
@@ -395,13 +397,30 @@ def test_the_fields_of_people_and_suppressions() -> None:
 
 def test_a_generated_id_depends_on_person_and_content_alone() -> None:
     record = said("consents", purposes="newsletter")
-    first = generated_id("consents", b"k" * 16, record)
-    assert first == generated_id("consents", b"k" * 16, {**dict(reversed(record.items())), "id": first})
+
+    def made(kind: Kind, key: bytes, content: dict[str, Any]) -> str:
+        whole, plain = identified(kind, key, content)
+        assert json.loads(plain) == whole == {**content, "id": whole["id"]} and plain == encode(whole)
+        return str(whole["id"])
+
+    first = made("consents", b"k" * 16, record)
+    assert first == made("consents", b"k" * 16, dict(reversed(record.items())))
     others = [
-        generated_id("sales", b"k" * 16, record), generated_id("consents", b"l" * 16, record),
-        generated_id("consents", b"k" * 16, {**record, "granular": True}),
+        made("sales", b"k" * 16, record), made("consents", b"l" * 16, record),
+        made("consents", b"k" * 16, {**record, "granular": True}),
     ]  # fmt: skip
     assert len({first, *others}) == 4
+
+
+def test_an_id_that_is_given_is_kept_and_no_text_is_taken_for_a_missing_one() -> None:
+    record = said("consents", purposes='"id":null,', **{"evidence.origin": '{"id":null}'})
+    assert identified("consents", b"k" * 16, {**record, "id": "7"}) == (
+        {**record, "id": "7"}, encode({**record, "id": "7"}),
+    )  # fmt: skip
+    nested = {**record, "evidence": {**record["evidence"], "id": None}}
+    for content in (record, nested):
+        whole, plain = identified("consents", b"k" * 16, content)
+        assert plain == encode(whole) and json.loads(plain) == {**content, "id": whole["id"]}
 
 
 def test_rejected_cells_are_written_so_that_they_read_the_same() -> None:

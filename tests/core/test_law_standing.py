@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from suppression import standing
 from suppression.basis import rolling_anchor
-from suppression.ledger import CONTROLLER_KINDS
+from suppression.ledger import CONTROLLER_KINDS, encode
 from suppression.sale import Sale
 from tests.core.law_facts import consent, sale
 
@@ -222,3 +222,24 @@ def test_any_order_of_acts_can_be_read_and_no_entry_changes_the_document_before_
         assert document == after
         standing.read(document)
     assert document == told(*entries)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["consent", "sale"]), st.integers(0, 3), st.text(max_size=6)), max_size=5))
+def test_a_record_as_json_opens_and_is_found_in_a_standing_as_its_values_are(
+    records: list[tuple[str, int, str]],
+) -> None:
+    """What an import does with bytes is what `apply` does with values."""
+    document: standing.Document = {}
+    for kind, number, text in records:
+        fields = consent(id=f"r{number}", purposes=[text]) if kind == "consent" else sale(id=f"r{number}")
+        after = standing.apply(document, kind, fields)
+        plain = encode(fields)
+        if not document:
+            opened = standing.opening(kind, plain)
+            assert opened is not None and standing.load(opened) == after
+        if standing.holds(standing.dump(document), plain):
+            assert after == document
+        document = after
+        named = [record for record in document[kind + "s"] if record == fields]
+        assert not named or standing.holds(encode(document), plain)
+    assert standing.opening("person", b"{}") is None

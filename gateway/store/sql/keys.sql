@@ -5,6 +5,10 @@ SELECT wrapped FROM person_keys WHERE controller_id = :controller_id AND recipie
 -- KEYS stands for as many places as there are keys.
 SELECT recipient_key, wrapped FROM person_keys WHERE controller_id = :controller_id AND recipient_key IN (KEYS);
 
+-- name: person_keys_between(controller_id, first, last, n)
+SELECT recipient_key, wrapped FROM person_keys
+WHERE controller_id = :controller_id AND recipient_key BETWEEN :first AND :last LIMIT :n;
+
 -- name: person_keys_after(controller_id, after, n)
 SELECT recipient_key FROM person_keys WHERE controller_id = :controller_id AND recipient_key > :after
 ORDER BY recipient_key LIMIT :n;
@@ -14,6 +18,9 @@ SELECT 1 FROM person_keys WHERE NOT (controller_id = :controller_id AND recipien
 
 -- name: add_person_key(controller_id, recipient_key, wrapped)!
 INSERT INTO person_keys (controller_id, recipient_key, wrapped) VALUES (:controller_id, :recipient_key, :wrapped);
+
+-- name: add_person_keys()!
+INSERT INTO person_keys (controller_id, recipient_key, wrapped) VALUES (?, ?, ?);
 
 -- name: drop_person_key(controller_id, recipient_key)!
 DELETE FROM person_keys WHERE controller_id = :controller_id AND recipient_key = :recipient_key;

@@ -35,12 +35,24 @@ INSERT INTO people (controller_id, recipient_key, profile, first_seen)
 VALUES (:controller_id, :recipient_key, :profile, :first_seen)
 ON CONFLICT (controller_id, recipient_key) DO NOTHING;
 
--- name: set_profile(controller_id, recipient_key, profile)!
-UPDATE people SET profile = :profile WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+-- name: put_profiles()!
+-- New or next profiles of many; when a person was first seen stays.
+INSERT INTO people (controller_id, recipient_key, profile, first_seen) VALUES (?, ?, ?, ?)
+ON CONFLICT (controller_id, recipient_key) DO UPDATE SET profile = excluded.profile;
+
+-- name: put_standings()!
+-- put_standing for many.
+INSERT INTO standing (controller_id, recipient_key, version, facts) VALUES (?, ?, 1, ?)
+ON CONFLICT (controller_id, recipient_key) DO UPDATE SET version = standing.version + 1, facts = excluded.facts;
 
 -- name: add_entry(controller_id, entry_id, at, kind, subject, public, private, commitment)!
 INSERT INTO ledger (controller_id, entry_id, at, kind, subject, public, private, commitment)
 VALUES (:controller_id, :entry_id, :at, :kind, :subject, :public, :private, :commitment);
+
+-- name: add_entries()!
+-- Many entries, with their places in the chain, or without (NULL).
+INSERT INTO ledger (controller_id, entry_id, seq, at, kind, subject, public, private, commitment, previous, hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: erased(controller_id, recipient_key)^
 SELECT 1 FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
@@ -64,6 +76,9 @@ UNION ALL
 SELECT 'suppression', recipient_key, at, lifted_at, scope, purpose, reason, controller_id
 FROM wanted CROSS JOIN suppressions ON controller_id = owner AND recipient_key = wanted_key;
 
+-- name: any_suppression(controller_id)^
+SELECT 1 FROM suppressions WHERE controller_id = :controller_id LIMIT 1;
+
 -- name: suppressions_of_many(controller_id)
 -- All suppressions of several people; KEYS stands for as many places as there are keys.
 SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
@@ -74,3 +89,16 @@ SELECT recipient_key, facts FROM standing WHERE controller_id = :controller_id A
 
 -- name: profiles_of_many(controller_id)
 SELECT recipient_key, profile FROM people WHERE controller_id = :controller_id AND recipient_key IN (KEYS);
+
+-- name: suppressions_between(controller_id, first, last, n)
+-- The same for all keys between two; n bounds what is read for the sake of few.
+SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+WHERE controller_id = :controller_id AND recipient_key BETWEEN :first AND :last LIMIT :n;
+
+-- name: standings_between(controller_id, first, last, n)
+SELECT recipient_key, facts FROM standing
+WHERE controller_id = :controller_id AND recipient_key BETWEEN :first AND :last LIMIT :n;
+
+-- name: profiles_between(controller_id, first, last, n)
+SELECT recipient_key, profile FROM people
+WHERE controller_id = :controller_id AND recipient_key BETWEEN :first AND :last LIMIT :n;

@@ -1,0 +1,153 @@
+"""Many statements at once: their entries have places in the chain at once, and nothing unreadable is written over."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from gateway.store import intake, sqlite
+from gateway.store.contract import Statement, Taken
+from suppression.ledger import encode
+from tests.installation import ROOT
+from tests.store.test_contract import CONSENT, NOW
+from tests.store.test_ledger_store import Keyed, consents, differences, findings
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Keyed:
+    return Keyed(tmp_path)
+
+
+@pytest.fixture
+async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
+    async with home.opened() as opened:
+        yield opened
+
+
+def said(home: Keyed, address: str, *, encoded: bool = True, **fields: str) -> Statement:
+    record = {**CONSENT, **fields}
+    return Statement(
+        who=home.who(address), address=address, entries=[("consent", record)], profile={}, purposes=None,
+        encoded=[encode(record)] if encoded else (),
+    )  # fmt: skip
+
+
+async def taken(store: sqlite.SqliteStore, *statements: Statement) -> list[Taken]:
+    return await store.take_in(statements, at=NOW, dry=False)
+
+
+def unsealed(home: Keyed) -> int:
+    with sqlite3.connect(home.data) as db:
+        return int(db.execute("SELECT count(*) FROM ledger WHERE hash IS NULL").fetchone()[0])
+
+
+def outcomes(found: Sequence[Taken]) -> list[str]:
+    return [one.outcome for one in found]
+
+
+async def test_entries_of_an_import_are_sealed_when_they_are_written(home: Keyed, store: sqlite.SqliteStore) -> None:
+    await consents(store, home, 3)  # these wait for their places, and get them first
+    await taken(store, *(said(home, f"q{n}@example.org") for n in range(5)))
+    assert unsealed(home) == 0
+    await consents(store, home, 2, 3)
+    await store.seal()
+    await taken(store, *(said(home, f"r{n}@example.org") for n in range(5)))
+    assert unsealed(home) == 0
+    rows = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
+    assert [row.seq for row in rows] == list(range(1, 16))
+    assert await findings(store, home) == [] and await differences(store) == []
+
+
+async def test_behind_a_forged_end_record_nothing_is_sealed(home: Keyed, store: sqlite.SqliteStore) -> None:
+    await taken(store, said(home, "anna@example.org"))
+    with sqlite3.connect(home.data) as db:
+        db.execute("UPDATE tails SET seq = 7")
+    assert outcomes(await taken(store, said(home, "bea@example.org"))) == ["kept"]
+    assert unsealed(home) == 1
+
+
+async def test_the_same_comes_out_with_and_without_what_was_made_ahead(
+    home: Keyed, store: sqlite.SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows of one person, one of somebody known, and a second purpose later: prepared or not, the same."""
+    documents = []
+    for name in ("anna", "bea"):
+        if name == "bea":
+            monkeypatch.setattr(intake, "prepare", lambda statements, new: {})
+        address = f"{name}@example.org"
+        rows = [said(home, address, id=f"{name}1"), said(home, address, id=f"{name}2", encoded=name == "anna")]
+        assert await taken(store, *rows) == [Taken("kept", True, False), Taken("kept", False, False)]
+        assert outcomes(await taken(store, *rows, said(home, address, id=f"{name}3"))) == ["unchanged"] * 2 + ["kept"]
+        [person] = await store.people([home.who(address)])
+        documents.append([consent.id.removeprefix(name) for consent in person.standing.consents])
+        assert await store.address("acme", person.recipient_key) == address
+    assert documents == [["1", "2", "3"]] * 2
+    assert await differences(store) == []
+
+
+async def test_rows_between_those_asked_for_are_not_mistaken_for_them(home: Keyed, store: sqlite.SqliteStore) -> None:
+    """Neighbours are read with one range: everybody in it is on file, every other one is imported again."""
+    people = sorted((f"p{n}@example.org" for n in range(60)), key=lambda one: home.who(one).recipient_keys[0])
+    await taken(store, *(said(home, one) for one in people))
+    for step in (2, 29):  # the second is so sparse that each is looked up on its own
+        again = [said(home, one, id=f"again{step}") for one in people[::step]]
+        assert outcomes(await taken(store, *again)) == ["kept"] * len(again)
+        assert outcomes(await taken(store, *again)) == ["unchanged"] * len(again)
+    assert await differences(store) == []
+
+
+HOLDER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+for batch in range(100):
+    db.execute("BEGIN IMMEDIATE")
+    if not batch:
+        print("held", flush=True)
+    end = __import__("time").monotonic() + 0.05
+    while __import__("time").monotonic() < end:
+        pass
+    db.execute("COMMIT")
+    __import__("time").sleep(0.01)
+print("done", flush=True)
+"""
+
+
+async def test_who_waits_gets_its_turn_between_two_batches_of_another_process(
+    home: Keyed, store: sqlite.SqliteStore
+) -> None:
+    """P3: an opt-out is not held up until an import is through."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(home.data)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        for n in range(10):
+            await store.record([home.consent(f"s{n}@example.org")])
+        assert holder.poll() is None  # it was not through when all ten had been written
+    finally:
+        holder.kill()
+        await asyncio.to_thread(holder.wait)
+        assert holder.stdout is not None
+        holder.stdout.close()
+
+
+async def test_what_does_not_open_is_left_alone(home: Keyed, store: sqlite.SqliteStore) -> None:
+    """A lost key must not cost the person what was stored under it."""
+    await taken(store, said(home, "anna@example.org"), said(home, "bea@example.org"))
+    key = home.who("anna@example.org").recipient_keys[0]
+    with sqlite3.connect(home.keys) as db:
+        [lost] = db.execute("SELECT wrapped FROM person_keys WHERE recipient_key = ?", (key,)).fetchone()
+        db.execute("DELETE FROM person_keys WHERE recipient_key = ?", (key,))
+    rows = [said(home, "anna@example.org", id="2"), said(home, "bea@example.org", id="2")]
+    assert outcomes(await taken(store, *rows)) == ["unreadable", "kept"]
+    [anna] = await store.people([home.who("anna@example.org")])
+    assert not anna.readable
+    with sqlite3.connect(home.keys) as db:
+        db.execute("INSERT INTO person_keys VALUES ('acme', ?, ?)", (key, lost))
+    [anna] = await store.people([home.who("anna@example.org")])
+    assert anna.readable and [consent.id for consent in anna.standing.consents] == [CONSENT["id"]]
+    assert await differences(store) == []
