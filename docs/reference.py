@@ -19,7 +19,7 @@ from gateway.__main__ import COMMANDS, usage
 from gateway.mail import reply
 from gateway.words import Words
 from suppression.decision import MESSAGE_LEVEL
-from suppression.explain import ACTOR, FAMILY
+from suppression.reason_code import ACTOR, FAMILY
 
 HERE = Path(__file__).resolve().parent
 

@@ -68,7 +68,7 @@ def _of_consent(consent: Consent, packs: list[Pack]) -> Iterator[datetime | None
             yield at
             for pack in packs:
                 if pack.consent_max_months_since_interaction is not None:
-                    yield _day_after(at, pack.consent_max_months_since_interaction)
+                    yield day_after(at, pack.consent_max_months_since_interaction)
 
 
 def _of_sale(sale: Sale, packs: list[Pack]) -> Iterator[datetime | None]:
@@ -78,10 +78,10 @@ def _of_sale(sale: Sale, packs: list[Pack]) -> Iterator[datetime | None]:
             for pack in packs:
                 for months in (pack.soft_opt_in_max_months, pack.implied_consent_months.get(sale.kind)):
                     if months is not None:
-                        yield _day_after(at, months)
+                        yield day_after(at, months)
 
 
-def _day_after(anchor: datetime, months: int) -> datetime | None:
+def day_after(anchor: datetime, months: int) -> datetime | None:
     """Midnight after the last day that is within so many months."""
     last = plus_months(anchor.date(), months)
     return None if last == date.max else _start(last + _DAY)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from suppression.consent import Consent
 from suppression.facts import Facts
-from suppression.restriction import Restriction
-from suppression.suppression_list import Suppression, code, covers, first, in_force
+from suppression.restriction import ErasureRequest, Restriction
+from suppression.suppression_list import Suppression, code, covers, first, in_force, order
 
 
 class Allow(NamedTuple):
@@ -67,12 +67,15 @@ def is_notice(facts: Facts) -> bool:
 
 
 def _restricted(facts: Facts) -> bool:
-    if not facts.restrictions or is_notice(facts):
-        return False
+    return bool(facts.restrictions) and bool(restricting(facts))
+
+
+def restricting(facts: Facts) -> list[Restriction]:
+    """The restrictions in force that stand in the way of this message (A6)."""
     marketing = is_marketing(facts)
-    if facts.message.restriction_exemption is not None and not marketing:
-        return False
-    return any(_restricts(entry, facts, marketing) for entry in facts.restrictions)
+    if is_notice(facts) or (facts.message.restriction_exemption is not None and not marketing):
+        return []
+    return [entry for entry in facts.restrictions if _restricts(entry, facts, marketing)]
 
 
 def _restricts(entry: Restriction, facts: Facts, marketing: bool) -> bool:
@@ -106,6 +109,11 @@ SUPPRESSION_SOURCES: dict[str, str] = {
 }
 
 
+def in_order(entries: list[Suppression]) -> list[Suppression]:
+    """Suppressions in the order in which they speak (C1)."""
+    return sorted(entries, key=order)
+
+
 def _block_by(entries: list[Suppression]) -> Effect:
     entry = first(entries)
     reason_code = code(entry) if entry else "SUPPRESSED_GLOBAL"
@@ -133,7 +141,8 @@ def pending_request(facts: Facts) -> Consent | None:
     return facts.consents[max(waiting)[2]] if waiting else None
 
 
-def _stopped_since_request(facts: Facts) -> list[Suppression]:
+def stopped_since_request(facts: Facts) -> list[Suppression]:
+    """The suppressions in force that a sign-up does not come after (B5)."""
     request = pending_request(facts)
     requested_at = request.double_opt_in.requested_at if request else None
     return [
@@ -152,13 +161,15 @@ def _too_late(facts: Facts) -> bool:
     return requested_at is None or facts.as_of - requested_at > DOI_WINDOW
 
 
-def _erasure_open(facts: Facts) -> bool:
-    return any(
-        request.controller_id == facts.sender.controller_id
+def open_erasures(facts: Facts) -> list[ErasureRequest]:
+    """The requests to be erased that are open at this controller (C2)."""
+    return [
+        request
+        for request in facts.erasure_requests
+        if request.controller_id == facts.sender.controller_id
         and request.status not in ("completed", "refused")
         and request.received_at <= facts.as_of
-        for request in facts.erasure_requests
-    )
+    ]
 
 
 #: The declared class counts here, whatever is promoted.
@@ -192,8 +203,8 @@ NOT_MARKETING: tuple[Rule, ...] = (
     Rule("B4", "Tw 11.7(1)", lambda f: pending_request(f) is None, Block("DOI_NOT_REQUESTED"), True),
     Rule(
         "B5", "GDPR 21(3)",
-        lambda f: bool(_stopped_since_request(f)),
-        lambda f: _block_by(_stopped_since_request(f)),
+        lambda f: bool(stopped_since_request(f)),
+        lambda f: _block_by(stopped_since_request(f)),
     ),
     Rule("B6", "UWG 7(2)", _already_sent, Block("DOI_ALREADY_SENT")),
     Rule("B7", "GDPR 5(1)(e)", _too_late, Block("DOI_EXPIRED")),
@@ -211,6 +222,6 @@ HARD_STOPS: tuple[Rule, ...] = (
         lambda f: bool(matching(f)),
         lambda f: _block_by(matching(f)),
     ),
-    Rule("C2", "GDPR 17(1)", _erasure_open, Block("ERASURE_PENDING")),
+    Rule("C2", "GDPR 17(1)", lambda f: bool(open_erasures(f)), Block("ERASURE_PENDING")),
     Rule("C3", "GDPR 5(1)(b)", lambda f: not f.message.purpose, Block("PURPOSE_MISSING"), True),
 )  # fmt: skip

@@ -140,7 +140,7 @@ def covers(entry: Suppression, *, controller_id: str, purpose: str | None, as_of
 
 def first(entries: Iterable[Suppression]) -> Suppression | None:
     """The entry whose code is given when several cover: widest scope, then gravest reason (C1)."""
-    return min(entries, key=_order, default=None)
+    return min(entries, key=order, default=None)
 
 
 def code(entry: Suppression) -> str:
@@ -148,5 +148,6 @@ def code(entry: Suppression) -> str:
     return CODE_OF_REASON.get(entry.reason) or CODE_OF_SCOPE.get(entry.scope, "SUPPRESSED_GLOBAL")
 
 
-def _order(entry: Suppression) -> tuple[int, int]:
+def order(entry: Suppression) -> tuple[int, int]:
+    """The place of an entry among several that cover: widest scope, then gravest reason (C1)."""
     return SCOPES.index(entry.scope), REASONS.index(entry.reason)

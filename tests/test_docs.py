@@ -11,7 +11,7 @@ from gateway import log
 from gateway.__main__ import COMMANDS
 from gateway.mail import reply
 from gateway.settings import SETTINGS
-from suppression.explain import ACTOR, FAMILY
+from suppression.reason_code import ACTOR, FAMILY
 from tests.installation import ROOT
 
 DOCS = ROOT / "docs"

@@ -8,7 +8,7 @@ import pytest
 from suppression.basis import CONSENT_CHECKS, IMPLIED_CHECKS, OFFER_CHECKS, OPT_OUT_CHECKS, SALE_CHECKS
 from suppression.decision import MESSAGE_LEVEL, Decision
 from suppression.duties import DUTIES, SIGNING
-from suppression.explain import ACTOR, FAMILY
+from suppression.reason_code import ACTOR, FAMILY
 from suppression.rules import EVERY_MESSAGE, HARD_STOPS, NOT_MARKETING, SUPPRESSION_SOURCES
 from tests.core.law_facts import judged, vectors
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from suppression.basis import B2B_TESTS
 from suppression.decision import MESSAGE_LEVEL, Decision, decide, next_change
-from suppression.explain import FAMILY
 from suppression.facts import Facts
 from suppression.jurisdiction import PackBook
 from suppression.pack import Pack
+from suppression.reason_code import FAMILY
 from suppression.rules import is_marketing
 from suppression.strictness import compare
 from suppression.terms import Terms, applied, objections

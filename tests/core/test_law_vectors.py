@@ -7,8 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from suppression.explain import ACTOR, FAMILY
 from suppression.jurisdiction import Pack
+from suppression.reason_code import ACTOR, FAMILY
 from tests.core.law_facts import VECTORS, judged, packs, vectors
 
 

@@ -12,7 +12,7 @@ from babel.messages.pofile import read_po
 from gateway.config import Config
 from gateway.mail.footer import LINK_MARKS, PREFERENCES, UNSUBSCRIBE, WHY
 from gateway.words import GROUND_AND_STEP, LANGUAGES, WORDED_BASES, Words, accepted, template_folder
-from suppression.explain import FAMILY
+from suppression.reason_code import FAMILY
 from tests.acme import write_config
 
 BASES = [*sorted(WORDED_BASES), "transactional", None]

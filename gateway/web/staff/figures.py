@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.report import CampaignRow
-from suppression.explain import FAMILY
+from suppression.reason_code import FAMILY
 
 # The order of the five families, everywhere; the same five colours follow it in the style sheet (.f-opt-out ...).
 FAMILIES: Final = ("opt-out", "no-ground", "proof", "product", "technical")
