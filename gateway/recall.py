@@ -131,6 +131,14 @@ async def weighed_again(
     ]
 
 
+def case_of(one: Decided) -> Case | None:
+    """What the message was for the law; None where it was written down in a way that this version cannot read."""
+    try:
+        return Case.from_json(one.kind)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def _again(config: Config, scales: Scales, one: Decided, history: History, address: str | None) -> WeighedAgain:
     person: Person | Gone | None
     if not history.seen and not history.own.listed:  # a copy always made somebody known: they were erased since
@@ -141,9 +149,9 @@ def _again(config: Config, scales: Scales, one: Decided, history: History, addre
         person = None
     controller = config.controllers.get(one.controller_id)
     stream = controller.streams.get(one.stream) if controller is not None else None
-    if controller is None or stream is None or isinstance(person, Gone):
+    case = case_of(one)
+    if controller is None or stream is None or case is None or isinstance(person, Gone):
         return WeighedAgain(decided=one, person=person, facts=None, ruling=None, address=address)
-    case = Case.from_json(one.kind)
     facts, _ = scales.gather(case, controller, stream)(person, one.as_of)
     ruling = scales.lay(case, controller, stream)(person, one.as_of)
     return WeighedAgain(decided=one, person=person, facts=facts, ruling=ruling, address=address)

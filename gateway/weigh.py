@@ -81,6 +81,10 @@ class Scales:
         """The packs in force for a controller at an instant, as it is held to them."""
         return self._packs[controller_id].at(at)
 
+    def book(self, controller_id: str) -> PackBook:
+        """All versions of the packs as a controller is held to them."""
+        return self._packs[controller_id]
+
     def lay(self, case: Case, controller: Controller, stream: Stream) -> Weigh:
         """A message on the scales."""
         book, gather = self._packs[controller.id], self.gather(case, controller, stream)

@@ -198,17 +198,17 @@ class Worker:
         self._deliver.configure(config, scales, self._renderer, notices, self._pools)
         self._accept.configure(config, scales, notices)
         self._hear.configure(config)
-        self._web.pages = self._pages(config)
+        self._web.pages = self._pages(config, scales)
         self.config = config
         gc.collect()
         gc.freeze()  # or the collector stops all mail for a tenth of a second now and then, to walk what stays
 
-    def _pages(self, config: Config) -> FastAPI:
+    def _pages(self, config: Config, scales: Scales) -> FastAPI:
         ring, store, renderer = self._ring, self._store, self._renderer
         return build_app(
             Site(
-                config=config, store=store, words=self._words, ring=ring, tokens=token_keys(ring), clock=self._clock,
-                secret=next(iter(ring.derived("web").values())),
+                config=config, store=store, words=self._words, scales=scales, ring=ring, tokens=token_keys(ring),
+                clock=self._clock, secret=next(iter(ring.derived("web").values())),
                 link_context=lambda token: link_context(store, config, token, self._clock()),
                 captured_mail=lambda controller, message, copy: captured_mail(
                     store, config, renderer, controller, message, copy

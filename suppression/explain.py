@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Final, Literal
 
 from suppression.basis import CONSENT_CHECKS, IMPLIED_CHECKS, OFFER_CHECKS, OPT_OUT_CHECKS, SALE_CHECKS, rolling_anchor
@@ -16,8 +17,9 @@ from suppression.consent import Consent
 from suppression.decision import Decision, decide
 from suppression.facts import Facts
 from suppression.fields import written
-from suppression.jurisdiction import UNKNOWN, Pack, Packs
+from suppression.jurisdiction import PackBook, Packs
 from suppression.next_change import day_after, next_change
+from suppression.pack import UNKNOWN, Pack
 from suppression.reason_code import ACTOR, REMEDY, Actor
 from suppression.rules import (
     DOI_WINDOW,
@@ -107,17 +109,25 @@ def _said(value: Fact | Explanation) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items() if v not in (None, (), False)}
 
 
-def explain(facts: Facts, decision: Decision, packs: Packs) -> Explanation:
-    """Explain a decision that `decide` made on these facts and packs. Total: raises nothing, whatever the facts say.
+def explain(facts: Facts, decision: Decision, book: PackBook) -> Explanation:
+    """Explain a decision that `decide` made on these facts under the packs in force at their instant.
+
+    Total: raises nothing, whatever the facts say.
 
     Source: GDPR art. 5(2), 12(1), 15(1)(h); RULES 2.3.
     """
     rule = rule_of(decision.verdict, decision.reason_code, decision.basis, decision.trace, decision.findings)
-    found = tuple(_facts(facts, decision, packs, rule))
+    found = tuple(_facts(facts, decision, book.at(facts.as_of), rule))
     return replace(
         outline(decision.verdict, decision.reason_code, decision.cite, decision.trace, decision.basis, decision.pack),
-        rule=rule, facts=found, since=found[0].since if found else None, until=turns_at(facts, decision, packs),
+        rule=rule, facts=found, since=found[0].since if found else None,
+        until=None if observed(decision.verdict, decision.reason_code) else turns_at(facts, decision, book),
     )  # fmt: skip
+
+
+def observed(verdict: str, code: str) -> bool:
+    """Whether a finding was let through by observing (suppression/observe.py); how long that lasts, settings say."""
+    return verdict == "allow" and not code.startswith("ALLOW_")
 
 
 def outline(
@@ -130,16 +140,16 @@ def outline(
     )  # fmt: skip
 
 
-def turns_at(facts: Facts, decision: Decision, packs: Packs) -> datetime | None:
+def turns_at(facts: Facts, decision: Decision, book: PackBook) -> datetime | None:
     """When the same facts are decided otherwise, allowed or not, by the passing of time alone. None: as far as can be
     seen never. The decision is made anew at each instant at which something begins, ends or runs out."""
     allowed, later = decision.verdict == "allow", facts
     for _ in range(LOOKS):
-        at = next_change(later, packs)
+        at = next_change(later, book.at(later.as_of))
         if at is None:
             return None
         later = replace(facts, as_of=at)
-        if (decide(later, packs).verdict == "allow") != allowed:
+        if (decide(later, book.at(at)).verdict == "allow") != allowed:
             return at
     return None
 
@@ -173,8 +183,10 @@ def rule_of(
     verdict: str, code: str, basis: str | None, trace: Sequence[str], findings: Sequence[str]
 ) -> str:  # fmt: skip
     """The rule of RULES 2.3 that gave a result; of stage D the check, where one did. Empty where nothing was kept."""
-    if verdict == "allow" and basis is not None and basis in _OF_BASIS:
-        return _OF_BASIS[basis]
+    if verdict == "allow" and code.startswith("ALLOW_"):
+        return _OF_BASIS.get(basis or "", "")
+    if observed(verdict, code):  # what would have blocked stands before it
+        trace = tuple(takewhile(lambda step: not step.startswith("passed"), trace))
     last = next((step for step in reversed(trace) if step[:1].isupper() and not step.endswith(":")), "")
     step, _, pack = last.partition(":")
     if step == "D7":
@@ -241,7 +253,7 @@ def _facts(facts: Facts, decision: Decision, packs: Packs, rule: str) -> list[Fa
             for record in records
             if record.withdrawn_at is not None and record.withdrawn_at <= facts.as_of
         ]
-    elif decision.verdict == "allow":
+    elif decision.reason_code.startswith("ALLOW_"):
         spoke = [record for record in records if record.carries]
     else:
         spoke = [record for record in records if (record.rule, record.code) == (rule, decision.reason_code)]

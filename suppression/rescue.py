@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from suppression.consent import Consent
 from suppression.decision import Decision
-from suppression.explain import ACTOR, FAMILY
+from suppression.reason_code import ACTOR, FAMILY
 from suppression.sale import Sale
 
 _PROOF = "CONSENT_UNPROVEN"

@@ -24,12 +24,17 @@ from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Staff
 from gateway.web.api import keys
 from gateway.web.server import build_app
 from gateway.web.site import Site
+from gateway.weigh import Case, Scales
 from gateway.words import Words
 from suppression.decision import Decision
 from suppression.link_token import Kind, LinkToken, TokenKeys
 from suppression.vault import KeyRing
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+NEWSLETTER = Case(
+    message_class="marketing", promotional=False, purpose="newsletter", categories=(), transaction_ref=False,
+    restriction_exemption=None, unsubscribe="injectable", from_domain="acme.example",
+)  # fmt: skip
 PASSWORD = "proeverij op de kade"
 SINCE = NOW - timedelta(days=170)
 
@@ -157,6 +162,7 @@ class Acme:
                 self.numbers[controller.id, kind, name] = await self.store.number(controller.id, kind, name)
         site = Site(
             config=self.config, store=self.store, words=self.words, ring=self.ring, tokens=self.tokens,
+            scales=Scales(self.config, frozenset({"acme.example"})),
             clock=self.clock, secret=bytes(32), captured_mail=self._captured_mail,
             link_context=lambda token: link_context(self.store, self.config, token, self.now),
         )  # fmt: skip
@@ -244,7 +250,8 @@ class Acme:
         ]  # fmt: skip
         await self.store.enqueue(Arrival(
             controller_id=controller, message_id=message_id, at=self.now, stream="newsletter", campaign=campaign,
-            mode="enforce", kind={}, envelope={}, subject=subject, body=content, size=len(content), copies=copies,
+            mode="enforce", kind=NEWSLETTER.to_json(), envelope={}, subject=subject, body=content,
+            size=len(content), copies=copies,
             worker="test",
         ))  # fmt: skip
         allowed = [copy for copy in copies if copy.state == "claimed"]

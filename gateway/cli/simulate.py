@@ -24,7 +24,7 @@ from gateway.rehearse import Campaign, Judged, Outlook
 from gateway.weigh import Case, Scales
 from gateway.words import Words
 from suppression.address import canonical, masked
-from suppression.explain import ACTOR
+from suppression.reason_code import ACTOR
 
 if TYPE_CHECKING:
     from gateway.report import CampaignRow

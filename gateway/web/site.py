@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from gateway.config import Config
 from gateway.store.contract import Store
+from gateway.weigh import Scales
 from gateway.words import Words
 from suppression.link_token import LinkToken, TokenKeys
 from suppression.vault import KeyRing
@@ -49,6 +50,7 @@ class Site:
     config: Config
     store: Store
     words: Words
+    scales: Scales
     ring: KeyRing
     tokens: TokenKeys
     clock: Callable[[], datetime]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from gateway.packs import read_packs
 from suppression.decision import decide
 from suppression.explain import CHECKS_OF, Explanation, explain, outline
 from suppression.facts import Facts
@@ -14,10 +15,12 @@ from suppression.reason_code import ACTOR, FAMILY, REMEDY
 from tests.core import law_strategies
 from tests.core.law_facts import base, consent, packs, restriction, sale, suppression, vectors
 
+BOOK = read_packs()
+
 
 def told(document: dict[str, Any]) -> Explanation:
     facts = Facts.from_dict(document)
-    return explain(facts, decide(facts, packs()), packs())
+    return explain(facts, decide(facts, packs()), BOOK)
 
 
 def day(text: str) -> datetime:
@@ -30,7 +33,7 @@ def test_whatever_is_decided_can_be_explained(document: dict[str, Any]) -> None:
     """For all facts: explain raises nothing, agrees with the decision, and `until` is when the verdict really turns."""
     facts = Facts.from_dict(document)
     decision = decide(facts, packs())
-    said = explain(facts, decision, packs())
+    said = explain(facts, decision, BOOK)
     assert (said.verdict, said.code, said.articles) == (decision.verdict, decision.reason_code, decision.cite)
     assert said.rule and said.remedy == REMEDY[said.code] and said.actor == ACTOR[said.code]
     assert said.since is None or said.since <= facts.as_of
@@ -47,7 +50,7 @@ def test_an_explanation_without_facts_names_the_same_stage_code_and_remedy(docum
     """What is kept of a decision is enough for rule, article, remedy and actor."""
     facts = Facts.from_dict(document)
     decision = decide(facts, packs())
-    whole, bare = explain(facts, decision, packs()), outline(
+    whole, bare = explain(facts, decision, BOOK), outline(
         decision.verdict, decision.reason_code, decision.cite, decision.trace, decision.basis, decision.pack
     )  # fmt: skip
     assert (bare.code, bare.articles, bare.remedy, bare.actor) == (

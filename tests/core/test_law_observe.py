@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suppression.decision import Decision, decide
-from suppression.explain import FAMILY
 from suppression.facts import Facts
 from suppression.observe import NEVER_PASSED, PASSABLE, next_change, observe, passed
+from suppression.reason_code import FAMILY
 from tests.core.law_facts import base, consent, packs, restriction, sale, suppression
 from tests.core.law_strategies import facts as any_facts
 from tests.core.law_strategies import marketing_in_order
