@@ -19,6 +19,7 @@ from gateway.__main__ import COMMANDS, usage
 from gateway.mail import reply
 from gateway.words import Words
 from suppression.decision import MESSAGE_LEVEL
+from suppression.explain import rules_of
 from suppression.reason_code import ACTOR, FAMILY
 
 HERE = Path(__file__).resolve().parent
@@ -75,12 +76,23 @@ def reason_codes() -> str:
     for code, family in FAMILY.items():
         reason = words.reason(code, "en")
         whole = "yes" if code in MESSAGE_LEVEL else ""
-        rows.append((f"`{code}`", reason.sentence, family, who[ACTOR[code]], reason.next_step, whole))
+        rules = ", ".join(rules_of(code))
+        rows.append((f"`{code}`", reason.sentence, rules, family, who[ACTOR[code]], reason.next_step, whole))
+    allowed = [
+        (f"`{code}`", words.reason(code, "en").sentence, ", ".join(rules_of(code)), words.reason(code, "en").ground)
+        for code in ACTOR if code not in FAMILY
+    ]  # fmt: skip
     return (
         "# Reason codes\n\n"
         "Each copy that was not sent has exactly one code; codes are never renamed. *Whole message*: when nobody is\n"
         "allowed and one recipient has such a code, DATA is answered 550 5.7.1 with the code, whatever `on_block`\n"
-        "says.\n\n" + table(("code", "what it says", "family", "who can act", "next step", "whole message"), rows)
+        "says. *Rule*: where the decision table gives it; of one decision, `report explain` names the very rule.\n\n"
+        + table(
+            ("code", "what it says", "rule", "family", "who can act", "what would make it lawful", "whole message"),
+            rows,
+        )
+        + "\n## Allowed\n\nMarketing the person can stop at any time.\n\n"
+        + table(("code", "what it says", "rule", "ground"), allowed)
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from suppression.basis import CONSENT_CHECKS, IMPLIED_CHECKS, OFFER_CHECKS, OPT_OUT_CHECKS, SALE_CHECKS, rolling_anchor
 from suppression.consent import Consent
 from suppression.decision import Decision, decide
+from suppression.duties import DUTIES, SIGNING
 from suppression.facts import Facts
 from suppression.fields import written
 from suppression.jurisdiction import PackBook, Packs
@@ -23,6 +24,13 @@ from suppression.pack import UNKNOWN, Pack
 from suppression.reason_code import ACTOR, REMEDY, Actor
 from suppression.rules import (
     DOI_WINDOW,
+    EVERY_MESSAGE,
+    HARD_STOPS,
+    NOT_MARKETING,
+    SUPPRESSION_SOURCES,
+    Allow,
+    Block,
+    Defer,
     in_order,
     matching,
     open_erasures,
@@ -161,6 +169,16 @@ _OF_BASIS: Final[Mapping[str, str]] = {
     "notice": "B1", "transactional": "B2", "doi": "B8",
 }  # fmt: skip
 
+_ALLOW_CODES: Final[Mapping[str, str]] = {
+    "opt_in": "ALLOW_OPT_IN", "soft_opt_in": "ALLOW_SOFT_OPT_IN", "charity": "ALLOW_CHARITY_SOFT_OPT_IN",
+    "b2b": "ALLOW_B2B_EXEMPTION", "implied": "ALLOW_IMPLIED_CONSENT", "opt_out_regime": "ALLOW_OPT_OUT_REGIME",
+}  # fmt: skip
+#: Codes that D2, D3 and D8 give without a numbered check.
+_WITHOUT_CHECK: Final[Mapping[str, tuple[str, ...]]] = {
+    "CONSENT_WITHDRAWN": ("D2",), "SPECIAL_CATEGORY_NO_EXPLICIT_CONSENT": ("D3",), "ADDRESS_HARVESTED": ("D8",),
+    "PURCHASED_LIST_UNVERIFIED": ("D8",), "RECIPIENT_UNKNOWN": ("D8",), "NO_CONSENT_OR_CUSTOMER_RELATION": ("D8",),
+}  # fmt: skip
+
 
 def _numbered() -> Iterator[tuple[str, str]]:
     """Code and rule of every numbered check, in the order in which D8 lets them speak."""
@@ -177,6 +195,25 @@ CHECKS_OF: Final[Mapping[str, tuple[str, ...]]] = {
 """Reason code -> the checks of stage D that give it, in the order in which they speak."""
 _OFFER_RULES: Final = frozenset(f"D4-{check.number}" for check in OFFER_CHECKS)
 _OPT_OUT_RULES: Final = {check.code: f"D7-{check.number}" for check in OPT_OUT_CHECKS}
+
+
+def rules_of(code: str) -> tuple[str, ...]:
+    """Every rule of RULES 2.3 that can give a code, in the order in which they are asked."""
+    tables = [(rule.id, rule.effect) for rule in (*EVERY_MESSAGE, *NOT_MARKETING, *HARD_STOPS)]
+    duties = [(duty.id, duty.effect) for duty in (*DUTIES, SIGNING)]
+    stops = ("B5", "C1") if code in SUPPRESSION_SOURCES else ()
+    allows = tuple(_OF_BASIS[basis] for basis, allowed in _ALLOW_CODES.items() if allowed == code)
+    return (
+        *(id_ for id_, effect in tables if isinstance(effect, Allow | Block | Defer) and effect.code == code), *stops,
+        *_WITHOUT_CHECK.get(code, ()), *sorted(CHECKS_OF.get(code, ()), key=_by_number),
+        *(rule for found, rule in _OPT_OUT_RULES.items() if found == code),
+        *(id_ for id_, effect in duties if effect.code == code), *(a for a in allows if a.startswith("D")),
+    )  # fmt: skip
+
+
+def _by_number(rule: str) -> tuple[str, int]:
+    step, _, number = rule.partition("-")
+    return step, int(number)
 
 
 def rule_of(
