@@ -14,6 +14,7 @@ from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
 from gateway.store.imported import Imported
 from gateway.store.material import Material
+from gateway.store.proof import Proofs
 from gateway.store.rehearsal import Rehearsals
 from suppression.decision import Decision
 from suppression.facts import Suppression
@@ -310,11 +311,11 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Protocol):
+class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, Protocol):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
-    rehearsals: rehearsal.py; imports: imported.py.
+    rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py.
     """
 
     async def close(self) -> None: ...

@@ -3,6 +3,7 @@
 States of a copy are those of mail/outcome.py; `captured` and `held` still need the original.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,7 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
         "controller_id": controller_id, "message_id": message_id, "accepted_at": at, "stream": arrival.stream,
         "campaign": arrival.campaign, "mode": arrival.mode, "kind": json.dumps(arrival.kind, separators=(",", ":")),
         "size": arrival.size, "open": open_copies,
+        "digest": None if arrival.body is None else hashlib.sha256(arrival.body).digest(),
         "envelope": sealed(spool, json.dumps(arrival.envelope).encode(), b"envelope/" + message_id) if spool else None,
         "subject": sealed(subject_key, arrival.subject.encode(errors="replace"), b"subject/" + message_id),
         "subject_key": arrival.copies[0].recipient_key if alone else None,

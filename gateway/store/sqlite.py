@@ -41,6 +41,7 @@ from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
 from gateway.store.sqlite_imported import SqliteImported
 from gateway.store.sqlite_material import SqliteMaterial
+from gateway.store.sqlite_proof import SqliteProof
 from gateway.store.sqlite_rehearsal import SqliteRehearsal
 from suppression.vault import KeyRing
 
@@ -74,7 +75,9 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
         await store.close()
 
 
-class SqliteStore(SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory, SqliteRehearsal, SqliteImported):
+class SqliteStore(
+    SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory, SqliteRehearsal, SqliteImported, SqliteProof
+):
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:

@@ -20,7 +20,7 @@ UPDATE copies SET recipient_key = :stranger, rcpt = NULL
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
 
 -- name: drop_subject(controller_id, message_id, recipient_key)!
-UPDATE messages SET subject = NULL, subject_key = NULL
+UPDATE messages SET subject = NULL, subject_key = NULL, digest = NULL
 WHERE controller_id = :controller_id AND message_id = :message_id AND subject_key = :recipient_key;
 
 -- name: drop_person(controller_id, recipient_key)!

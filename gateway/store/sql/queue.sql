@@ -1,7 +1,7 @@
--- name: add_message(controller_id, message_id, accepted_at, stream, campaign, mode, kind, size, open, envelope, subject, subject_key)!
-INSERT INTO messages (controller_id, message_id, accepted_at, stream, campaign, mode, kind, size, open, envelope,
+-- name: add_message(controller_id, message_id, accepted_at, stream, campaign, mode, kind, size, digest, open, envelope, subject, subject_key)!
+INSERT INTO messages (controller_id, message_id, accepted_at, stream, campaign, mode, kind, size, digest, open, envelope,
   subject, subject_key)
-VALUES (:controller_id, :message_id, :accepted_at, :stream, :campaign, :mode, :kind, :size, :open, :envelope,
+VALUES (:controller_id, :message_id, :accepted_at, :stream, :campaign, :mode, :kind, :size, :digest, :open, :envelope,
   :subject, :subject_key);
 
 -- name: add_body(controller_id, message_id, hour, body)!

@@ -102,7 +102,8 @@ CREATE TRIGGER heads_fixed BEFORE UPDATE ON heads
 BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 
 -- What was handed in. mode: what decisions did; rehearse until it is released, at released_at. subject: sealed under the person of subject_key where there is one recipient, else under the
--- controller's own key. open: copies that are not final yet; at 0 body and envelope go. kind: what the classifier found, as JSON without personal data.
+-- controller's own key. open: copies that are not final yet; at 0 body and envelope go. digest: SHA-256 of the
+-- original as it was accepted. kind: what the classifier found, as JSON without personal data.
 CREATE TABLE messages (
   controller_id TEXT NOT NULL,
   message_id BLOB NOT NULL,
@@ -112,6 +113,7 @@ CREATE TABLE messages (
   mode TEXT NOT NULL,
   kind TEXT NOT NULL,
   size INTEGER NOT NULL,
+  digest BLOB,
   open INTEGER NOT NULL,
   envelope BLOB,
   subject BLOB,
