@@ -16,6 +16,7 @@ _EMAIL: Final = (
     "email_address", "email", "e_mail_address", "e_mailadres", "e_mail_adresse", "adresse_e_mail", "e_mail",
 )  # fmt: skip
 _COMPLAINT: Final = re.compile(r"spam|abuse|complain|inappropriate", re.IGNORECASE)
+_LIST: Final = re.compile(r"non.?subscribed|unsubscribed|cleaned|subscribed")
 _ORIGIN: Final = "Mailchimp audience"
 
 
@@ -33,10 +34,9 @@ def list_of(part: str, row: Mapping[str, str]) -> str:
     """
     if row.get("unsub_time") or row.get("clean_time"):
         return "unsubscribed" if row.get("unsub_time") else "cleaned"
-    name = part.lower()
-    for which in ("nonsubscribed", "non-subscribed", "unsubscribed", "cleaned", "subscribed"):
-        if name.startswith(which):
-            return which.replace("-", "")
+    named = _LIST.search(part.lower())
+    if named is not None:
+        return "nonsubscribed" if named[0].startswith("non") else named[0]
     return "unsubscribed" if "unsub_time" in row else "cleaned" if "clean_time" in row else "subscribed"
 
 

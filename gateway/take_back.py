@@ -1,0 +1,64 @@
+"""An import is taken back (`consentgate import undo`): what it added goes, an opt-out it brought stays.
+
+Each person it touched gets an entry in the ledger that says what their records are without it; nothing is deleted. What
+the person or staff did since stays, and so does what other imports said. A row that changed nothing at the time belongs
+to the import that brought it first. Cut short, it is simply run again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.store.contract import Store
+from gateway.store.imported import Import
+
+PAGE: Final = 500
+"""People a transaction: a bound on how long other processes wait."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TakenBack:
+    """What taking an import back did, in people. `already`: it had been taken back before, and nothing changed now.
+
+    `opted_out`: an opt-out it brought stays. `unknown`: nothing is left of them. `unreadable`: their entries cannot be
+    read, so they were left as they are.
+    """
+
+    brought: Import
+    already: bool = False
+    changed: int = 0
+    opted_out: int = 0
+    unknown: int = 0
+    unreadable: int = 0
+
+
+async def take_back(
+    store: Store, brought: Import, *, by: str, now: datetime, progress: Callable[[int], None] | None = None
+) -> TakenBack:
+    """Take one import back. `progress` is called with the people looked at.
+
+    Raises StoreUnavailable: then it is done in part, and run again.
+    """
+    done = TakenBack(brought=brought, already=brought.undone_at is not None)
+    if done.already:
+        return done
+    after: bytes | None = b""
+    seen = 0
+    while after is not None:
+        page = await store.undo_import(brought.controller_id, brought.import_id, after=after, n=PAGE, at=now)
+        done.changed += page.changed
+        done.opted_out += page.opted_out
+        done.unknown += page.unknown
+        done.unreadable += page.unreadable
+        after, seen = page.after, seen + page.people
+        if progress is not None:
+            progress(seen)
+    done.brought = replace(brought, undone_at=now.astimezone(UTC))
+    await store.put_import(done.brought)
+    public = {
+        "import": brought.import_id.hex(), "undone": True, "people": done.changed, "opted_out": done.opted_out,
+        "unknown": done.unknown, "unreadable": done.unreadable,
+    }  # fmt: skip
+    await store.note(brought.controller_id, "import", public, {"by": by}, at=now)
+    return done

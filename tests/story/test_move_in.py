@@ -1,0 +1,264 @@
+"""Lists of other tools moving in, and imports taken back, on a real installation."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.files.formats import FORMATS
+from tests.installation import ANNA, Gateway, Installation, consent, lines_of, newsletter
+from tests.story.test_import import everything, person, write
+
+VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "import"
+STATED = (
+    "--purpose", "newsletter", "--wording", "w1", "--notice-version", "pn1", "--method", "web_form", "--action",
+    "active_tick", "--separate", "--by", "Jan",
+)  # fmt: skip
+ABOUT_PEOPLE = ("consentgate.db/standing", "consentgate.db/suppressions", "consentgate.db/people")
+
+
+def audience(place: Installation) -> Path:
+    """A Mailchimp export as it is downloaded."""
+    file = place.dir / "audience_export_1.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((VECTORS / "mailchimp").glob("*.csv")):
+            archive.write(path, path.name)
+    return file
+
+
+def taken(place: Installation, file: Path, *more: object, kind: str = "all") -> dict[str, Any]:
+    """Import a file; returns what the last line says, which adds everything up."""
+    return lines_of(place.tool("import", kind, file, "--json", *more))[-1]
+
+
+def undone(place: Installation, import_id: str) -> dict[str, Any]:
+    return lines_of(place.tool("import", "undo", import_id, "--json"))[-1]
+
+
+def whole(place: Installation) -> bool:
+    """The standing is what the ledger amounts to, and the ledger is whole."""
+    return all(place.tool("ledger", *words).returncode == 0 for words in (("rebuild", "--check"), ("verify",)))
+
+
+def test_a_mailchimp_audience_moves_in_and_the_next_mail_is_decided_by_it(gateway: Gateway) -> None:
+    place = gateway.installation
+    told = taken(place, audience(place), *STATED)
+    assert (told["format"], told["kept"], told["rejected"], told["contradictions"]) == ("mailchimp", 11, 1, 1)
+    [pair] = told["first_contradictions"]
+    assert (pair["line"], pair["opt_out_line"]) == (5, 2) and pair["part"].startswith("subscribed")
+    assert told["notes"] == {"dates without zone read as UTC": 8}
+    people = [f"{name}@example.org" for name in ("anna", "bea", "carl", "dora", "emil", "fien")]
+    gateway.send(people, newsletter())
+    gateway.eventually(lambda: len(place.report("blocked", "--addresses")) == 5)
+    codes = {row["recipient"]: row["reason_code"] for row in place.report("blocked", "--addresses")}
+    assert codes == {
+        "bea@example.org": "OPT_IN_PENDING_CONFIRMATION", "carl@example.org": "CONSENT_UNPROVEN",
+        "dora@example.org": "SUPPRESSED_SENDER", "emil@example.org": "COMPLAINT_RECEIVED",
+        "fien@example.org": "ADDRESS_UNDELIVERABLE",
+    }  # fmt: skip
+
+
+def test_rejected_rows_of_a_member_come_back_corrected(installation: Installation) -> None:
+    taken(installation, audience(installation), *STATED)
+    rejected = installation.dir / "audience_export_1.subscribed_email_audience_export_1.rejected.csv"
+    text = rejected.read_text("utf-8")
+    assert text.splitlines()[1].endswith("6,row: is not an e-mail address. Write it as name@example.com.")
+    assert rejected.stat().st_mode & 0o777 == 0o600
+    rejected.write_text(text.replace("geen adres", "gijs@example.org"), "utf-8")
+    told = taken(installation, rejected, *STATED)
+    assert (told["kept"], told["rejected"], told["format"]) == (2, 0, "mailchimp")
+    assert person(installation, "gijs@example.org").standing.known
+
+
+def test_the_same_audience_again_changes_nobody(installation: Installation) -> None:
+    file = audience(installation)
+    taken(installation, file, *STATED)
+    before = everything(installation)
+    assert taken(installation, file, *STATED)["kept"] == 0
+    after = everything(installation)
+    assert all(after[table] == before[table] for table in ABOUT_PEOPLE)
+
+
+def test_opt_outs_come_with_whatever_is_wanted(installation: Installation) -> None:
+    taken(installation, audience(installation), kind="consents")
+    assert person(installation, "emil@example.org").suppressions
+
+
+def test_a_dry_run_is_written_down_nowhere(installation: Installation) -> None:
+    before = everything(installation)
+    told = taken(installation, audience(installation), "--dry-run", *STATED)
+    assert told["kept"] == 11 and told["import"] is None
+    assert everything(installation) == before
+    assert not list(installation.dir.glob("*.rejected.csv"))
+
+
+@pytest.mark.parametrize("file", sorted(VECTORS.glob("*/*.*")), ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_every_vector_is_taken_through_the_command(installation: Installation, file: Path) -> None:
+    if file.parent.name == "hashes":
+        pytest.skip("hashes have tests of their own")
+    copy = installation.dir / file.name
+    copy.write_bytes(file.read_bytes())
+    told = taken(installation, copy, "--format", file.parent.name)
+    assert told["format"] == file.parent.name and told["kept"] > 0 and told["format"] in FORMATS
+    assert whole(installation)
+
+
+def test_what_is_stated_needs_a_name_and_a_purpose_that_is_declared(installation: Installation) -> None:
+    file = audience(installation)
+    before = everything(installation)
+    nameless = installation.tool("import", "all", file, "--purpose", "newsletter")
+    assert nameless.returncode == 1 and b"--by NAME" in nameless.stderr
+    unknown = installation.tool("import", "all", file, "--purpose", "nieuws", "--by", "Jan")
+    assert unknown.returncode == 1 and b"no purpose 'nieuws'" in unknown.stderr
+    nowhere = installation.tool("import", "all", file, "--timezone", "Mars/Olympus")
+    assert nowhere.returncode == 1 and b"no time zone" in nowhere.stderr
+    own = write(installation, "own.csv", [consent(ANNA)])
+    stated = installation.tool("import", "consents", own, "--wording", "w9", "--by", "Jan")
+    assert stated.returncode == 1 and b"native file says itself" in stated.stderr
+    kindless = installation.tool("import", "all", own)
+    assert kindless.returncode == 1 and b"Say consents, sales, people or suppressions" in kindless.stderr
+    assert everything(installation) == before
+
+
+# Archives that are none
+
+
+def packed(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+GOOD = ("subscribed_1.csv", (VECTORS / "mailchimp/subscribed_email_audience_export_1.csv").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (packed(GOOD, ("../evil.csv", b"email\n")), "a name that points elsewhere"),
+        (packed(GOOD, ("/etc/evil.csv", b"email\n")), "a name that points elsewhere"),
+        (packed(GOOD, ("bomb.csv", b"0" * 30_000_000)), "packed tighter than any list"),
+        (packed(GOOD, ("inner.zip", packed(GOOD))), "which is no list in CSV or JSON"),
+        (packed(GOOD, ("unsubscribed_1.csv", b"Email Address,LEID,UNSUB_TIME\ncaf\xe9@b.nl,1,\n")), "byte 0xE9"),
+        (packed(GOOD, ("other.csv", b"Email,Reason,Created At\na@b.nl,MANUAL,\n")), "Import them apart"),
+        (packed(GOOD, ("other.csv", b"Naam,Postcode\n")), "no format has the header ('Naam', 'Postcode')"),
+        (packed(("[Content_Types].xml", b"<x/>"), ("xl/sheet.xml", b"<x/>")), "is an Excel workbook"),
+        (packed(), "holds no list"),
+        (packed(GOOD)[:-40], "no whole ZIP"),
+        (packed(*[(f"{n}.csv", b"email\n") for n in range(300)]), "more than an audience"),
+    ],
+)  # fmt: skip
+def test_an_archive_one_should_not_trust_is_refused_whole(installation: Installation, data: bytes, told: str) -> None:
+    file = installation.dir / "audience.zip"
+    file.write_bytes(data if data[:4] == b"PK\3\4" else b"PK\3\4" + data)
+    before = everything(installation)
+    done = installation.tool("import", "all", file)
+    assert done.returncode == 1 and told in done.stderr.decode(), done.stderr.decode()
+    assert everything(installation) == before
+    assert sorted(path.name for path in installation.dir.parent.iterdir()) == ["installation"]
+
+
+def test_a_broken_member_is_refused_before_anything_is_taken(installation: Installation) -> None:
+    whole_file = packed(GOOD)
+    place = whole_file.index(b"subscribed_1.csv") + 60
+    file = installation.dir / "audience.zip"
+    file.write_bytes(whole_file[:place] + bytes([whole_file[place] ^ 0xFF]) + whole_file[place + 1 :])
+    before = everything(installation)
+    done = installation.tool("import", "all", file)
+    assert done.returncode == 1 and b"cannot be unpacked" in done.stderr
+    assert everything(installation) == before
+
+
+def test_text_in_another_encoding_is_named_with_the_way_out(installation: Installation) -> None:
+    file = installation.dir / "list.csv"
+    file.write_bytes("email,name\na@b.nl,Zoë\n".encode("cp1252"))
+    done = installation.tool("import", "people", file)
+    assert done.returncode == 1
+    said = done.stderr.decode()
+    assert "line 2" in said and "byte 0xEB is number 10 of the line, 21 of the file, in Windows-1252 it is ë" in said
+    assert "iconv -f WINDOWS-1252 -t UTF-8" in said
+    file.write_bytes("email\na@b.nl\n".encode("utf-16"))
+    done = installation.tool("import", "people", file)
+    assert done.returncode == 1 and b"UTF-16" in done.stderr and b"iconv -f UTF-16" in done.stderr
+
+
+# An import is taken back
+
+
+def test_an_import_taken_back_leaves_its_opt_outs_and_nothing_else(installation: Installation) -> None:
+    told = taken(installation, audience(installation), *STATED)
+    done = undone(installation, told["import"])
+    assert (done["people"], done["unknown"], done["opted_out"], done["already"]) == (6, 4, 2, False)
+    anna = person(installation, ANNA)
+    assert not anna.standing.known and anna.standing.consents == ()
+    assert not person(installation, "fien@example.org").standing.recipient.undeliverable
+    for name in ("dora", "emil"):
+        assert person(installation, f"{name}@example.org").suppressions
+    assert whole(installation)
+
+
+def test_taken_back_twice_changes_nothing_more(installation: Installation) -> None:
+    told = taken(installation, audience(installation), *STATED)
+    undone(installation, told["import"])
+    before = everything(installation)
+    assert undone(installation, told["import"][:12])["already"] is True
+    assert everything(installation) == before
+    [row] = lines_of(installation.tool("import", "list", "--json"))
+    assert (row["state"], row["by"], row["format"]) == ("undone", "Jan", "mailchimp")
+    assert row["stated"]["purpose"] == "newsletter" and row["counts"]["kept"] == 11
+
+
+def test_what_stood_before_stands_again_and_what_came_later_stays(installation: Installation) -> None:
+    first = consent(ANNA, id="7")
+    taken(installation, write(installation, "1.csv", [first]), kind="consents")
+    wrong = write(installation, "2.csv", [{**first, "evidence.origin": "elsewhere"}, consent("bea@example.org")])
+    middle = taken(installation, wrong, kind="consents")["import"]
+    people = [{"email": ANNA, "country": "BE", "language": "fr"}]
+    taken(installation, write(installation, "3.csv", people), kind="people")
+    assert installation.tool("suppress", "add", "bea@example.org", "--purpose", "newsletter").returncode == 0
+    undone(installation, middle)
+    anna, bea = person(installation, ANNA), person(installation, "bea@example.org")
+    assert [one.evidence.origin for one in anna.standing.consents] == ["https://acme.example/newsletter"]
+    assert (anna.standing.country, anna.standing.language) == ("BE", "fr")
+    assert bea.standing.consents == () and [one.purpose for one in bea.suppressions] == ["newsletter"]
+    assert whole(installation)
+
+
+def test_a_withdrawal_that_came_with_an_import_stays(installation: Installation) -> None:
+    rows = [consent(ANNA, id="7", withdrawn_at="2026-10-01T09:00:00Z"), consent("bea@example.org")]
+    brought = taken(installation, write(installation, "c.csv", rows), kind="consents")["import"]
+    done = undone(installation, brought)
+    assert (done["opted_out"], done["unknown"]) == (1, 1)
+    [kept] = person(installation, ANNA).standing.consents
+    assert kept.withdrawn_at is not None
+    assert whole(installation)
+
+
+def test_an_undone_import_can_be_run_again_and_is_another(installation: Installation) -> None:
+    file = write(installation, "c.csv", [consent(ANNA)])
+    one = taken(installation, file, kind="consents")["import"]
+    undone(installation, one)
+    two = taken(installation, file, kind="consents")
+    assert two["kept"] == 1 and two["import"] != one
+    undone(installation, two["import"])
+    assert not person(installation, ANNA).standing.known and whole(installation)
+
+
+def test_an_import_that_is_not_there_is_not_taken_back(installation: Installation) -> None:
+    for name in ("ffffffff", "0"):
+        done = installation.tool("import", "undo", name)
+        assert done.returncode == 1 and b"consentgate import list" in done.stderr
+
+
+def test_the_ledger_says_what_was_imported_and_by_whom_and_no_address(installation: Installation) -> None:
+    told = taken(installation, audience(installation), *STATED)
+    exported = installation.tool("ledger", "export")
+    assert exported.returncode == 0, exported.stderr.decode()
+    text = exported.stdout.decode()
+    assert told["import"] in text and "example.org" not in text and "Jan" not in text
+    assert "import" in {json.loads(line).get("kind") for line in text.splitlines()}
