@@ -1,7 +1,7 @@
 """The past in SQLite: entries about people, opened, and decisions as they fell. See history.Past, call by call."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from importlib.resources import files
@@ -78,7 +78,7 @@ def _secrets(handles: Handles, places: Sequence[_Place]) -> dict[_Place, PersonS
     return {
         _Place(owner, key): secret
         for owner, keys in _by_owner(places).items()
-        for key, secret in handles.keys.people(owner, keys).items()
+        for key, secret in handles.keys.readable(owner, keys).items()
     }
 
 
@@ -88,24 +88,36 @@ def _entries(
     """Entries of each place in order, opened; and those that do not open, without their fields."""
     found: dict[_Place, list[Entry]] = {}
     unreadable: dict[_Place, list[Entry]] = {}
-    with_key = [place for place in places if place in secrets]
+    opening = [(place, secrets[place]) for place in places if place in secrets]
+    instead = list(_stand_ins(handles, secrets))
     step = KEYS_AT_ONCE // 3
-    for start in range(0, len(with_key), step):
-        some = with_key[start : start + step]
-        values = [value for n, p in enumerate(some) for value in (n, p.owner, secrets[p].subject(p.key))]
+    for start in range(0, len(opening) + len(instead), step):
+        some = [*opening, *instead][start : start + step]
+        values = [
+            value for n, (place, secret) in enumerate(some) for value in (n, place.owner, secret.subject(place.key))
+        ]
         for n, entry_id, at, kind, public, private, commitment in handles.db.execute(_entries_sql(len(some)), values):
-            place = some[n]
+            place, secret = some[n]
             entry = ledger.Entry(
                 controller_id=place.owner, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
                 private=private, commitment=commitment,
             )  # fmt: skip
             try:
-                fields = {**json.loads(public), **ledger.read_private(entry, secrets[place])}
+                fields = {**json.loads(public), **ledger.read_private(entry, secret)}
             except (Unreadable, ValueError):
                 unreadable.setdefault(place, []).append(Entry(entry_id=entry_id, at=at, kind=kind, fields={}))
                 continue
             found.setdefault(place, []).append(Entry(entry_id=entry_id, at=at, kind=kind, fields=fields))
+    for place, _ in instead:
+        found.get(place, []).sort(key=lambda one: one.entry_id)
     return found, unreadable
+
+
+def _stand_ins(handles: Handles, secrets: Mapping[_Place, PersonSecret]) -> Iterator[tuple[_Place, PersonSecret]]:
+    """What entries were written under while a key was lost, of those whose key is back."""
+    for owner, keys in _by_owner(secrets).items():
+        for key, secret in handles.keys.stand_ins(owner, keys).items():
+            yield _Place(owner, key), secret
 
 
 @lru_cache(maxsize=64)
@@ -141,7 +153,7 @@ def _with_row(handles: Handles, wanted: Sequence[Who], sql: str) -> set[_Place]:
 def addresses(handles: Handles, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, str]:
     """The addresses of those people that have one which opens, by recipient key."""
     keys = list(dict.fromkeys(recipient_keys))
-    secrets = handles.keys.people(controller_id, keys)
+    secrets = handles.keys.readable(controller_id, keys)
     found = {}
     for key, profile in of_many(handles.db, people.SQL.profiles_of_many.sql, controller_id, list(secrets)):
         plain = opened(secrets[key].key, profile, profile_row(controller_id, key))

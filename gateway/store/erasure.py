@@ -33,7 +33,8 @@ def erase(handles: Handles, wanted: Erasure) -> Erased:
     controller_id, at = wanted.controller_id, milliseconds(wanted.at)
     keys = wanted.recipient_keys
     stone = next((key for key in keys if people.erased(handles, controller_id, key)), None)
-    on_file = next((key for key in keys if handles.keys.person(controller_id, key) is not None), None)
+    wrapped = handles.keys.wrapped(controller_id, keys)
+    on_file = next((key for key in keys if key in wrapped), None)
     counts: Counter[str] = Counter()
     for key in keys:
         counts += _end_copies(handles, controller_id, key, at)
@@ -112,8 +113,8 @@ def unforgotten(handles: Handles) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for controller_id in sealing.controllers(handles):
         stones = {stone.recipient_key: stone for stone in tombstones(handles, controller_id)}
-        secrets = handles.keys.people(controller_id, list(stones))
-        found += [(controller_id, key) for key in secrets if on_list(handles, stones[key], in_force=True)]
+        kept = handles.keys.wrapped(controller_id, list(stones))
+        found += [(controller_id, key) for key in kept if on_list(handles, stones[key], in_force=True)]
     return found
 
 

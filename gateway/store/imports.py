@@ -56,7 +56,7 @@ def undo_page(
     Whoever was erased has no key any more, so nothing of theirs is looked at.
     """
     keys = handles.keys.keys_after(controller_id, after, n)
-    secrets = handles.keys.people(controller_id, keys)
+    secrets = handles.keys.readable(controller_id, keys)
     by_subject = {secret.subject(key): (key, secret) for key, secret in secrets.items() if key}
     changed = opted_out = unknown = unreadable = 0
     for subject in _touched(handles, controller_id, import_id, list(by_subject)):
@@ -111,15 +111,7 @@ def _undo(
 
 
 def _entries(handles: Handles, controller_id: str, key: bytes, secret: PersonSecret) -> list[Said]:
-    said = []
-    for entry_id, at, kind, public, private, commitment in people.SQL.entries_of(
-        handles.db, controller_id=controller_id, subject=secret.subject(key)
-    ):
-        entry = ledger.Entry(
-            controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
-            private=private, commitment=commitment,
-        )  # fmt: skip
-        if private is None and commitment is not None:
-            raise Unreadable("private fields are gone")
-        said.append(Said(kind=kind, fields={**json.loads(public), **ledger.read_private(entry, secret)}))
-    return said
+    return [
+        Said(kind=said.entry.kind, fields=said.fields())
+        for said in people.entries_of(handles, controller_id, key, secret)
+    ]  # fmt: skip

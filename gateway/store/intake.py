@@ -55,7 +55,7 @@ NONE_PREPARED: Final[Prepared] = {}
 def unknown(handles: Handles, statements: Sequence[Statement]) -> set[bytes]:
     """The recipient keys of those nobody has a secret for. Only a guess at what will be when they are written."""
     keys = {key for statement in statements for key in statement.who.recipient_keys}
-    known = handles.keys.wrapped(statements[0].who.controller_id, list(keys))
+    known = handles.keys.wrapped(statements[0].who.controller_id, list(keys), neighbours=True)
     return {who[0] for who in (one.who.recipient_keys for one in statements) if known.keys().isdisjoint(who)}
 
 
@@ -235,7 +235,8 @@ class _Batch:
             return
         handles, controller_id = self.handles, wanted[0].controller_id
         keys = list({key for who in wanted for key in who.recipient_keys})
-        secrets = handles.keys.readable(controller_id, keys)
+        wrapped = handles.keys.wrapped(controller_id, keys, neighbours=True)
+        secrets = handles.keys.opened(controller_id, wrapped)
         by_key: dict[bytes, list[SuppressionRow]] = {}
         for row in self._stops(controller_id, keys):
             by_key.setdefault(row.recipient_key, []).append(row)
@@ -249,11 +250,11 @@ class _Batch:
             if place in self.people:
                 continue
             # Rows may stand under an older live key; suppressions under all of them count.
-            key = place if len(who.recipient_keys) == 1 else _on_file(who.recipient_keys, secrets, facts)
+            key = place if len(who.recipient_keys) == 1 else _on_file(who.recipient_keys, wrapped, facts)
             secret, stored = secrets.get(key), facts.get(key)
             seal_key = b"" if secret is None else secret.key
             stands = opened(seal_key, stored, standing_row(controller_id, key)) if secret is not None else None
-            unreadable = stored is not None and stands is None
+            unreadable = stands is None and (stored is not None or (secret is None and key in wrapped))
             profile = profiles.get(key)
             self.people[place] = _Person(
                 controller_id=controller_id, key=key, secret=secret, seal_key=seal_key, on_file=secret is not None,
@@ -262,7 +263,7 @@ class _Batch:
                     row for one in (*who.recipient_keys, *who.global_keys) for row in by_key.get(one, ())
                 ] if by_key else [],
                 filed=None if profile is None else opened(seal_key, profile, profile_row(controller_id, key)),
-                fresh=self.prepared.get(place) if stored is None and secret is None else None,
+                fresh=None if unreadable or secret is not None else self.prepared.get(place),
             )  # fmt: skip
 
     def _stops(self, controller_id: str, keys: Sequence[bytes]) -> list[SuppressionRow]:
@@ -361,7 +362,7 @@ _NOTHING_SAID: Final[Mapping[str, Any]] = {}
 
 
 def _on_file(
-    keys: Sequence[bytes], secrets: Mapping[bytes, PersonSecret], facts: Mapping[bytes, bytes]
+    keys: Sequence[bytes], secrets: Mapping[bytes, bytes], facts: Mapping[bytes, bytes]
 ) -> bytes:  # fmt: skip
     """Under which of a person's keys the rows stand: the newest where there are none."""
     return next((key for key in keys if key in secrets), next((key for key in keys if key in facts), keys[0]))

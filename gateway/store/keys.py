@@ -8,7 +8,7 @@ connection; a new secret is committed before the row that needs it.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -71,15 +71,23 @@ class Keys:
 
     def readable(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, PersonSecret]:
         """The same without those whose stored secret does not open: for them nobody may think that there is none."""
+        return self.opened(controller_id, self.wrapped(controller_id, recipient_keys))
+
+    def opened(self, controller_id: str, stored: Mapping[bytes, bytes]) -> dict[bytes, PersonSecret]:
+        """Those of the stored secrets that open."""
         found = {}
-        for key, wrapped in self.wrapped(controller_id, recipient_keys).items():
+        for key, wrapped in stored.items():
             with contextlib.suppress(Unreadable):
                 found[key] = self.unwrapped(controller_id, key, wrapped)
         return found
 
-    def wrapped(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The same secrets as they are stored."""
+    def wrapped(
+        self, controller_id: str, recipient_keys: Sequence[bytes], *, neighbours: bool = False
+    ) -> dict[bytes, bytes]:
+        """The same secrets as they are stored. `neighbours`: the keys are likely to follow each other."""
         between, each = SQL.person_keys_between.sql, SQL.person_keys_of_many.sql
+        if not neighbours:
+            return dict(of_many(self._db, each, controller_id, recipient_keys))
         wanted = set(recipient_keys)
         found = of_neighbours(self._db, between, each, controller_id, recipient_keys)
         return {key: wrapped for key, wrapped in found if key in wanted}
@@ -108,6 +116,11 @@ class Keys:
     def stand_in(self, controller_id: str, recipient_key: bytes) -> PersonSecret | None:
         """What stands in for a person's own secret, where one was made."""
         return self.person(controller_id, recipient_key + STAND_IN)
+
+    def stand_ins(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, PersonSecret]:
+        """The same for several people, by their recipient keys."""
+        found = self.readable(controller_id, [key + STAND_IN for key in recipient_keys])
+        return {key.removesuffix(STAND_IN): secret for key, secret in found.items()}
 
     def make_stand_in(self, controller_id: str, recipient_key: bytes) -> PersonSecret:
         """A secret for entries about a person whose own cannot be read, made where there is none.

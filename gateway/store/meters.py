@@ -25,7 +25,7 @@ def standings(handles: Handles, controller_id: str, after: bytes, n: int) -> Sta
     """The next n people's standings, by recipient key."""
     named = {"controller_id": controller_id, "after": after, "n": n}
     rows = handles.db.execute(SQL.standings_after.sql, named).fetchall()
-    secrets = handles.keys.people(controller_id, [key for key, _ in rows])
+    secrets = handles.keys.readable(controller_id, [key for key, _ in rows])
     found = [_standing(controller_id, key, secrets.get(key), facts) for key, facts in rows]
     readable = tuple(one for one in found if one is not None)
     return StandingPage(

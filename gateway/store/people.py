@@ -1,5 +1,7 @@
 """People, their standing, the ledger and the suppression list in SQLite. Functions of a database thread's handles."""
 
+import contextlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
 from suppression.facts import FactsError, Suppression
-from suppression.vault import SECRET_BYTES, PersonSecret
+from suppression.vault import SECRET_BYTES, PersonSecret, Unreadable, unseal
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "people.sql"), "sqlite3")
 EVERYWHERE = ""
@@ -101,7 +103,7 @@ def _person(handles: Handles, known: _Known, who: Who) -> Person:
             version, facts = known.standings[found]
             try:
                 stands = _standing(handles.keys, known.wrapped[found], facts, controller_id, found)
-            except (FactsError, ValueError, KeyError, TypeError):
+            except (FactsError, Unreadable, ValueError, KeyError, TypeError):
                 readable = False
     else:  # what is known of them cannot be read without their key, which is not to know nothing
         readable = not any(key in known.standings for key in who.recipient_keys)
@@ -138,10 +140,49 @@ def profile_row(controller_id: str, recipient_key: bytes) -> bytes:
 
 
 def document(handles: Handles, secret: PersonSecret, controller_id: str, recipient_key: bytes) -> standing.Document:
-    """A person's standing as it may be changed; empty where there is none."""
+    """A person's standing as it may be changed; empty where there is none. Unreadable: one that does not open.
+
+    Not to open is not to be empty: whoever wrote over it would lift the person's restriction.
+    """
     row = SQL.standing(handles.db, controller_id=controller_id, recipient_key=recipient_key)
-    plain = opened(secret.key, row[1], standing_row(controller_id, recipient_key)) if row else None
-    return standing.load(plain) if plain else {}
+    if row is None:
+        return {}
+    try:
+        return standing.load(unseal(secret.key, row[1], standing_row(controller_id, recipient_key)))
+    except ValueError as wrong:
+        raise Unreadable("a standing that makes no sense") from wrong
+
+
+class Said(NamedTuple):
+    """One entry about a person as it is stored, and the secret it was written under."""
+
+    entry: ledger.Entry
+    secret: PersonSecret
+
+    def fields(self) -> dict[str, Any]:
+        """Public and private fields. Unreadable or ValueError where they cannot be read."""
+        if self.entry.private is None and self.entry.commitment is not None:
+            raise Unreadable("private fields are gone")
+        return {**json.loads(self.entry.public), **ledger.read_private(self.entry, self.secret)}
+
+
+def entries_of(handles: Handles, controller_id: str, recipient_key: bytes, secret: PersonSecret) -> list[Said]:
+    """A person's entries in order of writing, those among them that were written while the key was lost."""
+    instead = handles.keys.stand_in(controller_id, recipient_key)
+    found = [
+        Said(
+            ledger.Entry(
+                controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
+                private=private, commitment=commitment,
+            ),
+            under,
+        )
+        for under in (secret, instead) if under is not None
+        for entry_id, at, kind, public, private, commitment in SQL.entries_of(
+            handles.db, controller_id=controller_id, subject=under.subject(recipient_key)
+        )
+    ]  # fmt: skip
+    return found if instead is None else sorted(found, key=lambda said: said.entry.entry_id)
 
 
 def see(
@@ -152,15 +193,17 @@ def see(
     `addressed`: the caller has seen that row.
     Nothing is kept of whoever was erased: the secret is then one that nobody has, so that what is sealed is gone.
     """
-    secret, new = _secret(handles, controller_id, recipient_key)
-    if secret is None:
+    held = _secret(handles, controller_id, recipient_key)
+    if held is None:
         return PersonSecret(os.urandom(SECRET_BYTES))
-    if new or not (addressed or SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key)):
-        profile = sealed(secret.key, ledger.encode({"address": address}), profile_row(controller_id, recipient_key))
-        SQL.add_person(
-            handles.db, controller_id=controller_id, recipient_key=recipient_key, profile=profile, first_seen=at
-        )
-    return secret
+    if held.lost:
+        return held.secret
+    place = {"controller_id": controller_id, "recipient_key": recipient_key}
+    if held.new or not (addressed or SQL.profile(handles.db, **place)):
+        plain = ledger.encode({"address": address})
+        profile = sealed(held.secret.key, plain, profile_row(controller_id, recipient_key))
+        SQL.put_profile(handles.db, **place, profile=profile, first_seen=at)  # one under a key that is gone is nobody's
+    return held.secret
 
 
 def erased(handles: Handles, controller_id: str, recipient_key: bytes) -> bool:
@@ -168,14 +211,32 @@ def erased(handles: Handles, controller_id: str, recipient_key: bytes) -> bool:
     return bool(SQL.erased(handles.db, controller_id=controller_id, recipient_key=recipient_key))
 
 
-def _secret(handles: Handles, controller_id: str, recipient_key: bytes) -> tuple[PersonSecret | None, bool]:
-    """A person's secret, made for whoever has none, and whether it was made now; None for whoever was erased."""
-    known = handles.keys.person(controller_id, recipient_key)
+class _Held(NamedTuple):
+    """The secret to write under. `new`: made now. `lost`: it stands in for one that cannot be read (keys.py)."""
+
+    secret: PersonSecret
+    new: bool
+    lost: bool
+
+
+def _secret(handles: Handles, controller_id: str, recipient_key: bytes) -> _Held | None:
+    """A person's secret, made for whoever has none; None for whoever was erased.
+
+    No new one for whoever had one: what is sealed under it would be lost for good, a restriction too.
+    """
+    place = {"controller_id": controller_id, "recipient_key": recipient_key}
+    try:
+        known = handles.keys.person(controller_id, recipient_key)
+        lost = known is None and SQL.standing(handles.db, **place) is not None
+    except Unreadable:
+        known, lost = None, True
     if known is not None:
-        return known, False
+        return _Held(known, new=False, lost=False)
     if erased(handles, controller_id, recipient_key):
-        return None, False
-    return handles.keys.make_person(controller_id, recipient_key)
+        return None
+    if lost:
+        return _Held(handles.keys.make_stand_in(controller_id, recipient_key), new=False, lost=True)
+    return _Held(*handles.keys.make_person(controller_id, recipient_key), lost=False)
 
 
 def record(handles: Handles, acts: Sequence[Act]) -> list[bool]:
@@ -215,23 +276,28 @@ def _act(handles: Handles, act: Act) -> bool:
     if act.kind in ledger.CONTROLLER_KINDS:
         raise ValueError(f"an entry of kind {act.kind} is about no person")
     at = milliseconds(act.at)
-    secret, _ = _secret(handles, act.controller_id, act.recipient_key)
-    if secret is None:
+    held = _secret(handles, act.controller_id, act.recipient_key)
+    if held is None:
         return False
     if act.address is not None:
         see(handles, act.controller_id, act.recipient_key, act.address, at)
-    before = document(handles, secret, act.controller_id, act.recipient_key)
-    after = standing.apply(before, act.kind, {**act.public, **(act.private or {})})
-    if after == before and act.kind not in ledger.ALWAYS_WRITTEN:
+    before = after = None
+    if not held.lost:
+        with contextlib.suppress(Unreadable):
+            before = document(handles, held.secret, act.controller_id, act.recipient_key)
+            after = standing.apply(before, act.kind, {**act.public, **(act.private or {})})
+    if before is not None and after == before and act.kind not in ledger.ALWAYS_WRITTEN:
         return False
+    # Of a standing that does not open the ledger alone keeps what is said: it is counted when the key is back
+    # (`ledger rebuild`), and until then every decision about the person is put off.
     entry = ledger.write(
         controller_id=act.controller_id, entry_id=entry_id(handles, act.controller_id), at=at, kind=act.kind,
-        person=secret, recipient_key=act.recipient_key, public=act.public, private=act.private,
+        person=held.secret, recipient_key=act.recipient_key, public=act.public, private=act.private,
         random=os.urandom(ledger.RANDOM_BYTES),
     )  # fmt: skip
     add_entry(handles, entry)
-    if after != before:
-        put_standing(handles, secret, act.controller_id, act.recipient_key, after)
+    if after is not None and after != before:
+        put_standing(handles, held.secret, act.controller_id, act.recipient_key, after)
     return True
 
 
@@ -293,7 +359,7 @@ def suppression_page(
 
 def address(handles: Handles, controller_id: str, recipient_key: bytes) -> str | None:
     """A person's address; None for whoever was erased or never seen."""
-    secret = handles.keys.person(controller_id, recipient_key)
+    secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
     if secret is None:
         return None
     row = SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key)

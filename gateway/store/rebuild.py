@@ -4,7 +4,6 @@ Standing and suppressions of a person are made again from their entries, in orde
 but for this: every erasure in the ledger has its tombstone on the list.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -15,7 +14,7 @@ from gateway.store import erasure, people
 from gateway.store.connection import Handles
 from gateway.store.evidence import Difference, RebuiltPage
 from gateway.store.keys import opened
-from suppression import ledger, standing
+from suppression import standing
 from suppression.history import Amount, Entry, Listed
 from suppression.vault import PersonSecret, Unreadable
 
@@ -24,9 +23,10 @@ SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "rebuild.sql"), "sql
 
 @dataclass(slots=True)
 class _Amount(Amount):
-    """What a person's entries amount to; `unreadable`: ids of those that do not open."""
+    """What a person's entries amount to; `unreadable`: ids of those that do not open; `entries`: how many there are."""
 
     unreadable: list[bytes] = field(default_factory=list)
+    entries: int = 0
 
 
 def page(handles: Handles, controller_id: str, after: bytes, n: int, write: bool) -> RebuiltPage:
@@ -42,10 +42,18 @@ def page(handles: Handles, controller_id: str, after: bytes, n: int, write: bool
         except Unreadable:
             text = "the key of this person does not open: the keys database was changed or put together from two"
             found.append(Difference(controller_id=controller_id, recipient_key=key, table="keys", text=text))
+    for key in keys:
+        if key not in wrapped and _stands(handles, controller_id, key):
+            text = "the key of this person is missing: put the keys database back from its copy, then rebuild"
+            found.append(Difference(controller_id=controller_id, recipient_key=key, table="keys", text=text))
     return RebuiltPage(
         people=len(wrapped), skipped=len(keys) - len(wrapped), differences=tuple(found),
         after=keys[-1] if len(keys) == n else None,
     )  # fmt: skip
+
+
+def _stands(handles: Handles, controller_id: str, key: bytes) -> bool:
+    return people.SQL.standing(handles.db, controller_id=controller_id, recipient_key=key) is not None
 
 
 def _next_keys(handles: Handles, controller_id: str, after: bytes, n: int) -> list[bytes]:
@@ -73,7 +81,7 @@ def _person(
     if plain is None or _document(plain) != amount.document:
         wrong = "cannot be read" if plain is None else "is not what the entries amount to"
         differs("standing", f"the standing {'is missing' if row is None else wrong}")
-        if write and not amount.unreadable:
+        if write and not amount.unreadable and (plain is not None or amount.entries):
             people.put_standing(handles, secret, controller_id, key, amount.document)
     listed = people.SQL.suppressions(handles.db, controller_id=controller_id, recipient_key=key)
     stored = {suppression_id: tuple(columns) for suppression_id, *columns in listed}
@@ -90,14 +98,11 @@ def _person(
 
 def _amount(handles: Handles, controller_id: str, key: bytes, secret: PersonSecret) -> _Amount:
     amount = _Amount()
-    rows = people.SQL.entries_of(handles.db, controller_id=controller_id, subject=secret.subject(key))
-    for entry_id, at, kind, public, private, commitment in rows:
-        entry = ledger.Entry(
-            controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
-            private=private, commitment=commitment,
-        )  # fmt: skip
+    for said in people.entries_of(handles, controller_id, key, secret):
+        entry_id, at, kind = said.entry.entry_id, said.entry.at, said.entry.kind
+        amount.entries += 1
         try:
-            fields = {**json.loads(public), **ledger.read_private(entry, secret)}
+            fields = said.fields()
         except (Unreadable, ValueError):
             amount.unreadable.append(entry_id)
             continue

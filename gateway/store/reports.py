@@ -53,7 +53,7 @@ class Subjects:
 
     def read(self, message_id: bytes, subject: bytes | None, key: bytes | None) -> str:
         """The subject; empty where it cannot be read any more (the person was erased)."""
-        secret = self._own if key is None else self._handles.keys.person(self._controller_id, key)
+        secret = self._own if key is None else self._handles.keys.readable(self._controller_id, [key]).get(key)
         plain = opened(secret.key if secret else None, subject, b"subject/" + message_id)
         return plain.decode(errors="replace") if plain else ""
 

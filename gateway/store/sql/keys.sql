@@ -10,7 +10,9 @@ SELECT recipient_key, wrapped FROM person_keys
 WHERE controller_id = :controller_id AND recipient_key BETWEEN :first AND :last LIMIT :n;
 
 -- name: person_keys_after(controller_id, after, n)
+-- Without those that stand in for lost ones, which are longer.
 SELECT recipient_key FROM person_keys WHERE controller_id = :controller_id AND recipient_key > :after
+  AND length(recipient_key) <= 16
 ORDER BY recipient_key LIMIT :n;
 
 -- name: other_key(controller_id, recipient_key)^

@@ -30,13 +30,14 @@ ORDER BY recipient_key, suppression_id LIMIT :n;
 -- name: profile(controller_id, recipient_key)^
 SELECT profile FROM people WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
--- name: add_person(controller_id, recipient_key, profile, first_seen)!
+-- name: put_profile(controller_id, recipient_key, profile, first_seen)!
+-- A new or next profile; when the person was first seen stays.
 INSERT INTO people (controller_id, recipient_key, profile, first_seen)
 VALUES (:controller_id, :recipient_key, :profile, :first_seen)
-ON CONFLICT (controller_id, recipient_key) DO NOTHING;
+ON CONFLICT (controller_id, recipient_key) DO UPDATE SET profile = excluded.profile;
 
 -- name: put_profiles()!
--- New or next profiles of many; when a person was first seen stays.
+-- put_profile for many.
 INSERT INTO people (controller_id, recipient_key, profile, first_seen) VALUES (?, ?, ?, ?)
 ON CONFLICT (controller_id, recipient_key) DO UPDATE SET profile = excluded.profile;
 

@@ -1,0 +1,150 @@
+"""A person's key is missing, or does not open: nothing stored is written over, and an opt-out counts all the same."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.record import opt_out_acts
+from gateway.store import sqlite
+from gateway.store.contract import Act, Stop
+from tests.store.test_contract import NOW, Home, stop
+from tests.store.test_ledger_store import Keyed, differences, erasure, findings
+
+ANNA = "anna@example.org"
+RESTRICTION = {
+    "ref": "r1", "controller_id": "acme", "scope": "all", "purpose": None, "from": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Keyed:
+    return Keyed(tmp_path)
+
+
+@pytest.fixture
+async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
+    async with home.opened() as opened:
+        yield opened
+
+
+def key_of(home: Home, address: str = ANNA) -> bytes:
+    return home.who(address).recipient_keys[0]
+
+
+def act(home: Home, kind: str, fields: dict[str, Any], address: str = ANNA) -> Act:
+    return Act(
+        controller_id="acme", recipient_key=key_of(home, address), kind=kind, public={}, private=fields, at=NOW,
+        address=address,
+    )  # fmt: skip
+
+
+async def restricted(store: sqlite.SqliteStore, home: Keyed) -> None:
+    """Anna agreed, and asked to be left alone until her objection is weighed."""
+    await store.record([home.consent(ANNA), act(home, "restriction", RESTRICTION), home.consent("bea@example.org")])
+    await store.seal()
+
+
+@contextlib.contextmanager
+def without_key(home: Keyed, instead: bytes | None = None) -> Iterator[None]:
+    """Anna's key is missing from the keys database, or is another; afterwards the copy is put back."""
+    place = ("acme", key_of(home))
+    where = "WHERE controller_id = ? AND recipient_key = ?"
+
+    def keys(sql: str, *values: object) -> Any:
+        with contextlib.closing(sqlite3.connect(home.keys, isolation_level=None)) as db:
+            return db.execute(sql, values).fetchone()
+
+    [kept] = keys(f"SELECT wrapped FROM person_keys {where}", *place)
+    keys(f"DELETE FROM person_keys {where}", *place)
+    if instead is not None:
+        keys("INSERT INTO person_keys VALUES (?, ?, ?)", *place, instead)
+    yield
+    keys("INSERT OR REPLACE INTO person_keys VALUES (?, ?, ?)", *place, kept)
+
+
+async def readable(store: sqlite.SqliteStore, home: Keyed) -> bool:
+    return (await store.people([home.who(ANNA)]))[0].readable
+
+
+@pytest.mark.parametrize("instead", [None, b"\x01" + os.urandom(60)], ids=["missing", "does not open"])
+async def test_a_lost_key_costs_nobody_their_restriction(
+    home: Keyed, store: sqlite.SqliteStore, instead: bytes | None
+) -> None:
+    """Whatever happens meanwhile: decisions are put off, and when the key is back all of it counts."""
+    await restricted(store, home)
+    row = stop(home, ANNA, None)[1]
+    with without_key(home, instead):
+        assert not await readable(store, home)
+        assert await store.record([home.consent(ANNA, id="later"), act(home, "undeliverable", {"undeliverable": True})])
+        assert (await store.opt_out(opt_out_acts(row), row, None)).suppression_id == row.suppression_id
+        [anna] = await store.people([home.who(ANNA)])
+        assert not anna.readable and [s.scope for s in anna.suppressions] == ["sender"]
+        again = await store.opt_out(opt_out_acts(row), row, None)
+        assert again.suppression_id == row.suppression_id
+        await store.seal()
+        assert await findings(store, home) == []
+        assert any("the key of this person" in text for text in await differences(store, write=True))
+    [anna] = await store.people([home.who(ANNA)])
+    assert [one.scope for one in anna.standing.restrictions] == ["all"]  # at once, before anything is rebuilt
+    assert await differences(store) == ["the standing is not what the entries amount to"]
+    await differences(store, write=True)
+    assert await differences(store) == []
+    [anna] = await store.people([home.who(ANNA)])
+    assert [one.scope for one in anna.standing.restrictions] == ["all"]
+    assert {consent.id for consent in anna.standing.consents} == {"c1", "later"}
+    assert all(consent.withdrawn_at is not None for consent in anna.standing.consents)
+    assert anna.standing.recipient.undeliverable and anna.suppressions
+    kinds = [entry.kind for entry in (await store.histories([home.who(ANNA)]))[0].own.entries]
+    assert kinds == ["consent", "restriction", "consent", "undeliverable", "suppression", "withdrawal"]
+
+
+async def test_an_opt_out_in_a_file_counts_for_somebody_whose_key_is_lost(
+    home: Keyed, store: sqlite.SqliteStore
+) -> None:
+    await restricted(store, home)
+    row = stop(home, ANNA, None)[1]
+    with without_key(home):
+        [taken] = await store.take_in_stops(
+            [Stop(who=home.who(ANNA), row=row, acts=opt_out_acts(row))], at=NOW, dry=False
+        )
+        assert taken.outcome == "kept"
+        [anna] = await store.people([home.who(ANNA)])
+        assert anna.suppressions and not anna.readable
+        assert await findings(store, home) == []
+    await differences(store, write=True)
+    [anna] = await store.people([home.who(ANNA)])
+    assert anna.standing.restrictions and anna.standing.consents[0].withdrawn_at is not None
+    assert await differences(store) == []
+
+
+async def test_erasing_somebody_whose_key_is_lost_takes_what_stood_in_for_it(
+    home: Keyed, store: sqlite.SqliteStore
+) -> None:
+    await restricted(store, home)
+    with without_key(home):
+        await store.record([home.consent(ANNA, id="later")])
+        with contextlib.closing(sqlite3.connect(home.keys)) as db:
+            before = db.execute("SELECT count(*) FROM person_keys").fetchone()[0]
+        await store.erase(erasure(home, ANNA))
+        with contextlib.closing(sqlite3.connect(home.keys)) as db:
+            assert db.execute("SELECT count(*) FROM person_keys").fetchone()[0] == before - 1
+        await store.seal()
+        assert await findings(store, home) == [] and await differences(store) == []
+
+
+async def test_a_standing_that_was_damaged_is_made_again_from_the_ledger_not_from_nothing(
+    home: Keyed, store: sqlite.SqliteStore
+) -> None:
+    await restricted(store, home)
+    with contextlib.closing(sqlite3.connect(home.data, isolation_level=None)) as db:
+        db.execute("UPDATE standing SET facts = randomblob(90) WHERE recipient_key = ?", (key_of(home),))
+    await store.record([home.consent(ANNA, id="later")])
+    assert not await readable(store, home)
+    assert await differences(store, write=True) == ["the standing cannot be read"]
+    [anna] = await store.people([home.who(ANNA)])
+    assert anna.standing.restrictions and {c.id for c in anna.standing.consents} == {"c1", "later"}
