@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 from gateway.config import Config, Controller, Stream
 from gateway.recall import BATCH, Gone, WeighedAgain, case_of, lookup, weighed_again
-from gateway.sentences import Told, tell
+from gateway.sentences import tell
 from gateway.store.contract import Act, Person, Store
 from gateway.store.history import Decided
 from gateway.weigh import Case, Scales
@@ -136,17 +135,12 @@ async def looked(store: Store, controller_id: str, person: Person, *, by: str, n
         ])  # fmt: skip
 
 
-def told(words: Words, language: Language, said: Explanation, controller: Controller) -> Told:
-    """An explanation in words, with the controller's names and in its zone."""
-    return tell(words, language, said, controller=controller, zone=ZoneInfo(controller.timezone))
-
-
 def paragraphs(words: Words, language: Language, one: Explained, controller: Controller) -> list[str]:
     """Everything about one decision, for a reader of plain text."""
-    said = [told(words, language, one.then, controller).text]
+    said = [tell(words, language, one.then, controller).text]
     if one.unknown is not None:
         said.append(words.text(language, f"explain.{one.unknown}"))
     if one.changed is not None:
         changed = words.text(language, "explain.changed")
-        said.append(f"{changed} {told(words, language, one.changed, controller).text}")
+        said.append(f"{changed} {tell(words, language, one.changed, controller).text}")
     return said

@@ -6,7 +6,7 @@ make it lawful, who can do that; the law and the rule in small. Dates as people 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gateway.config import Controller
@@ -15,7 +15,6 @@ from suppression.explain import Explanation, Fact, observed
 
 SHOWN: Final = 6
 """Facts told one by one; what did not count and comes after them is counted."""
-UTC_ZONE: Final = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +42,13 @@ class Told:
 
 
 def tell(
-    words: Words, language: Language, said: Explanation, *, controller: Controller | None = None,
-    zone: ZoneInfo = UTC_ZONE,
+    words: Words, language: Language, said: Explanation, controller: Controller | None = None
 ) -> Told:  # fmt: skip
-    """An explanation in words. `controller` gives its purposes their own names. A code without words is a KeyError."""
+    """An explanation in words. `controller` gives its purposes their own names, and dates their zone (without: UTC).
+
+    A code without words is a KeyError.
+    """
+    zone = ZoneInfo(controller.timezone if controller is not None else "UTC")
     teller = _Teller(words, language, controller, zone)
     reason = words.reason(said.code, language)
     because = [sentence for sentence in (teller.fact(fact, said.code) for fact in said.facts) if sentence]
@@ -64,6 +66,13 @@ def tell(
         small=words.text(language, "explain.small" if said.rule else "explain.small_bare", **law),
         remedy_names_who=said.remedy in _NAMES_WHO,
     )  # fmt: skip
+
+
+def spoken(
+    words: Words, language: Language, said: Explanation, controller: Controller | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """An explanation for machines and people: the values, and the text."""
+    return {"explanation": said.to_dict(), "text": tell(words, language, said, controller).text}
 
 
 _NAMES_WHO: Final = frozenset({"respect", "privacy", "operator", "sign_up_again", "wait"})

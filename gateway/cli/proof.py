@@ -7,21 +7,29 @@ longer than everything else it does before the first decision.
 import gc
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from gateway.packs import read_packs
 from suppression.decision import decide as judge
 from suppression.facts import Facts, FactsError
 
-USAGE = """Usage: {prog} decide [--config FILE] FILE
+if TYPE_CHECKING:
+    from suppression.decision import Decision
+    from suppression.jurisdiction import PackBook
+
+USAGE = """Usage: {prog} decide [--config FILE] [--explain [--language LANG]] FILE
 
 Decide facts from a file: may this be sent, and why. FILE - is standard input.
 
 FILE holds {{"vectors": [{{"id", "facts"}}, ...]}}, or one JSON object per line:
 facts, or {{"id", "facts"}}. An item without an id is named by its place. One
 JSON line per item comes out: id, decision, reason_code, cite, trace.
+
+--explain adds `explanation` (the facts it rests on, the rule, the articles,
+since when, until when, what would make it lawful, who can do that) and `text`,
+the same in sentences; --language is nl, en, fr or de (default en).
 
 Nothing is read but FILE and the packs that ship with the product; --config is
 taken like everywhere and changes nothing.
@@ -47,35 +55,58 @@ def app(*, args: Sequence[str], prog_name: str = "consentgate") -> None:
     if "--config" in words:
         at = words.index("--config")
         del words[at : at + 2]
+    explaining = _explaining(words, prog_name)
     files = [word for word in words if word == "-" or not word.startswith("-")]
     if len(files) != 1 or len(words) != 1:
         _complain(f"{prog_name} decide: give one FILE, or - for standard input. See: {prog_name} decide --help")
         raise SystemExit(2)
-    raise SystemExit(decide(files[0]))
+    raise SystemExit(decide_command(files[0], sys.stdout, explaining))
 
 
-def decide(file: str) -> int:
-    """Decide the facts of a file, or of standard input for "-", to standard output. Returns the exit code."""
-    return decide_command(file, sys.stdout)
+Explaining = Callable[[Facts, "Decision", "PackBook"], dict[str, Any]]
+"""What is added to a line: name to value."""
 
 
-def decide_command(path_or_dash: str, out: TextIO) -> int:
+def _explaining(words: list[str], prog_name: str) -> Explaining | None:
+    """What --explain and --language ask for; both are taken out of the words. Loaded only when asked for."""
+    wanted, language = "--explain" in words, None
+    if wanted:
+        words.remove("--explain")
+    if "--language" in words:
+        at = words.index("--language")
+        language = words[at + 1] if at + 1 < len(words) else ""
+        del words[at : at + 2]
+    if not wanted and language is None:
+        return None
+    from gateway.sentences import spoken
+    from gateway.words import LANGUAGES, Words, is_language
+    from suppression.explain import explain
+
+    chosen = language if language is not None else "en"
+    if not is_language(chosen):
+        _complain(f"{prog_name} decide: --language {chosen!r} is none of {', '.join(LANGUAGES)}")
+        raise SystemExit(2)
+    catalogue = Words.load()
+    return lambda facts, decision, packs: spoken(catalogue, chosen, explain(facts, decision, packs))
+
+
+def decide_command(path_or_dash: str, out: TextIO, explaining: Explaining | None = None) -> int:
     """Write one JSON line per item to `out`; what is wrong with an item goes to standard error.
 
     Returns 0 when every item was decided, 1 when one could not be read, 2 when the input as a whole is of no use.
     """
     if path_or_dash == "-":
-        return _decide_all(sys.stdin.buffer, "standard input", out)
+        return _decide_all(sys.stdin.buffer, "standard input", out, explaining)
     try:
         source = open(path_or_dash, "rb")  # noqa: PTH123, SIM115 - pathlib takes start-up time; closed two lines down
     except OSError as error:
         _complain(f"{path_or_dash}: cannot be read ({error.strerror}); name a readable file, or - for standard input")
         return 2
     with source:
-        return _decide_all(source, path_or_dash, out)
+        return _decide_all(source, path_or_dash, out, explaining)
 
 
-def _decide_all(source: BinaryIO, name: str, out: TextIO) -> int:
+def _decide_all(source: BinaryIO, name: str, out: TextIO, explaining: Explaining | None) -> int:
     packs = read_packs()
     gc.freeze()  # what is loaded stays; without it the collector walks it again and again while facts stream by
     encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -87,6 +118,8 @@ def _decide_all(source: BinaryIO, name: str, out: TextIO) -> int:
                 id_, facts = _facts_of(item, where)
                 decision = judge(facts, packs.at(facts.as_of))
                 shared = _shown(decision.verdict, decision.reason_code, decision.cite, decision.trace)
+                if explaining is not None:
+                    shared = f"{shared[:-1]}, {encode(explaining(facts, decision, packs))[1:]}"
                 lines.append(f'{{"id": {encode(id_)}, {shared}')
             except (FactsError, Unusable) as error:
                 wrong += 1

@@ -2,7 +2,6 @@
 
 import re
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -52,7 +51,7 @@ def test_whatever_is_explained_reads_as_sentences(document: dict[str, Any], lang
     """For all facts, also while observing: the text is whole and names no field of ours."""
     facts = Facts.from_dict(document)
     explanation = explain(facts, (observe if looking else decide)(facts, packs()), BOOK)
-    told = tell(WORDS, language, explanation, zone=ZoneInfo("Europe/Amsterdam"))
+    told = tell(WORDS, language, explanation)
     whole(told.text)
     assert explanation.rule in told.small
     assert len(told.because) <= SHOWN + 1

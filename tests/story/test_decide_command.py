@@ -110,3 +110,47 @@ def test_the_command_reads_standard_input_and_loads_no_option_parser() -> None:
         done = command(*wrong)
         assert (done.returncode, done.stdout) == (2, "")
         assert "decide --help" in done.stderr
+
+
+@pytest.mark.parametrize(("language", "said"), [("nl", "Mag verstuurd worden."), ("fr", "Peut être envoyé.")])
+def test_explained_in_the_language_asked_for(tmp_path: Path, language: str, said: str) -> None:
+    file = tmp_path / "facts.json"
+    file.write_text(json.dumps({"id": "a", "facts": FINE}), "utf-8")
+    words = [sys.executable, "-m", "gateway", "decide", "--explain", "--language", language, str(file)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    row = json.loads(done.stdout)
+    assert list(row) == ["id", "decision", "reason_code", "cite", "trace", "explanation", "text"]
+    assert row["text"].startswith(said)
+    explained = row["explanation"]
+    assert (explained["rule"], explained["since"], explained["actor"]) == ("D1", "2025-06-01T09:30:00Z", "person")
+    assert explained["facts"][0]["wording"] == "w3" and explained["facts"][0]["carries"] is True
+
+
+def test_every_example_is_explained_and_the_decision_is_the_same(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gateway", "decide", "--explain", str(VECTORS / "decisions.json")]
+    rows = [json.loads(line) for line in subprocess.run(words, capture_output=True, check=True).stdout.splitlines()]
+    plain = run(VECTORS / "decisions.json")[1]
+    assert [{name: row[name] for name in plain[0]} for row in rows] == plain
+    assert all(row["explanation"]["rule"] and row["text"].endswith(".") for row in rows)
+
+
+def test_a_language_that_is_not_spoken_is_refused(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gateway", "decide", "--explain", "--language", "xx", "-"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, input="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nl, en, fr, de" in done.stderr
+
+
+def test_without_the_option_no_words_are_loaded(tmp_path: Path) -> None:
+    """The start of `decide` costs what it did: nothing of the pages' words is imported."""
+    file = tmp_path / "facts.json"
+    file.write_text(json.dumps(FINE), "utf-8")
+    code = (
+        "import sys\nfrom gateway.__main__ import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'babel', 'jinja2', 'gateway.words', 'suppression.explain'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "decide", str(file)], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
