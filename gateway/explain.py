@@ -8,11 +8,11 @@ look written down first (`looked`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.config import Config, Controller, Stream
 from gateway.recall import BATCH, Gone, WeighedAgain, case_of, lookup, weighed_again
-from gateway.sentences import tell
+from gateway.sentences import spoken, tell
 from gateway.store.contract import Act, Person, Store
 from gateway.store.history import Decided
 from gateway.weigh import Case, Scales
@@ -124,15 +124,29 @@ def sound_case(
     )  # fmt: skip
 
 
-async def looked(store: Store, controller_id: str, person: Person, *, by: str, now: datetime) -> None:
-    """Write down that staff looked at what is stored about a person (RULES.md S5); of nobody there is nothing."""
-    if person.seen:
-        await store.record([
-            Act(
-                controller_id=controller_id, recipient_key=person.recipient_key, kind="looked_at", public={"by": by},
-                private=None, at=now,
-            )
-        ])  # fmt: skip
+async def looked(store: Store, controller_id: str, recipient_keys: Sequence[bytes], *, by: str, now: datetime) -> None:
+    """Write down that staff looked at what is stored about people (RULES.md S5). Only people who are on file."""
+    await store.record([
+        Act(controller_id=controller_id, recipient_key=key, kind="looked_at", public={"by": by}, private=None, at=now)
+        for key in dict.fromkeys(recipient_keys)
+    ])  # fmt: skip
+
+
+def on_file(explained: Sequence[Explained]) -> list[bytes]:
+    """The keys of those whom explanations told something about: not of who was erased since."""
+    return [one.decided.recipient_key for one in explained if one.unknown != "gone"]
+
+
+def spoken_fields(words: Words, language: Language, one: Explained, controller: Controller) -> dict[str, Any]:
+    """An explained decision as JSON: `explanation` and `text` of then; `unknown`, `changed`, `today` where known."""
+    said: dict[str, Any] = spoken(words, language, one.then, controller)
+    if one.unknown is not None:
+        said["unknown"] = one.unknown
+        said["text"] += " " + words.text(language, f"explain.{one.unknown}")
+    for name, other in (("changed", one.changed), ("today", one.today)):
+        if other is not None:
+            said[name] = spoken(words, language, other, controller)
+    return said
 
 
 def paragraphs(words: Words, language: Language, one: Explained, controller: Controller) -> list[str]:
@@ -141,6 +155,7 @@ def paragraphs(words: Words, language: Language, one: Explained, controller: Con
     if one.unknown is not None:
         said.append(words.text(language, f"explain.{one.unknown}"))
     if one.changed is not None:
-        changed = words.text(language, "explain.changed")
-        said.append(f"{changed} {tell(words, language, one.changed, controller).text}")
+        said.append(f"{words.text(language, 'explain.changed')} {tell(words, language, one.changed, controller).text}")
+    if one.today is not None:
+        said.append(f"{words.text(language, 'explain.today')} {tell(words, language, one.today, controller).text}")
     return said

@@ -69,16 +69,25 @@ def show(
     address: Address,
     config: ConfigPath = DEFAULT_CONFIG,
     controller: ControllerName = None,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="LANG", help="Of may_receive: nl, en, fr or de; default en.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """What is stored about a person at one controller. The look is written to the ledger."""
+    """What is stored about a person at one controller, and what each stream may send now and why.
+
+    The look is written to the ledger.
+    """
+    from gateway.cli.explaining import may_receive
+
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
     plain = _canonical(address)
 
     async def read() -> dict[str, Any]:
         async with command.opened(loaded) as store:
-            return await _stored(store, loaded, who.id, plain)
+            stored = await _stored(store, loaded, who.id, plain)
+            return {**stored, "may_receive": await may_receive(store, loaded, who, plain, language)}
 
     found = command.run(read())
     if as_json:
@@ -88,6 +97,9 @@ def show(
         if isinstance(value, list):
             print(f"{name}: {len(value)}")
             for one in value:
+                if name == "may_receive":
+                    print(f"  {one['stream']}: {one['decision']} {one['reason_code']}. {one['text']}")
+                    continue
                 print("  " + ", ".join(f"{key} {_cell(said)}" for key, said in one.items() if said not in (None, [])))
         else:
             print(f"{name}: {_cell(value)}")

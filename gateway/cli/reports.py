@@ -2,9 +2,10 @@
 
 import dataclasses
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ from gateway.cli import command
 from gateway.cli.appraisal import evidence
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
+
+if TYPE_CHECKING:
+    from gateway.store.contract import Store
 
 app = command.make_app()
 reports = typer.Typer(help="What was kept out and why.", no_args_is_help=True)
@@ -46,10 +50,22 @@ def blocked(
     campaign: Annotated[str | None, typer.Option(metavar="NAME", help="Only this campaign.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="CODE", help="Only this reason code.")] = None,
     addresses: Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")] = False,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Why, per copy: facts, rule, since when, what would make it lawful.")
+    ] = False,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="LANG", help="Of --explain: nl, en, fr or de; default en.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Every copy that was blocked or put off, newest first. `mode` rehearse: it would have been."""
-    _list(config, controller, since, stream, campaign, reason, addresses, as_json, observed=False)
+    asked = Asked(since=since, stream=stream, campaign=campaign, reason=reason, addresses=addresses, as_json=as_json)
+    explaining = None
+    if explained or language is not None:
+        from gateway.cli.explaining import explaining_rows
+
+        explaining = explaining_rows(command.configuration(config), language, audited=addresses)
+    _list(config, controller, asked, observed=False, explaining=explaining)
 
 
 @reports.command("observed")
@@ -66,36 +82,95 @@ def observed(
     as_json: Json = False,
 ) -> None:
     """Every copy that a stream in mode observe let through, and the reason that would have blocked it."""
-    _list(config, controller, since, stream, campaign, reason, addresses, as_json, observed=True)
+    asked = Asked(since=since, stream=stream, campaign=campaign, reason=reason, addresses=addresses, as_json=as_json)
+    _list(config, controller, asked, observed=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which rows are asked for, and how they are shown."""
+
+    since: str | None
+    stream: str | None
+    campaign: str | None
+    reason: str | None
+    addresses: bool
+    as_json: bool
+
+
+Explaining = Callable[["Store", Sequence[report.BlockedRow]], Awaitable[list[dict[str, Any]]]]
+"""What explains rows of one controller: fields for each."""
 
 
 def _list(
-    config: Path, controller: str | None, since: str | None, stream: str | None, campaign: str | None,
-    reason: str | None, addresses: bool, as_json: bool, *, observed: bool,
+    config: Path, controller: str | None, asked: Asked, *, observed: bool, explaining: Explaining | None = None
 ) -> None:  # fmt: skip
     loaded = command.configuration(config)
-    after = None if since is None else instant(since, command.now())
+    after = None if asked.since is None else instant(asked.since, command.now())
     names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
 
     async def show() -> None:
         cells: list[tuple[str, ...]] = []
+        shown = 0
         async with command.opened(loaded) as store:  # around the output: a reader that leaves closes it as well
             for name in names:
-                async for row in report.each_blocked(
-                    store, name, since=after, stream=stream, campaign=campaign, reason=reason, addresses=addresses,
-                    observed=observed,
-                ):  # fmt: skip
-                    shown = _blocked_fields(row, addresses)
-                    if as_json:
-                        command.out(shown)
-                    else:
-                        cells.append(tuple(_cell(shown[field]) for field in BLOCKED_COLUMNS))
+                rows = report.each_blocked(
+                    store, name, since=after, stream=asked.stream, campaign=asked.campaign, reason=asked.reason,
+                    addresses=asked.addresses, observed=observed,
+                )  # fmt: skip
+                async for batch in _batches(rows):
+                    why = await explaining(store, batch) if explaining is not None else [{}] * len(batch)
+                    for row, more in zip(batch, why, strict=True):
+                        shown += 1
+                        fields = {**_blocked_fields(row, asked.addresses), **more}
+                        if asked.as_json:
+                            command.out(fields)
+                        elif explaining is not None:
+                            print("\t".join(_cell(fields[field]) for field in BLOCKED_COLUMNS))
+                            print(f"  {more.get('text', '')}")
+                        else:
+                            cells.append(tuple(_cell(fields[field]) for field in BLOCKED_COLUMNS))
         if cells:
             command.columns(cells, ("at (UTC)", "stream", "recipient", "reason", "subject"))
-        elif not as_json:
+        elif not asked.as_json and not shown:
             command.say("Nothing was let through." if observed else "Nothing was kept out.")
 
     command.run(show())
+
+
+async def _batches(rows: AsyncIterator[report.BlockedRow], n: int = 200) -> AsyncIterator[list[report.BlockedRow]]:
+    """The rows some at a time, so that what is asked about each is asked together."""
+    batch: list[report.BlockedRow] = []
+    async for row in rows:
+        batch.append(row)
+        if len(batch) == n:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@reports.command("explain")
+def explain(
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE-ID[/COPY]", help="As the reply to DATA, the log and the reports have it.")
+    ],
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    recipient: Annotated[str | None, typer.Option(metavar="ADDR", help="Only the copies for this address.")] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="LANG", help="nl, en, fr or de; default en.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Why a message was, or was not, sent: each copy, as decided then and as it would be today.
+
+    The look at each person is written to the ledger. Exit code 1: no such message, or no such copy.
+    """
+    from gateway.cli.explaining import explain_decision
+
+    loaded = command.configuration(config)
+    explain_decision(loaded, command.controller_of(loaded, controller), message, recipient, language, as_json)
 
 
 @reports.command("campaigns")

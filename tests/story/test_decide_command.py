@@ -122,7 +122,7 @@ def test_explained_in_the_language_asked_for(tmp_path: Path, language: str, said
     assert list(row) == ["id", "decision", "reason_code", "cite", "trace", "explanation", "text"]
     assert row["text"].startswith(said)
     explained = row["explanation"]
-    assert (explained["rule"], explained["since"], explained["actor"]) == ("D1", "2025-06-01T09:30:00Z", "person")
+    assert (explained["rule"], explained["since"], explained["actor"]) == ("D1", "2025-06-01T09:00:00Z", "person")
     assert explained["facts"][0]["wording"] == "w3" and explained["facts"][0]["carries"] is True
 
 
