@@ -275,6 +275,11 @@ def taken_back(*, copies: int) -> None:
     _log.info("taken_back", copies=copies)
 
 
+def rehearsal_released(*, controller: str, stream: str, queued: int, blocked: int) -> None:
+    """The lawful part of a rehearsed campaign went to the queue; the rest was kept out."""
+    _log.info("rehearsal_released", controller=controller, stream=stream, queued=queued, blocked=blocked)
+
+
 # Pages
 
 

@@ -9,11 +9,13 @@ and whoever is cut off goes on where it stopped.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
+from gateway import log, show
 from gateway.accept import Read, read_message
 from gateway.config import Config, Controller, Login, Stream
 from gateway.mail.dsn import is_owed
@@ -22,7 +24,8 @@ from gateway.mail.reply import OnBlock, Reply
 from gateway.notice import Notices, unpack_rcpt
 from gateway.parcel import blocked, whose
 from gateway.record import staff_acts
-from gateway.store.contract import Arrival, Person, Ruling, Store, Who
+from gateway.render import Renderer
+from gateway.store.contract import Arrival, Person, Ruling, Store, StoreUnavailable, Who
 from gateway.store.rehearsal import Moved, RehearsedMessage, Released, ReleasedCopy
 from gateway.weigh import Case, Scales, Weigh
 from suppression.address import canonical
@@ -205,12 +208,13 @@ async def simulate_campaign(
 
 async def release(
     store: Store, config: Config, scales: Scales, notices: Notices, ring: KeyRing, campaign: Campaign, *,
-    by: str, clock: Callable[[], datetime], progress: Progress | None = None,
+    by: str, clock: Callable[[], datetime], user: str | None = None, progress: Progress | None = None,
 ) -> Moved:  # fmt: skip
     """Let go what is lawful now, keep out the rest. Once only: what is released already is passed by.
 
-    `by`: who said so, as in `record.staff_acts`; it is in the ledger before anything moves. LookupError where the
-    stream is configured no more; StoreUnavailable: what was moved stays moved, and the next call goes on.
+    `by`, and the name of the signed-in `user`: who said so, as in `record.staff_acts`; it is in the ledger before
+    anything moves. LookupError where the stream is configured no more; StoreUnavailable: what was moved stays moved,
+    and the next call goes on.
     """
     letting_go = _Campaign(store, config, scales, ring, campaign)
     queued = kept_out = 0
@@ -228,7 +232,7 @@ async def release(
 
     async for message, rulings in letting_go.pages(clock, RELEASED_AT_ONCE):
         if not noted:
-            await _note(store, campaign, by, clock())
+            await _note(store, campaign, by, user, clock())
             noted = True
         waiting.append(await letting_go.released(message, rulings, notices, clock()))
         copies += len(message.copies)
@@ -236,12 +240,13 @@ async def release(
             await move()
     if waiting:
         await move()
+    log.rehearsal_released(controller=campaign.controller_id, stream=campaign.stream, queued=queued, blocked=kept_out)
     return Moved(queued=queued, blocked=kept_out)
 
 
-async def _note(store: Store, campaign: Campaign, by: str, at: datetime) -> None:
+async def _note(store: Store, campaign: Campaign, by: str, user: str | None, at: datetime) -> None:
     """Who let it go, for the ledger: a tool may put anything in a campaign's name, so that is sealed."""
-    private = {"campaign": campaign.campaign}
+    private = {"campaign": campaign.campaign, "user": user}
     for note in staff_acts(
         [campaign.controller_id], "rehearsal released", by=by, at=at, private=private, stream=campaign.stream
     ):
@@ -326,3 +331,61 @@ class _Campaign:
     def _on_block(self, ruling: Ruling) -> OnBlock:
         # what is wrong with the whole message is told, whatever the stream says (RULES.md 2.4)
         return "bounce" if ruling.decision.reason_code in MESSAGE_LEVEL else self._stream.on_block
+
+
+class Rehearsals:
+    """Rehearsals as the pages need them, under one configuration. `spawn` owns the releases, which take their time.
+
+    `wake` is told of a route that has something to carry.
+    """
+
+    def __init__(
+        self, store: Store, config: Config, scales: Scales, notices: Notices, ring: KeyRing, renderer: Renderer, *,
+        clock: Callable[[], datetime], spawn: Callable[[Coroutine[Any, Any, None]], None], wake: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._store, self._config, self._scales, self._notices = store, config, scales, notices
+        self._ring, self._renderer, self._clock, self._spawn, self._wake = ring, renderer, clock, spawn, wake
+        self.under_way: set[Campaign] = set()
+        """Campaigns that this process is releasing."""
+
+    async def outlook(self, campaign: Campaign, *, most: int) -> Outlook:
+        """The verdict of now on a campaign, on about the first `most` copies. LookupError as in `release`."""
+        outlook = Outlook()
+        await simulate_campaign(
+            self._store, self._config, self._scales, self._ring, campaign, outlook, now=self._clock(), most=most
+        )
+        return outlook
+
+    async def sample(self, campaign: Campaign) -> bytes | None:
+        """A mail of the campaign as it would leave, for an invented recipient; None where none is put by any more."""
+        page = await self._store.rehearsed(
+            campaign.controller_id, campaign.stream, campaign.campaign, after=b"", n=1
+        )  # fmt: skip
+        if not page:
+            return None
+        return await show.sample_mail(
+            self._store, self._config, self._renderer, self._ring, campaign.controller_id, page[0].message_id
+        )
+
+    def begin(self, campaign: Campaign, *, by: str, user: str) -> None:
+        """Release a campaign, unless that is under way here."""
+        if campaign not in self.under_way:
+            self.under_way.add(campaign)
+            self._spawn(self._release(campaign, by, user))
+
+    async def _release(self, campaign: Campaign, by: str, user: str) -> None:
+        """To its end, or as far as it gets: whoever asks again goes on from there."""
+        try:
+            await release(
+                self._store, self._config, self._scales, self._notices, self._ring, campaign, by=by, user=user,
+                clock=self._clock,
+            )  # fmt: skip
+        except StoreUnavailable as down:
+            log.store_unavailable(where="release", error=down)
+        except Exception as error:  # it must not take the worker along
+            log.bug(where="release", error=error)
+        finally:
+            self.under_way.discard(campaign)
+            stream = self._config.controllers[campaign.controller_id].streams.get(campaign.stream)
+            if stream is not None:
+                self._wake(stream.route)

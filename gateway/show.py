@@ -13,6 +13,7 @@ from suppression.address import masked
 from suppression.decision import Decision
 from suppression.link_token import LinkToken
 from suppression.sale import SALE_KINDS
+from suppression.vault import KeyRing
 
 BOUGHT = frozenset(("purchase", "contract"))
 
@@ -93,3 +94,26 @@ async def captured_mail(
     )  # fmt: skip
     ruling = Ruling(decision=decision, as_of=copy["as_of"], packs=copy["packs"])
     return renderer.copy(original, unpack_rcpt(copy["rcpt"]).address, copy["recipient_key"], ruling)
+
+
+INVENTED = "a.reader@example.invalid"
+"""The recipient of samples: nobody has this address (RFC 2606)."""
+
+
+async def sample_mail(
+    store: Store, config: Config, renderer: Renderer, ring: KeyRing, controller_id: str, message_id: bytes
+) -> bytes | None:
+    """A mail that waits, as it would leave for somebody who agreed, with an invented recipient. None where it is gone.
+
+    Its links are about nobody: whoever should follow one stops nothing of anybody's.
+    """
+    stored = await store.message(controller_id, message_id)
+    original = open_original(config, stored) if stored is not None else None
+    if stored is None or original is None:
+        return None
+    decision = Decision(
+        verdict="allow", reason_code="ALLOW_OPT_IN", cite="", basis="opt_in", pack=None, trace=(), findings=()
+    )
+    ruling = Ruling(decision=decision, as_of=stored.at, packs=original.controller.default_country or "UNKNOWN")
+    key = ring.recipient_keys(controller_id, INVENTED)[0]
+    return renderer.copy(original, INVENTED, key, ruling)

@@ -9,10 +9,11 @@ import errno
 import gc
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ from gateway.inbound.submission import Submission
 from gateway.keys import key_ring, signers, token_keys
 from gateway.notice import Notices
 from gateway.outbound.pool import Pool
+from gateway.rehearse import Rehearsals
 from gateway.render import Renderer, numbers
 from gateway.show import captured_mail, link_context
 from gateway.store.contract import Store, StoreUnavailable
@@ -130,6 +132,7 @@ class Worker:
         self._accept = Accept(store, self._deliver, ring=self._ring, clock=clock)
         self._hear = Hear(store, ring=self._ring, tokens=token_keys(self._ring), clock=clock)
         self._pools: dict[str, Pool] = {}
+        self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
 
     async def run(self, accepting: Callable[[], None]) -> None:
@@ -142,6 +145,7 @@ class Worker:
         self._submission = Submission(config, self._accept, logins)
         self._return_path = ReturnPath(config, self._hear)
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             delivering = tasks.create_task(self._deliver.run(), name="deliver")
             serving = tasks.create_task(self._web.serve(sockets=sockets.web), name="web")
             await self._submission.start(submission=sockets.submission, submissions=sockets.submissions)
@@ -157,10 +161,16 @@ class Worker:
             self._say_ready(accepting)
             await self.stop.wait()
             await self._wind_down()
-            for task in (keeping, sealing, counting, delivering):
+            for task in (keeping, sealing, counting, delivering, *self._asked_for):
                 task.cancel()
         logins.close()
         log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Work somebody asked for on a page that takes longer than a page; it is cut off at the stop."""
+        task = self._tasks.create_task(work)
+        self._asked_for.add(task)
+        task.add_done_callback(self._asked_for.discard)
 
     def _say_ready(self, accepting: Callable[[], None]) -> None:
         listen = self.config.listen
@@ -195,6 +205,7 @@ class Worker:
             if old is not None:
                 await old.close()
         notices = Notices(config, self._words, scales, self._ring)
+        self._scales, self._notices = scales, notices
         self._deliver.configure(config, scales, self._renderer, notices, self._pools)
         self._accept.configure(config, scales, notices)
         self._hear.configure(config)
@@ -212,6 +223,10 @@ class Worker:
                 link_context=lambda token: link_context(store, config, token, self._clock()),
                 captured_mail=lambda controller, message, copy: captured_mail(
                     store, config, renderer, controller, message, copy
+                ),
+                rehearsals=Rehearsals(
+                    store, config, self._scales, self._notices, ring, renderer, clock=self._clock, spawn=self._spawn,
+                    wake=self._deliver.wake,
                 ),
             ),
             note=log.web_request, version=version("consentgate"),

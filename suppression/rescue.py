@@ -13,6 +13,8 @@ from suppression.decision import Decision
 from suppression.reason_code import ACTOR, FAMILY
 from suppression.sale import Sale
 
+PIECES = ("time", "method", "wording_version", "origin", "action")
+"""What makes a consent proven: when, how, what was shown, where, and what the person did (D1 check 7)."""
 _PROOF = "CONSENT_UNPROVEN"
 _PRODUCT = "PRODUCT_NOT_SIMILAR"
 
@@ -26,7 +28,7 @@ def lacking(
     decision: Decision, *, categories: Sequence[str], consents: Sequence[Consent], sales: Sequence[Sale],
     controller_id: str,
 ) -> str:  # fmt: skip
-    """The detail of a blocked decision: `wine~glassware`, `wording version, time`; empty where the code says it all.
+    """The detail of a blocked decision: `wine~glassware`, `time, wording_version`; empty where the code says it all.
 
     `categories` are the message's; `consents` and `sales` are those the decision was made on.
     """
@@ -45,8 +47,8 @@ def lacking(
 def _missing(record: Consent) -> list[str]:
     """The pieces of evidence a consent record is without (D1 check 7)."""
     evidence = record.evidence
-    pieces = {
-        "time": record.given_at, "method": evidence.method, "wording version": evidence.wording_version,
-        "origin": evidence.origin, "what the person did": None if record.action == "unknown" else record.action,
-    }  # fmt: skip
-    return [name for name, value in pieces.items() if not value]
+    values = (
+        record.given_at, evidence.method, evidence.wording_version, evidence.origin,
+        None if record.action == "unknown" else record.action,
+    )  # fmt: skip
+    return [name for name, value in zip(PIECES, values, strict=True) if not value]

@@ -3,6 +3,7 @@
 The clock stands still until a test moves it. Mail arrives with the decisions a test names, and is captured.
 """
 
+import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,6 +18,10 @@ import uuid_utils
 from argon2 import PasswordHasher
 
 from gateway.config import Config, load
+from gateway.keys import signers
+from gateway.notice import Notices
+from gateway.rehearse import Rehearsals
+from gateway.render import renderer
 from gateway.show import link_context
 from gateway.store import sqlite
 from gateway.store.access import ApiKey
@@ -152,6 +157,8 @@ class Acme:
         self.words, self.tokens = Words.load(), TokenKeys(ring.derived("link", length=64))
         self.requests: list[tuple[str, str, int]] = []
         self.mails: dict[tuple[str, str, int], bytes] = {}
+        self.asked: list[asyncio.Task[None]] = []
+        self.woken: list[str] = []
 
     async def begin(self) -> None:
         """Put the parts together."""
@@ -165,8 +172,18 @@ class Acme:
             scales=Scales(self.config, frozenset({"acme.example"})),
             clock=self.clock, secret=bytes(32), captured_mail=self._captured_mail,
             link_context=lambda token: link_context(self.store, self.config, token, self.now),
+            rehearsals=await self._rehearsals(),
         )  # fmt: skip
         self.app = build_app(site, note=self._note, version="test")
+
+    async def _rehearsals(self) -> Rehearsals:
+        """As worker.py makes them; what is asked for in the background is in `asked`."""
+        scales = Scales(self.config, frozenset(signers(self.config)))
+        return Rehearsals(
+            self.store, self.config, scales, Notices(self.config, self.words, scales, self.ring), self.ring,
+            await renderer(self.store, self.config, self.words), clock=self.clock, wake=self.woken.append,
+            spawn=lambda work: self.asked.append(asyncio.create_task(work)),
+        )  # fmt: skip
 
     async def _captured_mail(self, controller: str, message_id: str, copy_no: int) -> bytes | None:
         return self.mails.get((controller, message_id, copy_no))

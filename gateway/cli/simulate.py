@@ -276,7 +276,7 @@ def _tell(outlook: Outlook, addresses: bool, as_json: bool, about: dict[str, Any
     if rescues:
         print("\nWhat could be mended, and by whom:")
     for one in rescues:
-        detail = f" ({one['lacking']})" if one["lacking"] else ""
+        detail = f" ({str(one['lacking']).replace('_', ' ')})" if one["lacking"] else ""
         print(f"{one['count']:>10,}  {one['reason_code']}{detail}: {one['who']}. {one['next_step']}")
 
 

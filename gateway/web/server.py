@@ -32,6 +32,7 @@ from gateway.web.staff.consents import Consents
 from gateway.web.staff.desk import Desk
 from gateway.web.staff.login import Login
 from gateway.web.staff.overview import Overview
+from gateway.web.staff.rehearsals import Rehearsed
 from gateway.words import accepted
 
 _A_YEAR = "public, max-age=31536000, immutable"
@@ -48,7 +49,7 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
     app.router.routes[:0] = [
         *stop.routes(), *Why(site, pages, stop).routes(), *Preferences(site, pages, stop).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
-        *Captured(desk).routes(), *Consents(desk).routes(), *_machine_routes(site, desk),
+        *Captured(desk).routes(), *Consents(desk).routes(), *Rehearsed(desk).routes(), *_machine_routes(site, desk),
     ]  # fmt: skip
     add_api(app, site)
     app.add_middleware(

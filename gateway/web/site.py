@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gateway.config import Config
+from gateway.rehearse import Rehearsals
 from gateway.store.contract import Store
 from gateway.weigh import Scales
 from gateway.words import Words
@@ -57,6 +58,7 @@ class Site:
     secret: bytes
     link_context: Callable[[LinkToken], Awaitable[LinkContext | None]]
     captured_mail: Callable[[str, str, int], Awaitable[bytes | None]]
+    rehearsals: Rehearsals
 
     def key(self, use: str) -> bytes:
         """A key of its own for each use, so that no value made for one is good for another."""

@@ -163,7 +163,7 @@ def test_a_list_gets_the_verdict_that_sending_gets_and_leaves_no_trace(
     assert rows_of_everything(installation) == before
     assert (verdict["recipients"], verdict["allowed"]) == (13, 4)
     rescues = {(one["reason_code"], one["lacking"]): one["count"] for one in verdict["rescue"]}  # type: ignore[attr-defined]
-    assert rescues["CONSENT_UNPROVEN", "wording version"] == 3
+    assert rescues["CONSENT_UNPROVEN", "wording_version"] == 3
     assert rescues["OPT_IN_PENDING_CONFIRMATION", ""] == 2
     assert not any(address in json.dumps(verdict) for address in people)
     assert any(people[0] in one for one in listed(installation, file, "--addresses")["samples"].values())  # type: ignore[attr-defined]

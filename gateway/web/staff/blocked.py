@@ -70,7 +70,9 @@ class Blocked:
         asked = request.query_params
         campaign = None
         if asked.get("campaign"):
-            campaign = await find_campaign(self._desk.site.store, visitor.controllers, asked["campaign"])
+            campaign = await find_campaign(
+                self._desk.site.store, visitor.controllers, asked["campaign"], rehearsed=None
+            )
         period = asked.get("period") or ("all" if campaign else "week")
         streams = {name for controller in visitor.controllers.values() for name in controller.streams}
         return Filters(

@@ -22,9 +22,11 @@ def campaign_id(row: CampaignRow) -> str:
     return hashlib.sha256(f"{row.controller}\n{row.stream}\n{row.campaign}".encode()).hexdigest()[:20]
 
 
-async def find_campaign(store: Store, controllers: Iterable[str], wanted: str) -> CampaignRow | None:
-    """The campaign of an id, among those of these controllers."""
-    rows = await report.campaigns(store, controllers=controllers, limit=_FINDABLE)
+async def find_campaign(
+    store: Store, controllers: Iterable[str], wanted: str, *, rehearsed: bool | None = False
+) -> CampaignRow | None:
+    """The campaign of an id, among those of these controllers. `rehearsed` as in `report.campaigns`."""
+    rows = await report.campaigns(store, controllers=controllers, limit=_FINDABLE, rehearsed=rehearsed)
     return next((row for row in rows if campaign_id(row) == wanted), None)
 
 
@@ -64,4 +66,8 @@ class Campaigns:
         return self._desk.show(
             "campaign", visitor, place="campaigns", row=row, id=campaign_id(row), funnel=funnel([row]),
             reasons=reasons,
+            observed=[
+                (count, self._desk.site.words.reason(code, visitor.language))
+                for code, count in sorted(row.observed_by_reason.items(), key=lambda item: (-item[1], item[0]))
+            ],
         )  # fmt: skip

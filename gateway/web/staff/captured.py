@@ -62,7 +62,7 @@ class Captured:
         if mail is None:
             return self._desk.gone(visitor)
         frame = f"{request.url.path}/html" if mail.html is not None else None
-        return self._desk.show("mail", visitor, place="captured", frames=True, mail=mail, frame=frame)
+        return self._desk.show("mail", visitor, place="captured", frames=True, mail=mail, frame=frame, back=None)
 
     async def html(self, request: Request, visitor: Visitor) -> Response:
         """The HTML part for the frame; also harmless when opened by itself."""

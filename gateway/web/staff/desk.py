@@ -27,10 +27,12 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "blocked": frozenset({"marketer", "privacy"}),
     "captured": frozenset({"marketer", "privacy"}),
     "consents": frozenset({"marketer", "privacy", "auditor"}),
+    "rehearsals": frozenset({"marketer", "privacy"}),
     "addresses": frozenset({"privacy"}),
 }
 _PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
-                  ("captured", "/staff/captured"), ("consents", "/staff/consents"))  # fmt: skip
+                  ("rehearsals", "/staff/rehearsals"), ("captured", "/staff/captured"),
+                  ("consents", "/staff/consents"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The first page after signing in: how much went out, what was kept out and why, the latest campaigns."""
 
 import contextlib
+from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -9,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import report
-from gateway.config import Config
+from gateway.config import Config, Stream
 from gateway.web.staff.campaigns import campaign_id
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.figures import funnel
@@ -33,12 +34,21 @@ class Overview:
         site = self._desk.site
         rows = await report.campaigns(site.store, controllers=visitor.controllers, limit=_COUNTED)
         if not rows:
-            return self._desk.show("start", visitor, place="overview", **connection(site.config, visitor))
+            return self._desk.show(
+                "start", visitor, place="overview", modes=modes(visitor, site.clock()),
+                **connection(site.config, visitor),
+            )  # fmt: skip
         latest = [(campaign_id(row), row) for row in rows[:_SHOWN]] if visitor.may("campaigns") else []
         return self._desk.show(
             "overview", visitor, place="overview", funnel=funnel(rows), campaigns=latest, counted=len(rows),
-            more=len(rows) > _SHOWN, waiting=await site.store.waiting(_QUEUE_SHOWN),
+            more=len(rows) > _SHOWN, waiting=await site.store.waiting(_QUEUE_SHOWN), modes=modes(visitor, site.clock()),
         )  # fmt: skip
+
+
+def modes(visitor: Visitor, now: datetime) -> list[Stream]:
+    """The visitor's streams that do something else than enforce, and everybody has to know."""
+    streams = [stream for controller in visitor.controllers.values() for stream in controller.streams.values()]
+    return [stream for stream in streams if stream.mode_at(now) != "enforce"]
 
 
 def connection(config: Config, visitor: Visitor) -> dict[str, Any]:
