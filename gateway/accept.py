@@ -17,7 +17,7 @@ from uuid import UUID
 
 import uuid_utils
 
-from gateway import log
+from gateway import log, record
 from gateway.config import Config, Controller, Login, Stream
 from gateway.mail import reply
 from gateway.mail.classify import Kind, Refused, classify
@@ -78,7 +78,7 @@ class Accept:
         message_id, now = uuid_utils.uuid7().bytes, self._clock()
         try:
             whos = [self._who(controller.id, rcpt) for rcpt in envelope.rcpts]
-            people = await self._people(whos)
+            people = await self._people(whos, now)
             weigh = self._scales.lay(read.case, controller, read.stream)
             rulings = [weigh(person, now) for person in people]
             # in a rehearsal nobody's list is cleaned: the sender hears of what is wrong with the message, no more
@@ -129,8 +129,16 @@ class Accept:
         address = canonical(rcpt.address)
         return whose(self._ring, controller_id, address) if address is not None else None
 
-    async def _people(self, whos: Sequence[Who | None]) -> list[Person | None]:
-        found = iter(await self._store.people([who for who in whos if who is not None]))
+    async def _people(self, whos: Sequence[Who | None], now: datetime) -> list[Person | None]:
+        """What is known of each. Who is on a list of hashes is from now on kept out by a suppression of their own."""
+        known = await self._store.people([who for who in whos if who is not None])
+        for person in known:
+            if person.by_hash:
+                await record.suppress(
+                    self._store, person.controller_id, person.recipient_key, purpose=None, reason="admin",
+                    source="hash-list", now=now,
+                )  # fmt: skip
+        found = iter(known)
         return [next(found) if who is not None else None for who in whos]
 
     async def _keep(

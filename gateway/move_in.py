@@ -11,20 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TextIO
 
 import uuid_utils
 
 from gateway import unpack
-from gateway.files import entries, formats
+from gateway.files import entries, formats, hashes
 from gateway.files.entries import Entries
 from gateway.files.formats import Contradiction, OptOuts, Translated
 from gateway.files.native import Kind, columns
-from gateway.files.table import Refusal, Rows, Table
+from gateway.files.table import Refusal, Row, Rows, Table
 from gateway.files.vendor import ORDER, Terms
 from gateway.store.imported import Import
-from gateway.take_in import Desk, Progress, Rejects, Summary, take_in, take_in_rows
+from gateway.take_in import BATCH, Desk, Progress, Rejects, Summary, take_in, take_in_rows
 from gateway.unpack import Part
 
 Wanted = Kind | Literal["all"]
@@ -118,7 +119,9 @@ async def move_in(
     )  # fmt: skip
     if not desk.dry:
         await desk.store.put_import(brought)
-    if form == "native" and wanted != "all":
+    if form == "hashes":
+        await _hashes(file, lists, desk, done)
+    elif form == "native" and wanted != "all":
         await _native(file, wanted, desk, done, progress)
     else:
         await _foreign(file, lists, wanted, desk, terms, done, progress)
@@ -166,6 +169,8 @@ def _by_header(line: str, kind: Kind | None) -> str:
 
 def _check_kind(lists: Sequence[_List], wanted: Wanted, terms: Terms) -> None:
     """Refuse what such a file cannot hold, or need not be told."""
+    if lists[0].form == "hashes" and wanted not in ("all", "suppressions"):
+        raise Refusal(None, "a list of hashes holds opt-outs", "Import it with the kind suppressions")
     if lists[0].form != "native":
         if wanted == "sales":
             raise Refusal(None, f"a file from {lists[0].form} holds no sales", "Import it with the kind all")
@@ -198,7 +203,7 @@ async def _foreign(
 ) -> None:  # fmt: skip
     """Opt-outs of all parts, then people, then consents: as many passes over the file."""
     kinds = [kind for kind in ORDER if wanted in ("all", kind) or kind == "suppressions"]
-    reached = _Reached(sum(one.part.size for one in lists) * len(kinds), progress)
+    reached = _Reached(sum(one.part.size for one in lists) * len(kinds) * 3, progress)  # reading takes about a third
     opt_outs = OptOuts()
     with _Books(file, desk.dry) as books:
         for kind in kinds:
@@ -207,11 +212,35 @@ async def _foreign(
                 with one.rows() as (rows, reached.now):
                     translated = Translated(rows, formats.FORMATS[one.form], own, kind, opt_outs)
                     rejects = books.of(one.part, translated)
-                    summary = await take_in_rows(translated, kind, desk=desk, rejects=rejects, tell=reached.tell)
+                    summary = await take_in_rows(
+                        translated, kind, desk=desk, rejects=rejects, tell=reached.tell,
+                        committed=partial(reached.committed, one.part.size),
+                    )  # fmt: skip
                 summary.rejected_file = rejects.path if summary.rejected and rejects.written else None
-                reached.add(one.part.size)
+                reached.add(one.part.size * 3)
                 _gather(done, one, kind, summary, translated)
             opt_outs.seal()
+
+
+async def _hashes(file: Path, lists: Sequence[_List], desk: Desk, done: MovedIn) -> None:
+    """Lists of hashes: kept as hashes, met when the address comes by."""
+    with _Books(file, desk.dry) as books:
+        for one in lists:
+            summary = Summary()
+            with one.rows() as (rows, _):
+                rejects = books.of(one.part, rows)
+                read = hashes.read(rows)
+                while some := list(islice(read, BATCH)):
+                    for bad in (each for each in some if isinstance(each, hashes.NoDigest)):
+                        summary.reject(bad.line, bad.reason)
+                        rejects.put(Row(bad.line, bad.cells, bad.reason), bad.reason)
+                    good = [(each.algorithm, each.digest) for each in some if isinstance(each, hashes.Digest)]
+                    new = await desk.store.add_hashes(desk.controller.id, good, at=desk.now, dry=desk.dry)
+                    summary.kept += sum(new)
+                    summary.unchanged += len(new) - sum(new)
+            summary.rejected_file = rejects.path if rejects.written else None
+            done.taken.append(Taken(part=one.part.name, kind="suppressions", summary=summary))
+    done.notes["hashes are kept as hashes: whose they are shows when the address is mailed"] = len(done.taken)
 
 
 def _gather(done: MovedIn, one: _List, kind: Kind, summary: Summary, translated: Translated) -> None:
@@ -235,6 +264,10 @@ class _Reached:
     def tell(self) -> None:
         if self.progress is not None:
             self.progress(self.read + self.now(), self.size)
+
+    def committed(self, size: int, done: int, rows: int) -> None:
+        self.now = lambda: size + size * 2 * done // rows
+        self.tell()
 
     def add(self, size: int) -> None:
         self.read, self.now = self.read + size, int

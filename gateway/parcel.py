@@ -279,7 +279,7 @@ def whose(ring: KeyRing, controller_id: str, address: str, recipient_key: bytes 
     first = (recipient_key,) if recipient_key is not None else ()
     return Who(
         controller_id=controller_id, recipient_keys=(*first, *(k for k in keys if k != recipient_key)),
-        global_keys=ring.global_keys(address) if address else (),
+        global_keys=ring.global_keys(address) if address else (), address=address or None,
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class NoDigest:
 
     line: int
     reason: str
+    cells: list[str]
 
 
 def recognises(names: frozenset[str]) -> bool:
@@ -54,10 +55,10 @@ def read(rows: Rows) -> Iterator[Digest | NoDigest]:
     for row in rows:
         cells = [row.cells[place].strip() for place in places if place < len(row.cells) and row.cells[place].strip()]
         if row.fault is not None or not cells:
-            yield NoDigest(row.line, row.fault or "hash: is empty.")
+            yield NoDigest(row.line, row.fault or "hash: is empty.", row.cells)
         for cell in cells if row.fault is None else ():
             algorithm = ALGORITHMS.get(len(cell)) if LINE.fullmatch(cell) else None
             if algorithm is None:
-                yield NoDigest(row.line, "hash: is no MD5, SHA-256 or SHA-512 in hex digits.")
+                yield NoDigest(row.line, "hash: is no MD5, SHA-256 or SHA-512 in hex digits.", row.cells)
             else:
                 yield Digest(row.line, algorithm, bytes.fromhex(cell))

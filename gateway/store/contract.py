@@ -34,11 +34,15 @@ def tally(verdict: str, reason_code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """One person at one controller as the look-up needs it: keys of all live key ids, newest first."""
+    """One person at one controller as the look-up needs it: keys of all live key ids, newest first.
+
+    `address`: the normalised one, where known; it is only ever hashed, to meet lists of hashes.
+    """
 
     controller_id: str
     recipient_keys: tuple[bytes, ...]
     global_keys: tuple[bytes, ...]
+    address: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,7 @@ class Person:
     `version` grows with each change of the standing, 0 where there is none. `seen` is False for whoever has no key,
     `addressed` for whoever has no row with an address.
     `readable` is False where the stored standing makes no sense: nothing may be decided on it.
+    `by_hash`: one of the suppressions is there only because the hash of the address is on a list.
     """
 
     controller_id: str
@@ -58,6 +63,7 @@ class Person:
     version: int
     standing: Standing
     suppressions: tuple[Suppression, ...]
+    by_hash: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import aiosql
 from gateway.store import people
 from gateway.store.connection import Handles
 from gateway.store.imported import Import, UndonePage
+from gateway.store.keys import opened
 from gateway.store.people import instant, milliseconds
 from suppression import ledger, standing
 from suppression.taking_back import Said, without
@@ -94,7 +95,7 @@ def _undo(
     None where it is done. An entry that cannot be read raises Unreadable or ValueError: then nothing is guessed.
     """
     entries = _entries(handles, controller_id, key, secret)
-    before = people.document(handles, secret, controller_id, key)
+    before = _document(handles, controller_id, key, secret)
     if any(said.kind == "import_undone" and said.fields[standing.BROUGHT_BY] == mark for said in entries):
         return None
     taken = without(entries, mark)
@@ -108,6 +109,15 @@ def _undo(
     if after != before:
         people.put_standing(handles, secret, controller_id, key, after)
     return bool(after), taken.opted_out
+
+
+def _document(handles: Handles, controller_id: str, key: bytes, secret: PersonSecret) -> standing.Document:
+    """The standing as it is. Unreadable where there is one that does not open: it is not written over."""
+    row = people.SQL.standing(handles.db, controller_id=controller_id, recipient_key=key)
+    plain = opened(secret.key, row[1], people.standing_row(controller_id, key)) if row else b"{}"
+    if plain is None:
+        raise Unreadable("the standing does not open")
+    return standing.load(plain)
 
 
 def _entries(handles: Handles, controller_id: str, key: bytes, secret: PersonSecret) -> list[Said]:

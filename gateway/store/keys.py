@@ -6,6 +6,7 @@ connection; a new secret is committed before the row that needs it.
 """
 
 import contextlib
+import hmac
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,16 @@ from typing import Any, Final
 import aiosql
 
 from suppression.chain import TailKeys
-from suppression.vault import NONCE_BYTES, SECRET_BYTES, KeyRing, PersonSecret, Unreadable, seal, unseal
+from suppression.vault import (
+    NONCE_BYTES,
+    RECIPIENT_KEY_BYTES,
+    SECRET_BYTES,
+    KeyRing,
+    PersonSecret,
+    Unreadable,
+    seal,
+    unseal,
+)
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "keys.sql"), "sqlite3")
 KEYS_AT_ONCE: Final = 1000
@@ -37,6 +47,7 @@ class Keys:
         self.tails = TailKeys(ring.derived("ledger", "tail"))
         """What authenticates the end of the ledger."""
         self._hours: dict[int, bytes] = {}
+        self._hashing: dict[str, list[bytes]] = {}
 
     def close(self) -> None:
         self._db.close()
@@ -155,6 +166,14 @@ class Keys:
     def controller(self, controller_id: str) -> PersonSecret | None:
         """A controller's own secret; None where it has none yet."""
         return self.person(controller_id, b"")
+
+    def hash_keys(self, controller_id: str, algorithm: str, digest: bytes) -> tuple[bytes, ...]:
+        """What the hash of an address is filed under, for each live key id, newest first (16 bytes each)."""
+        keys = self._hashing.get(controller_id)
+        if keys is None:
+            keys = self._hashing[controller_id] = list(self._ring.derived("hash list", controller_id).values())
+        plain = algorithm.encode() + b"/" + digest
+        return tuple(hmac.digest(key, plain, "sha256")[:RECIPIENT_KEY_BYTES] for key in keys)
 
     def hour(self, hour: int, *, make: bool = False) -> bytes:
         """The spool key of an hour (hours since 1970). Unreadable where it was destroyed."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import aiosql
 import uuid_utils
 
+from gateway.store import hash_lists
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
 from gateway.store.evidence import Note
@@ -64,12 +65,14 @@ class _Known(NamedTuple):
     standings: dict[bytes, tuple[int, bytes]]
     addressed: set[bytes]
     suppressions: dict[bytes, list[Suppression]]
+    hashed: Mapping[str, int]
 
 
 def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
     own = [key for who in whos for key in who.recipient_keys]
     rows = [(controller_id, key) for key in own] + [(EVERYWHERE, key) for who in whos for key in who.global_keys]
-    known = _Known(handles.keys.wrapped(controller_id, own), {}, set(), {})
+    hashed = hash_lists.listed(handles, controller_id, whos)
+    known = _Known(handles.keys.wrapped(controller_id, own), {}, set(), {}, hashed)
     for start in range(0, len(rows), KEYS_AT_ONCE // 2):
         wanted = [value for row in rows[start : start + KEYS_AT_ONCE // 2] for value in row]
         for what, key, *columns in handles.db.execute(_known_sql(len(wanted) // 2), wanted):
@@ -95,6 +98,10 @@ def _person(handles: Handles, known: _Known, who: Who) -> Person:
     """One person. More than one live key id: rows may stand under an older key; suppressions of all of them count."""
     controller_id = who.controller_id
     suppressions = tuple(s for key in (*who.recipient_keys, *who.global_keys) for s in known.suppressions.get(key, ()))
+    since = known.hashed.get(who.address or "")
+    by_hash = since is not None and not any(s.scope != "purpose" and s.lifted_at is None for s in suppressions)
+    if since is not None and by_hash:
+        suppressions += (_of_hash_list(controller_id, since),)
     found = next((key for key in who.recipient_keys if key in known.wrapped), None)
     version, stands, readable = 0, _NOBODY, True
     recipient_key = found or (_tombstone(handles, who) if suppressions else who.recipient_keys[0])
@@ -110,8 +117,15 @@ def _person(handles: Handles, known: _Known, who: Who) -> Person:
     return Person(
         controller_id=controller_id, recipient_key=recipient_key, seen=found is not None,
         addressed=found in known.addressed, version=version, readable=readable, standing=stands,
-        suppressions=suppressions,
+        suppressions=suppressions, by_hash=by_hash,
     )  # fmt: skip
+
+
+def _of_hash_list(controller_id: str, since: int) -> Suppression:
+    """What it amounts to that the hash of an address is on a controller's list."""
+    return Suppression(
+        scope="sender", controller_id=controller_id, purpose=None, reason="admin", at=instant(since), lifted_at=None
+    )
 
 
 def _tombstone(handles: Handles, who: Who) -> bytes:

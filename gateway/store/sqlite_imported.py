@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from gateway.store import imports
+from gateway.store import hash_lists, imports
 from gateway.store.connection import Handles
 from gateway.store.imported import Import, UndonePage
 from gateway.store.people import milliseconds
@@ -30,6 +30,12 @@ class SqliteImported:
 
     async def imports(self, controller_id: str) -> Sequence[Import]:
         return await self._read(partial(imports.imports, controller_id=controller_id))
+
+    async def add_hashes(
+        self, controller_id: str, hashes: Sequence[tuple[str, bytes]], *, at: datetime, dry: bool
+    ) -> list[bool]:
+        unit = partial(hash_lists.add, controller_id=controller_id, hashes=hashes, at=milliseconds(at), dry=dry)
+        return await (self._read(unit) if dry else self._write(unit))
 
     async def undo_import(
         self, controller_id: str, import_id: bytes, *, after: bytes, n: int, at: datetime

@@ -78,7 +78,7 @@ def person(place: Installation, address: str, controller: str = "acme") -> Perso
         config = load(place.config)
         ring = key_ring(config)
         async with opened_store(config) as store:
-            who = Who(controller, ring.recipient_keys(controller, address), ring.global_keys(address))
+            who = Who(controller, ring.recipient_keys(controller, address), ring.global_keys(address), address)
             return (await store.people([who]))[0]
 
     return asyncio.run(ask())

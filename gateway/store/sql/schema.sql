@@ -257,4 +257,18 @@ CREATE TABLE imports (
   PRIMARY KEY (controller_id, import_id)
 ) STRICT, WITHOUT ROWID;
 
+-- People who must not be mailed by hash of their address. hash_key: the hash under a key of the installation. Rows are
+-- never deleted by the product. The algorithms tell a look-up what to compute: mostly nothing.
+CREATE TABLE hash_suppressions (
+  controller_id TEXT NOT NULL,
+  hash_key BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, hash_key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE hash_algorithms (
+  controller_id TEXT NOT NULL,
+  algorithm TEXT NOT NULL CHECK (algorithm IN ('md5', 'sha256', 'sha512')),
+  PRIMARY KEY (controller_id, algorithm)
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO meta (name, value) VALUES ('schema', '1');
