@@ -68,7 +68,7 @@ class Parcel:
     was: str
     dsn: bool = False
     data: bytes = b""
-    rendered_for: tuple[str | None, str, str | None] | None = None
+    rendered_for: tuple[str | None, ...] | None = None
     broken: str = ""
     uncarried: bool = False
 
@@ -78,9 +78,10 @@ class Parcel:
         return f"{UUID(bytes=self.original.message_id)}/{self.copy_no}"
 
     @property
-    def ground(self) -> tuple[str | None, str, str | None]:
+    def ground(self) -> tuple[str | None, ...]:
         """What a rendered copy depends on besides its recipient."""
-        return self.ruling.decision.basis, self.ruling.packs, self.ruling.language
+        ruling = self.ruling
+        return ruling.decision.basis, ruling.packs, ruling.language, ruling.obtained_from
 
     def render(self, renderer: Renderer) -> bool:
         """Make the bytes that leave. False: a fault of ours, which sets this copy aside; the others go on."""

@@ -130,7 +130,7 @@ class Renderer:
         pack = "BE" if "BE" in ruling.codes else ruling.decision.pack or ruling.codes[0]
         return self._words.footer(
             original.controller, original.stream, ruling.decision.basis, language, pack=pack,
-            purpose=original.case.purpose,
+            purpose=original.case.purpose, obtained_from=ruling.obtained_from,
         )  # fmt: skip
 
     def _feedback_id(self, original: Original) -> str:

@@ -1,17 +1,20 @@
 """What the holder of a link, and staff, may be shown of one mail. Reads only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from gateway.config import Config
 from gateway.notice import unpack_rcpt
 from gateway.record import named
-from gateway.render import Renderer, open_original
+from gateway.render import Original, Renderer, open_original
 from gateway.store.contract import Ruling, Store, Who
 from suppression.address import masked
 from suppression.decision import Decision
 from suppression.link_token import LinkToken
+from suppression.provenance import presumably_from
 from suppression.sale import SALE_KINDS
 from suppression.vault import KeyRing
 
@@ -23,7 +26,8 @@ class LinkContext:
     """What a link's page may say. Works without an address too: a link outlives the person's data (P10).
 
     `since`: when the consent was given, or the last sale. `wording_version`: what was shown then, as the consent names
-    it. `suppressed`: the widest scope that stands, None if none.
+    it. `obtained_from`: who passed the address on, "" for somebody unknown, None where nobody did. `suppressed`: the
+    widest scope that stands, None if none.
     """
 
     controller: str
@@ -32,6 +36,7 @@ class LinkContext:
     masked_address: str | None
     since: datetime | None
     wording_version: str | None
+    obtained_from: str | None
     language: str | None
     suppressed: str | None
 
@@ -44,8 +49,9 @@ async def link_context(store: Store, config: Config, token: LinkToken, now: date
     person = (await store.people([Who(who.controller_id, (token.recipient_key,), ())]))[0]
     address = await store.address(who.controller_id, person.recipient_key)
     standing = person.standing
-    version = None
+    version = obtained = None
     if token.basis == "opt_in":
+        obtained = presumably_from(standing.consents, who.controller_id, who.purpose, now)
         acts = {
             c.double_opt_in.confirmed_at or c.given_at: c.evidence.wording_version
             for c in standing.consents if who.purpose in c.purposes
@@ -68,7 +74,8 @@ async def link_context(store: Store, config: Config, token: LinkToken, now: date
         controller=who.controller_id, purpose=who.purpose, basis=token.basis,
         masked_address=masked(address) if address is not None else None,
         since=max((at for at in acts if at is not None and at <= now), default=None),
-        wording_version=version, language=standing.language or (stream.language if stream is not None else None),
+        wording_version=version, obtained_from=obtained,
+        language=standing.language or (stream.language if stream is not None else None),
         suppressed=next((scope for scope in ("global", "sender", "purpose") if scope in stands), None),
     )  # fmt: skip
 
@@ -92,8 +99,18 @@ async def captured_mail(
         verdict="allow", reason_code=copy["reason_code"], cite="", basis=copy["basis"],
         pack=copy["packs"].partition(" ")[0].partition("+")[0] or None, trace=(), findings=(),
     )  # fmt: skip
-    ruling = Ruling(decision=decision, as_of=copy["as_of"], packs=copy["packs"])
+    ruling = Ruling(
+        decision=decision, as_of=copy["as_of"], packs=copy["packs"],
+        obtained_from=await _obtained_from(store, original, copy) if copy["basis"] == "opt_in" else None,
+    )  # fmt: skip
     return renderer.copy(original, unpack_rcpt(copy["rcpt"]).address, copy["recipient_key"], ruling)
+
+
+async def _obtained_from(store: Store, original: Original, copy: Mapping[str, Any]) -> str | None:
+    """The third party that a captured copy names, if any."""
+    controller_id = original.controller.id
+    person = (await store.people([Who(controller_id, (copy["recipient_key"],), ())]))[0]
+    return presumably_from(person.standing.consents, controller_id, original.case.purpose, copy["as_of"])
 
 
 INVENTED = "a.reader@example.invalid"

@@ -29,6 +29,9 @@ from gateway.files.native import Kind, Native, Rejected, Stated
 from gateway.files.table import Refusal, Row, Rows, Table
 from gateway.spill import Spill
 from gateway.store.contract import Statement, Stop, Store, SuppressionRow, Taken, Who
+from suppression.basis import OWN_SOURCES
+from suppression.ledger import encode
+from suppression.provenance import ListSource, list_named, with_provenance
 from suppression.standing import BROUGHT_BY, STAYS
 from suppression.vault import KeyRing
 
@@ -96,15 +99,18 @@ class Summary:
 
 async def take_in(
     file: Path, kind: Kind, *, store: Store, controller: Controller, ring: KeyRing, now: datetime, dry: bool = False,
-    progress: Progress | None = None, import_id: bytes = b"",
+    progress: Progress | None = None, import_id: bytes = b"", list_name: str | None = None,
 ) -> Summary:  # fmt: skip
     """Take in one file. `dry`: look only, write nothing; a row that stands twice in the file then counts as new twice.
 
-    `import_id`: what its entries in the ledger are marked with, so that the import can be undone.
+    `import_id`: what its entries in the ledger are marked with, so that the import can be undone. `list_name`: the list
+    of a third party that all of its consents come from.
     Raises Refusal where the file as a whole cannot be read: then nothing was taken in. Raises StoreUnavailable; the
     batches before it are kept.
     """
-    desk = Desk(store=store, controller=controller, ring=ring, now=now, dry=dry, import_id=import_id)
+    desk = Desk(
+        store=store, controller=controller, ring=ring, now=now, dry=dry, import_id=import_id, list_name=list_name
+    )
     progress = progress or _unwatched
     with _opened(file) as source:
         size = os.fstat(source.fileno()).st_size
@@ -120,7 +126,10 @@ async def take_in(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What stays the same for all rows of an import. `import_id` empty: its entries are not marked."""
+    """What stays the same for all rows of an import. `import_id` empty: its entries are not marked.
+
+    `list_name`: the list of a third party they come from; None where each row says so, or none does.
+    """
 
     store: Store
     controller: Controller
@@ -128,6 +137,7 @@ class Desk:
     now: datetime
     dry: bool = False
     import_id: bytes = b""
+    list_name: str | None = None
 
 
 async def take_in_rows(
@@ -140,7 +150,8 @@ async def take_in_rows(
     """
     summary = Summary()
     at = desk.now.astimezone(UTC).replace(microsecond=0)
-    clerk = Clerk(kind, desk.controller, desk.ring, at, summary, desk.import_id)
+    lists = {one.source.name: one.source for one in await desk.store.sources(desk.controller.id)}
+    clerk = Clerk(kind, desk.controller, desk.ring, at, summary, desk.import_id, lists, desk.list_name)
     reader = Native(kind, rows.columns, desk.controller.id, tuple(desk.controller.purposes))
     tell, committed = tell or _unwatched, committed or _unwatched
     with Spill(HELD) as spill:
@@ -229,6 +240,8 @@ class Clerk:
     at: datetime
     summary: Summary
     import_id: bytes = b""
+    lists: Mapping[str, ListSource] = field(default_factory=dict)
+    list_name: str | None = None
     mark: Mapping[str, Any] = field(init=False)
     mark_that_stays: Mapping[str, Any] = field(init=False)
     """The mark of a row that says itself that an opt-out was used."""
@@ -257,6 +270,9 @@ class Clerk:
         self._check("purpose", self.controller.purposes, purposes or ())
         self._check("category", self.controller.categories, record["product_categories"] or ())
         kind = "consent" if self.kind == "consents" else "sale"
+        if kind == "consent" and (self.list_name is not None or record["source"] not in OWN_SOURCES):
+            record = self._verified(record)
+            plain = encode(record)
         return Statement(
             who=who, address=stated.address, entries=((kind, record),), profile=_NO_PROFILE, purposes=purposes,
             public=self.mark_that_stays if stated.opted_out else self.mark, encoded=(plain,),
@@ -276,6 +292,16 @@ class Clerk:
         )  # fmt: skip
         acts = [replace(act, public={**act.public, **self.mark}) for act in record.opt_out_acts(row)]
         return Stop(who=who, row=row, acts=acts)
+
+    def _verified(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """A consent with what is on file about the list it came from; its id is that of the row as it was given.
+
+        So the same file, imported again once the list was checked, corrects its records.
+        """
+        made = with_provenance(fields, self.lists, self.list_name)
+        named = list_named(made["evidence"]["origin"])
+        self._check("list", self.lists, (named or "of a third party (none is named)",))
+        return made
 
     def _check(self, what: str, declared: Mapping[str, object], names: Sequence[str]) -> None:
         for name in names:

@@ -14,6 +14,7 @@ from suppression.decision import Decision, decide
 from suppression.facts import Facts, Message, Recipient, Sender
 from suppression.jurisdiction import UNKNOWN, CountrySource, PackBook, Packs, resolve
 from suppression.observe import observe
+from suppression.provenance import obtained_from
 from suppression.similarity import Category, similar_pairs
 from suppression.suppression_list import Suppression
 
@@ -95,7 +96,10 @@ class Scales:
             language = person.standing.language if person is not None else None
             decision = (observe if stream.mode_at(now) == "observe" else decide)(facts, packs)
             applied = applied_packs(facts.jurisdictions, packs, source)
-            return Ruling(decision=decision, as_of=now, packs=applied, language=language)
+            return Ruling(
+                decision=decision, as_of=now, packs=applied, language=language,
+                obtained_from=obtained_from(decision, facts.consents),
+            )  # fmt: skip
 
         return weigh
 

@@ -29,6 +29,9 @@ LANGUAGES: Final[tuple[Language, ...]] = ("nl", "en", "fr", "de")
 # What a visitor without a wish gets. English is what a German or French speaker without a header is likeliest to read.
 FALLBACK: Final[Language] = "en"
 
+FOOTERS: Final = 512
+"""Rendered footers that are remembered: third parties that passed addresses on may be many."""
+
 # On what ground a mail left, as the footer and the pages word it; any other basis reads as "service".
 WORDED_BASES: Final = frozenset({"opt_in", "soft_opt_in", "charity", "b2b", "implied", "opt_out_regime"})
 # Grounds without consent under European law: there the right to object must be pointed out (GDPR art. 21(4)).
@@ -139,7 +142,7 @@ class Words:
 
     def footer(
         self, controller: Controller, stream: Stream, basis: str | None, language: str, *, pack: str | None = None,
-        purpose: str | None = None,
+        purpose: str | None = None, obtained_from: str | None = None,
     ) -> Footer:  # fmt: skip
         """Who sends, why you get this, and the way out, in at most three lines on a phone; link marks inside.
 
@@ -148,25 +151,37 @@ class Words:
         mailed without consent, since this may be the first message (GDPR art. 21(4)); with no pack given, a Belgian
         controller is taken to write to Belgians.
         Who sends for somebody else names both, and says who sends for whom (M1, E1; SOR/2012-36 2(1)(b)-(c)).
-        Source: RULES.md 5.1 M1-M4, M7, M10.
+        `obtained_from`: who passed the address on, "" for somebody unknown: source, purpose and recipients are then
+        named in every mail, since each may be the first (GDPR art. 14(2)(f), 14(3)).
+        Source: RULES.md 5.1 M1-M4, M7, M8, M10.
         """
         objection = (pack or controller.country) == "BE" or basis in OBJECTED_BASES
         chosen = self.pick([language, controller.language])
         because = self.why(controller, purpose or stream.purpose, basis, chosen)
         advertiser = stream.advertiser.legal_name if stream.advertiser is not None else None
+        obtained = None
+        if obtained_from is not None:
+            obtained = self.text(
+                chosen, "footer.obtained", source=obtained_from or self.text(chosen, "footer.another_company"),
+                purpose=self.purpose(controller, purpose or stream.purpose, chosen), name=controller.legal_name,
+            )  # fmt: skip
         # All that the footer shows, so that changed settings make a new one.
         key = (
             controller.legal_name, controller.postal_address, controller.notice_url, because, chosen, objection,
-            advertiser,
+            advertiser, obtained,
         )  # fmt: skip
-        if key not in self._footers:
+        footer = self._footers.get(key)
+        if footer is None:
             values = {
                 "controller": controller, "because": because, "objection": objection, "marks": _MARKS,
-                "advertiser": advertiser,
+                "advertiser": advertiser, "obtained": obtained,
             }  # fmt: skip
             text, html = (self.render(f"mail/footer.{form}", chosen, **values) for form in ("txt", "html"))
-            self._footers[key] = Footer(text=text.strip(), html=html.strip())
-        return self._footers[key]
+            footer = Footer(text=text.strip(), html=html.strip())
+            if len(self._footers) >= FOOTERS:
+                self._footers.clear()
+            self._footers[key] = footer
+        return footer
 
     def render(self, template: str, language: Language, **values: object) -> str:
         """Fill one template; HTML is escaped, text is not."""

@@ -25,7 +25,8 @@ LAW.md has each rule beside its law article and the worked examples that show it
 line in LAW.md, a vector, a change line.
 
 Beside the decision: address.py (when two addresses are the same person), evidence.py (what proves a consent),
-proof_meter.py (the same over a whole list), standing.py (what the ledger amounts to), ledger.py (the entries),
-history.py (what a person's entries amount to, up to an instant), chain.py (what makes them tamper-evident), vault.py
-(what is encrypted under which key), link_token.py (the tokens in links).
+proof_meter.py (the same over a whole list), provenance.py (who passed a list on, and who checked it), standing.py
+(what the ledger amounts to), ledger.py (the entries), history.py (what a person's entries amount to, up to an
+instant), chain.py (what makes them tamper-evident), vault.py (what is encrypted under which key), link_token.py (the
+tokens in links).
 """

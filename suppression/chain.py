@@ -83,7 +83,17 @@ class Head:
 
 Explain = Callable[["Stored", int, bytes, bytes], str | None]
 What = Literal[
-    "changed", "missing", "misplaced", "unsealed", "cut off", "beyond the end", "end record", "signed head", "wording"
+    "changed",
+    "missing",
+    "misplaced",
+    "unsealed",
+    "cut off",
+    "beyond the end",
+    "end record",
+    "signed head",
+    "wording",
+    "source",
+    "attachment",
 ]
 
 

@@ -76,6 +76,10 @@ def _add(kind: Kind) -> None:
         single: Annotated[
             bool, typer.Option("--single-opt-in", help="Stated: no confirmation from the mailbox was called for.")
         ] = False,
+        list_name: Annotated[
+            str | None,
+            typer.Option("--list", metavar="NAME", help="The third party's list they come from; see `consent source`."),
+        ] = None,
         as_json: Json = False,
     ) -> None:
         loaded = command.configuration(config)
@@ -88,7 +92,7 @@ def _add(kind: Kind) -> None:
             single_opt_in=single, given_column=plain(given), by=by.strip() or "command line",
         )  # fmt: skip
         _check(terms, who, named=bool(by.strip()))
-        done = _run(kind, file, form, terms, who, config, dry_run)
+        done = _run(kind, file, form, terms, who, config, dry_run, list_name)
         if as_json:
             _print_json(done, dry_run)
         else:
@@ -118,18 +122,26 @@ def _check(terms: "Terms", who: "Controller", *, named: bool) -> None:
 
 
 def _run(
-    kind: Kind, file: Path, form: FormName, terms: "Terms", who: "Controller", config: Path, dry_run: bool
-) -> "MovedIn":
+    kind: Kind, file: Path, form: FormName, terms: "Terms", who: "Controller", config: Path, dry_run: bool,
+    list_name: str | None,
+) -> "MovedIn":  # fmt: skip
     from gateway.files.table import Refusal
     from gateway.move_in import move_in
     from gateway.take_in import Desk
 
     loaded = command.configuration(config)
     ring = command.key_ring(loaded)
+    if list_name is not None and kind not in ("all", "consents"):
+        raise Refused(f"--list says where consents come from; {kind} have none. Leave it out.")
 
     async def read() -> "MovedIn":
         async with command.opened(loaded) as store:
-            desk = Desk(store=store, controller=who, ring=ring, now=terms.now, dry=dry_run)
+            if list_name is not None and not await store.sources(who.id, list_name):
+                raise Refused(
+                    f"There is no list {list_name!r} at {who.id}; nothing was imported. Make its file first: "
+                    f"consentgate consent source add {list_name} --seller NAME"
+                )
+            desk = Desk(store=store, controller=who, ring=ring, now=terms.now, dry=dry_run, list_name=list_name)
             with _bar(file.name) as progress, _few_collections():
                 return await move_in(file, kind, form=form, desk=desk, terms=terms, progress=progress)
 
@@ -338,7 +350,11 @@ def _print_summary(name: str, summary: "Summary", dry_run: bool) -> None:
     if summary.stopped:
         command.say(f"{summary.stopped} rows are about people who opted out; the opt-out stays in force.")
     for unknown, rows in sorted(summary.unknown.items()):
-        command.say(f"Warning: {unknown} is not declared in the settings ({rows} times). No mail can be about it.")
+        if unknown.startswith("list "):
+            say = f"Warning: {unknown} has no file ({rows} times), so it counts as unverified. See: consent source add"
+        else:
+            say = f"Warning: {unknown} is not declared in the settings ({rows} times). No mail can be about it."
+        command.say(say)
     for line, reason in summary.first_rejected:
         command.say(f"line {line}: {reason}")
     if summary.rejected > len(summary.first_rejected):

@@ -9,6 +9,7 @@ from gateway import record
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
+from gateway.cli.sources import source
 from gateway.cli.wordings import wording
 from gateway.config import Config, Controller
 from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
@@ -22,6 +23,7 @@ suppress = typer.Typer(help="The list of people who must not be mailed.", no_arg
 app.add_typer(consent, name="consent")
 app.add_typer(suppress, name="suppress")
 consent.add_typer(wording, name="wording")
+consent.add_typer(source, name="source")
 
 Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 PAGE = 500

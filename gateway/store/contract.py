@@ -71,13 +71,15 @@ class Ruling:
     """A decision as it is stored with its copy.
 
     `packs`: the packs applied as CODE@VERSION, joined by "+", and after a blank where the country came from.
-    `language`: the person's, if declared.
+    `language`: the person's, if declared. `obtained_from`: the third party that collected the consent the mail leaves
+    on, "" where nobody wrote down which; None: we did, or it leaves on another ground (M8).
     """
 
     decision: Decision
     as_of: datetime
     packs: str
     language: str | None = None
+    obtained_from: str | None = None
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from suppression.evidence import Wording
 from suppression.proof_meter import Meter
+from suppression.provenance import ListSource
 from suppression.standing import Standing
 
 
@@ -24,6 +25,14 @@ class KeptWording:
     wording: Wording
     digest: bytes
     first_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSource:
+    """A version of the file about a list. `at`: when it was kept."""
+
+    source: ListSource
+    at: datetime
 
 
 class Said(NamedTuple):
@@ -43,7 +52,7 @@ class Amiss:
 
     entry_id: bytes | None
     seq: int | None
-    what: Literal["wording"]
+    what: Literal["wording", "source", "attachment"]
     text: str
 
 
@@ -80,6 +89,8 @@ class Material(Protocol):
     async def keep_wording(self, controller_id: str, wording: Wording, *, at: datetime) -> bytes: ...
     async def wording(self, controller_id: str, wanted: str | bytes) -> KeptWording | None: ...
     async def wordings(self, controller_id: str, *, after: str = "", n: int = 500) -> list[KeptWording]: ...
+    async def keep_source(self, controller_id: str, source: ListSource, *, at: datetime) -> None: ...
+    async def sources(self, controller_id: str, name: str | None = None) -> list[KeptSource]: ...
     async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage: ...
     async def standing_page(self, controller_id: str, *, after: bytes, n: int) -> StandingPage: ...
     async def meter(self, controller_id: str) -> KeptMeter | None: ...

@@ -6,11 +6,12 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from gateway.store import meters, wordings
+from gateway.store import meters, sources, wordings
 from gateway.store.connection import Handles
-from gateway.store.material import Amiss, KeptMeter, KeptWording, MaterialPage, Said, StandingPage
+from gateway.store.material import Amiss, KeptMeter, KeptSource, KeptWording, MaterialPage, Said, StandingPage
 from suppression.evidence import Wording
 from suppression.proof_meter import Meter
+from suppression.provenance import ListSource
 
 T = TypeVar("T")
 
@@ -35,6 +36,13 @@ class SqliteMaterial:
 
     async def wordings(self, controller_id: str, *, after: str = "", n: int = 500) -> list[KeptWording]:
         return await self._read(partial(wordings.page, controller_id=controller_id, after=after, n=n))
+
+    async def keep_source(self, controller_id: str, source: ListSource, *, at: datetime) -> None:
+        await self._enter(partial(sources.keep, controller_id=controller_id, source=source, at=at))
+
+    async def sources(self, controller_id: str, name: str | None = None) -> list[KeptSource]:
+        """The newest version of each file, by name; or every version of the named one, newest first."""
+        return await self._read(partial(sources.kept, controller_id=controller_id, name=name))
 
     async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage:
         return await self._read(partial(compare, controller_id=controller_id, after=after, n=n))
@@ -70,7 +78,7 @@ def compare(handles: Handles, controller_id: str, after: bytes, n: int) -> Mater
         for row in rows:
             amiss += _amiss(handles, controller_id, row)
         if not after:
-            amiss += wordings.put_in(handles, controller_id)
+            amiss += (*wordings.put_in(handles, controller_id), *sources.put_in(handles, controller_id))
     finally:
         handles.db.execute("COMMIT")
     return MaterialPage(entries=len(rows), amiss=tuple(amiss), after=rows[-1][0] if len(rows) == n else None)
@@ -85,4 +93,7 @@ def _amiss(handles: Handles, controller_id: str, row: tuple[bytes, int | None, i
         fields = None
     if not isinstance(fields, dict):
         return []
-    return list(wordings.compare(handles, controller_id, Said(entry_id, seq, at, kind, subject, fields)))
+    return list(_COMPARE[kind](handles, controller_id, Said(entry_id, seq, at, kind, subject, fields)))
+
+
+_COMPARE = {"wording": wordings.compare, "source": sources.compare}

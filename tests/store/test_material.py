@@ -13,6 +13,7 @@ from gateway.store import sqlite
 from gateway.store.material import NameTaken
 from suppression.evidence import Choice, Wording
 from suppression.proof_meter import Meter
+from suppression.provenance import ListSource
 from tests.store.test_contract import NOW
 from tests.store.test_ledger_store import Keyed, findings, tampered
 
@@ -169,3 +170,46 @@ async def test_versions_of_wordings_stand_nowhere_in_the_clear(store: sqlite.Sql
     db.close()
     assert b"web_form" not in content
     assert b"people" not in content
+
+
+# --- files about lists of third parties
+
+EXPO = ListSource(name="expo2026", kind="purchased_list", seller="Expo B.V.", version=1)
+
+
+async def test_every_version_of_a_file_is_kept_and_none_twice(store: sqlite.SqliteStore) -> None:
+    await store.keep_source("acme", EXPO, at=NOW)
+    second = EXPO.next(seller="Expo N.V.")
+    await store.keep_source("acme", second, at=NOW + timedelta(days=1))
+    for late in (EXPO, second, second.next().next()):
+        with pytest.raises(NameTaken, match="changed meanwhile"):
+            await store.keep_source("acme", late, at=NOW)
+    assert [one.source for one in await store.sources("acme", "expo2026")] == [second, EXPO]
+    assert [(one.source, one.at) for one in await store.sources("acme")] == [(second, NOW + timedelta(days=1))]
+    assert await store.sources("other") == await store.sources("acme", "other") == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE sources SET content = zeroblob(length(content)) WHERE version = 1", "version 1 of the file"),
+        ("UPDATE sources SET at = at + 1 WHERE version = 2", "at another time"),
+        ("DELETE FROM sources WHERE version = 2", "version 2 of the file about the list 'expo2026' is gone"),
+        (
+            "UPDATE sources SET version = 3 WHERE version = 2",
+            "version 3 of the file about the list 'expo2026' is in no",
+        ),
+        ("INSERT INTO sources VALUES ('acme', 'other', 1, x'00', 1)", "'other' is in no entry"),
+    ],
+)
+async def test_verify_names_the_file_that_was_touched(
+    store: sqlite.SqliteStore, home: Keyed, statement: str, said: str
+) -> None:
+    await store.keep_source("acme", EXPO, at=NOW)
+    await store.keep_source("acme", EXPO.next(), at=NOW)
+    await store.seal()
+    assert await findings(store, home) == []
+    tampered(home, statement)
+    found: list[Any] = await findings(store, home)
+    assert {one.what for one in found} == {"source"}
+    assert any(said in one.text for one in found), [one.text for one in found]

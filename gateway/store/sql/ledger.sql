@@ -35,6 +35,8 @@ SELECT min(controller_id) FROM (
   UNION ALL SELECT min(controller_id) FROM suppressions WHERE controller_id > :after
   UNION ALL SELECT min(controller_id) FROM wordings WHERE controller_id > :after
   UNION ALL SELECT min(controller_id) FROM wording_names WHERE controller_id > :after
+  UNION ALL SELECT min(controller_id) FROM sources WHERE controller_id > :after
+  UNION ALL SELECT min(controller_id) FROM attachments WHERE controller_id > :after
 );
 
 -- name: knows_everywhere()^

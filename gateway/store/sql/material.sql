@@ -67,3 +67,30 @@ INSERT INTO meters (controller_id, due_at, counted_at, entry_id, content)
 VALUES (:controller_id, :due_at, :counted_at, :entry_id, :content)
 ON CONFLICT (controller_id) DO UPDATE SET due_at = excluded.due_at, counted_at = excluded.counted_at,
   entry_id = excluded.entry_id, content = excluded.content;
+
+-- name: newest_source(controller_id, name)^
+SELECT max(version) FROM sources WHERE controller_id = :controller_id AND name = :name;
+
+-- name: add_source(controller_id, name, version, content, at)!
+INSERT INTO sources (controller_id, name, version, content, at)
+VALUES (:controller_id, :name, :version, :content, :at);
+
+-- name: newest_sources(controller_id)
+SELECT name, version, content, at FROM sources s WHERE controller_id = :controller_id AND version = (
+  SELECT max(version) FROM sources n WHERE n.controller_id = s.controller_id AND n.name = s.name
+) ORDER BY name;
+
+-- name: versions_of_source(controller_id, name)
+SELECT name, version, content, at FROM sources WHERE controller_id = :controller_id AND name = :name
+ORDER BY version DESC;
+
+-- name: source(controller_id, name, version)^
+SELECT content, at FROM sources WHERE controller_id = :controller_id AND name = :name AND version = :version;
+
+-- name: all_sources(controller_id)
+SELECT name, version FROM sources WHERE controller_id = :controller_id;
+
+-- name: sources_in_ledger(controller_id)
+SELECT json_extract(public, '$.name'), json_extract(public, '$.version') FROM ledger INDEXED BY ledger_kept
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'source'
+  AND json_valid(public);

@@ -231,6 +231,33 @@ BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
 CREATE TRIGGER wording_names_fixed BEFORE UPDATE ON wording_names
 BEGIN SELECT RAISE(ABORT, 'wordings are kept'); END;
 
+-- Files about lists of third parties, every version: who sold it, what both sides checked. content: sealed under the
+-- controller's own key, since it names staff; the ledger has its digest.
+CREATE TABLE sources (
+  controller_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  content BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, name, version)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER sources_kept BEFORE DELETE ON sources
+BEGIN SELECT RAISE(ABORT, 'files about lists are kept'); END;
+CREATE TRIGGER sources_fixed BEFORE UPDATE ON sources
+BEGIN SELECT RAISE(ABORT, 'files about lists are kept'); END;
+
+-- What belongs to a person's consents besides: a scan, a recording, a screenshot. content and meta are sealed under the
+-- person's key; the ledger has the digest of what is stored. Rows go when the person is erased.
+CREATE TABLE attachments (
+  controller_id TEXT NOT NULL,
+  recipient_key BLOB NOT NULL,
+  attachment_id BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  content BLOB NOT NULL,
+  PRIMARY KEY (controller_id, recipient_key, attachment_id)
+) STRICT;
+CREATE UNIQUE INDEX attachments_id ON attachments (controller_id, attachment_id);
+
 -- How good the proof of a whole list is, counted now and then; sealed under the controller's own key, since versions of
 -- wordings are what somebody typed. entry_id: the newest ledger entry when counting began. due_at: not again before.
 CREATE TABLE meters (

@@ -50,6 +50,6 @@ class Why:
             shown=as_shown(wording.wording) if wording is not None else None,
             ground=words.text(language, ground, purpose=purpose, name=controller.display_name),
             article=words.law(language, _ARTICLES[worded]), since=self._stop.since(about),
-            because=words.why(controller, context.purpose, context.basis, language),
+            obtained=context.obtained_from, because=words.why(controller, context.purpose, context.basis, language),
             target=self._stop.link(about.token, "unsubscribe", language), **self._stop.buttons(about),
         )  # fmt: skip
