@@ -175,6 +175,25 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """A sign-up form. `sender`: address of the mail that asks to confirm. Texts per language; empty: our own words."""
+
+    controller: str
+    name: str
+    purposes: tuple[str, ...]
+    stream: str
+    sender: str
+    title: Mapping[str, str]
+    intro: Mapping[str, str]
+    frequency: Mapping[str, str]
+    double_opt_in: bool
+    ask_birth_date: bool
+    keep_origin: bool
+    hourly: int
+    hourly_per_network: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Controller:
     """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty, which blocks (E1, E3, E4).
 
@@ -201,6 +220,7 @@ class Controller:
     purposes: Mapping[str, Purpose]
     categories: Mapping[str, Category]
     streams: Mapping[str, Stream]
+    forms: Mapping[str, Form]
     dkim: tuple[DkimKey, ...]
     neutral_links: tuple[str, ...]
     unmapped_links: Literal["ignore", "unknown"]
@@ -315,13 +335,14 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, digest: str) -> Con
 
 
 def _controller(name: str, c: Mapping[str, Any]) -> Controller:
-    parts = ("purposes", "categories", "streams", "dkim", "logins", "display_name", "packs")
+    parts = ("purposes", "categories", "streams", "forms", "dkim", "logins", "display_name", "packs")
     return Controller(
         id=name,
         display_name=c["display_name"] or c["legal_name"],
         purposes={n: Purpose(name=n, **p) for n, p in c["purposes"].items()},
         categories={n: Category(name=n, **k) for n, k in c["categories"].items()},
         streams={n: _stream(name, n, s, c["language"]) for n, s in c["streams"].items()},
+        forms={n: _form(name, n, f, c) for n, f in c["forms"].items()},
         dkim=tuple(DkimKey(**k) for k in c["dkim"]),
         terms=terms_of(c),
         category_map=category_map(
@@ -332,6 +353,18 @@ def _controller(name: str, c: Mapping[str, Any]) -> Controller:
         ),
         **{k: value for k, value in c.items() if k not in parts},
     )
+
+
+def _form(controller: str, name: str, f: Mapping[str, Any], c: Mapping[str, Any]) -> Form:
+    """A form asks for the date of birth where mail of its purposes is, or may be, aimed at children (GDPR art. 8)."""
+    at_children = any(
+        s["directed_at_children"] is not False
+        for s in c["streams"].values()
+        if s["class"] in MARKETING and set(f["purposes"]) & {s["purpose"], *s["purposes"]}
+    )
+    asks = f["ask_birth_date"] if f["ask_birth_date"] is not None else at_children
+    values = {k: value for k, value in f.items() if k != "from"}
+    return Form(controller=controller, name=name, **(values | {"sender": f["from"], "ask_birth_date": asks}))
 
 
 def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> Stream:

@@ -88,6 +88,8 @@ def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
         _category(reader, f"{key}.categories.{name}", name, category, c["categories"])
     for name, stream in c["streams"].items():
         _stream(reader, v, f"{key}.streams.{name}", stream, key, c)
+    for name, form in c["forms"].items():
+        _form(reader, f"{key}.forms.{name}", form, key, c)
     for name, login in c["logins"].items():
         _known(reader, f"{key}.logins.{name}.streams", login["streams"], c["streams"], "stream", f"{key}.streams")
         below = f"{key}.logins.{name}"
@@ -142,6 +144,25 @@ def _advertiser(reader: Reader, key: str, advertiser: Values, above: str) -> Non
         reader.problem(f"{key}.id", "is missing", "Name the advertiser as the consents do, in `advertisers`")
     if advertiser["id"] and above == f"controllers.{advertiser['id']}":
         reader.problem(f"{key}.id", "is the controller itself", "Remove the advertiser: own offers need none")
+
+
+def _form(reader: Reader, key: str, f: Values, above: str, c: Values) -> None:
+    """What a sign-up form names is there, and its mail can leave, signed, in the controller's name."""
+    _known(reader, f"{key}.purposes", f["purposes"], c["purposes"], "purpose", f"{above}.purposes")
+    if not f["purposes"] and f"{key}.purposes" not in reader.failed:
+        reader.problem(f"{key}.purposes", "is empty", "Name at least one purpose")
+    _known(reader, f"{key}.stream", filter(None, (f["stream"],)), c["streams"], "stream", f"{above}.streams")
+    if f"{key}.from" in reader.failed or not f["from"]:
+        return
+    domain = f["from"].rpartition("@")[2] if "@" in f["from"] else ""
+    if not domain or "://" in f["from"]:
+        reader.problem(f"{key}.from", "is not an e-mail address", "Write one of the controller's, as news@example.com")
+    elif f["stream"] in c["streams"] and domain not in c["streams"][f["stream"]]["from_domains"]:
+        remedy = f"Use one of: {', '.join(c['streams'][f['stream']]['from_domains'])}"
+        reader.problem(f"{key}.from", f"{domain!r} is not a From domain of the stream {f['stream']!r}", remedy)
+    elif domain not in {dkim["domain"] for dkim in c["dkim"]}:
+        remedy = f"Add [[{above}.dkim]] for it: the mail that asks to confirm is signed"
+        reader.problem(f"{key}.from", f"there is no DKIM key for {domain}", remedy)
 
 
 def _unique(reader: Reader, v: Values) -> None:

@@ -27,6 +27,7 @@ MESSAGES: Final = Counter("consentgate_messages", "Messages answered after DATA.
 DECISIONS: Final = Counter("consentgate_decisions", "Decisions made, per outcome.", ["decision", "reason_code"])
 COPIES: Final = Counter("consentgate_copies", "Copies that reached an end or were tried again.", ["route", "state"])
 OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
+SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
 REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
 LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
 REFUSED_CONNECTIONS: Final = Counter("consentgate_refused_connections", "SMTP connections refused.", ["cause"])
@@ -37,7 +38,7 @@ QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, OPT_OUTS, REPORTS, LOGIN_FAILURES, REFUSED_CONNECTIONS,
+    MESSAGES, DECISIONS, COPIES, OPT_OUTS, SIGN_UPS, REPORTS, LOGIN_FAILURES, REFUSED_CONNECTIONS,
     STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip
 
@@ -295,6 +296,24 @@ def opted_out(*, controller: str, channel: str, scope: str, already: bool) -> No
     """An opt-out is committed. `already`: it stood before."""
     OPT_OUTS.labels(channel, scope).inc()
     _log.info("opted_out", controller=controller, channel=channel, scope=scope, already=already)
+
+
+def signed_up(*, controller: str, form: str, outcome: str) -> None:
+    """A sign-up was taken. `outcome`: kept, limited (too many, nothing is kept), again or other (the API's repeats)."""
+    SIGN_UPS.labels(outcome).inc()
+    _log.info("signed_up", controller=controller, form=form, outcome=outcome)
+
+
+def confirmed(*, controller: str, lifted: int, minutes: int) -> None:
+    """A sign-up was confirmed from its mailbox, so long after it was asked. `lifted`: opt-outs that it overruled."""
+    SIGN_UPS.labels("confirmed").inc()
+    _log.info("confirmed", controller=controller, lifted=lifted, minutes=minutes)
+
+
+def sign_ups_expired(*, requests: int, forgotten: int) -> None:
+    """Sign-ups were not confirmed in time. `forgotten`: people of whom nothing else was known."""
+    SIGN_UPS.labels("expired").inc(requests)
+    _log.info("sign_ups_expired", requests=requests, forgotten=forgotten)
 
 
 def link_unreadable(*, kind: str) -> None:

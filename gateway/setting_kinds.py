@@ -406,3 +406,5 @@ PATH: Final = Kind("file", _path)
 FILE: Final = Kind("file", _file)
 PRIVATE_FILE: Final = Kind("file (0600)", _private_file)
 TITLES: Final = Kind("text per language", _titles, {})
+TEXTS: Final = Kind("text per language", lambda value, folder: {} if value == {} else _titles(value, folder), {})
+"""As TITLES, and may be absent."""

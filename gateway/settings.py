@@ -129,6 +129,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.list_id", kind.DOMAIN, None, "List-Id of marketing mail that brings none. Absent: STREAM.CONTROLLER.DOMAIN, the first of from_domains."),
     Setting("controllers.*.streams.*.advertiser.id", kind.NAME, None, "Whose offers this stream carries, where they are not the controller's own: the name used in `advertisers` of consents. The customer exception does not cover them."),
     Setting("controllers.*.streams.*.advertiser.legal_name", kind.TEXT, "", "Legal name of that advertiser, in the footer beside the sender's; its absence blocks (SENDER_IDENTITY_MISSING)."),
+    Setting("controllers.*.forms.*.purposes", kind.NAMES, REQUIRED, "What this sign-up form offers: a box per purpose, none of them ticked. The form is at PUBLIC_URL/s/CONTROLLER/FORM."),
+    Setting("controllers.*.forms.*.stream", kind.NAME, REQUIRED, "The stream by whose route the mail leaves that asks to confirm."),
+    Setting("controllers.*.forms.*.from", kind.CONTACT, REQUIRED, "Address that mail comes from; its domain is one of the stream's, and has a DKIM key."),
+    Setting("controllers.*.forms.*.title", kind.TEXTS, {}, "Heading of the form per language. Absent: a sentence with the name of the sender."),
+    Setting("controllers.*.forms.*.intro", kind.TEXTS, {}, "What people may expect, per language."),
+    Setting("controllers.*.forms.*.frequency", kind.TEXTS, {}, "How often it comes, per language, as { nl = \"Eens per week.\" }."
+    ), Setting(
+        "controllers.*.forms.*.double_opt_in", kind.FLAG, True, "Ask for a confirmation from the mailbox itself. Without it anybody can sign up anybody, and no earlier opt-out is lifted."),
+    Setting("controllers.*.forms.*.ask_birth_date", kind.FLAG, None, "Ask for the date of birth. Absent: when a stream of these purposes is aimed at children."),
+    Setting("controllers.*.forms.*.keep_origin", kind.FLAG, True, "Keep IP address and user agent of a sign-up, sealed, for twelve months."),
+    Setting("controllers.*.forms.*.hourly", kind.COUNT, 1000, "Sign-ups that this form takes in an hour."),
+    Setting("controllers.*.forms.*.hourly_per_network", kind.COUNT, 20, "Sign-ups that it takes in an hour from one IPv4 address or IPv6 /64."),
     Setting("controllers.*.logins.*.password_hash", kind.PASSWORD_HASH, None, "argon2 hash of the SMTP password (`consentgate user hash` makes one)."),
     Setting("controllers.*.logins.*.streams", kind.NAMES, REQUIRED, "Streams this login may use; the first is used when the message names none."),
     Setting("controllers.*.logins.*.allowed_ips", kind.NETWORKS, [], "Addresses or networks that may use this login; without a password_hash they need no password."),

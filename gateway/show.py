@@ -16,6 +16,7 @@ from suppression.decision import Decision
 from suppression.link_token import LinkToken
 from suppression.provenance import presumably_from
 from suppression.sale import SALE_KINDS
+from suppression.suppression_list import for_purpose
 from suppression.vault import KeyRing
 
 BOUGHT = frozenset(("purchase", "contract"))
@@ -65,7 +66,7 @@ async def link_context(store: Store, config: Config, token: LinkToken, now: date
             for sale in standing.sales if sale.status == "concluded" and sale.kind in kinds
         }  # fmt: skip
     stands = {
-        s.scope for s in person.suppressions
+        s.scope for s in (for_purpose(one, who.purpose) for one in person.suppressions)
         if s.at <= now and (s.lifted_at is None or s.lifted_at > now)
         and (s.scope != "purpose" or s.purpose == who.purpose)
     }  # fmt: skip

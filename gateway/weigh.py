@@ -16,7 +16,7 @@ from suppression.jurisdiction import UNKNOWN, CountrySource, PackBook, Packs, re
 from suppression.observe import observe
 from suppression.provenance import obtained_from
 from suppression.similarity import Category, similar_pairs
-from suppression.suppression_list import Suppression
+from suppression.suppression_list import Suppression, for_purpose
 
 CLOCKS_APART = dt.timedelta(days=1)
 """How far ahead of ours the clock may have been by which an opt-out was written down."""
@@ -139,7 +139,9 @@ class Scales:
             facts = Facts(
                 as_of=now, jurisdictions=codes, stores_available=person is None or person.readable,
                 dkim_ready=dkim_ready, sender=sender, message=message, recipient=_recipient(person),
-                suppressions=tuple(_begun(s, now) for s in person.suppressions) if person is not None else (),
+                suppressions=(
+                    tuple(_begun(for_purpose(s, case.purpose), now) for s in person.suppressions) if person else ()
+                ),
                 restrictions=standing.restrictions, erasure_requests=standing.erasure_requests,
                 consents=standing.consents, sales=standing.sales, similar_categories=pairs,
             )  # fmt: skip

@@ -34,6 +34,7 @@ from gateway.outbound.pool import Pool
 from gateway.rehearse import Rehearsals
 from gateway.render import Renderer, numbers
 from gateway.show import captured_mail, link_context
+from gateway.sign_up import SignUps
 from gateway.store.contract import Store, StoreUnavailable
 from gateway.web.connection import Connection
 from gateway.web.server import build_app
@@ -131,6 +132,9 @@ class Worker:
         self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
         self._accept = Accept(store, self._deliver, ring=self._ring, clock=clock)
         self._hear = Hear(store, ring=self._ring, tokens=token_keys(self._ring), clock=clock)
+        self._sign_ups = SignUps(
+            store, self._words, self._ring, token_keys(self._ring), clock=clock, wake=self._deliver.wake
+        )
         self._pools: dict[str, Pool] = {}
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
@@ -209,6 +213,7 @@ class Worker:
         self._deliver.configure(config, scales, self._renderer, notices, self._pools)
         self._accept.configure(config, scales, notices)
         self._hear.configure(config)
+        self._sign_ups.configure(config, scales)
         self._web.pages = self._pages(config, scales)
         self.config = config
         gc.collect()
@@ -220,7 +225,7 @@ class Worker:
             Site(
                 config=config, store=store, words=self._words, scales=scales, ring=ring, tokens=token_keys(ring),
                 clock=self._clock, secret=next(iter(ring.derived("web").values())),
-                link_context=lambda token: link_context(store, config, token, self._clock()),
+                sign_ups=self._sign_ups, link_context=lambda token: link_context(store, config, token, self._clock()),
                 captured_mail=lambda controller, message, copy: captured_mail(
                     store, config, renderer, controller, message, copy
                 ),
@@ -268,6 +273,7 @@ class Worker:
                     now = self._clock()
                     while await self._store.sweep(now=now, captures_before=now - CAPTURES_KEPT):
                         pass
+                    await self._sign_ups.sweep()
                     await prove.keep_heads(self._store, self._head_keys, now)
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
                     await self._store.forget_erased()

@@ -47,14 +47,19 @@ class Listed(NamedTuple):
     source: str
     at: int
     lifted_at: int | None
+    lifted_for: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(slots=True)
 class Amount:
-    """What a person's entries amount to: the standing, and the suppressions by id."""
+    """What a person's entries amount to: the standing, and the suppressions by id.
+
+    `lifts`: for which purposes a suppression was lifted that no entry of this person put on the list, an erasure's own.
+    """
 
     document: standing.Document = field(default_factory=dict)
     suppressions: dict[bytes, Listed] = field(default_factory=dict)
+    lifts: dict[bytes, tuple[tuple[str, int], ...]] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Count one more entry. ValueError, KeyError or TypeError where its fields make no sense."""
@@ -70,8 +75,22 @@ class Amount:
                 fields["scope"], fields["purpose"], fields["reason"], fields["source"],
                 entry.at if since is None else _milliseconds(since), None if until is None else _milliseconds(until),
             )  # fmt: skip
+        elif (purposes := fields.get("purposes")) is not None:
+            listed = self.suppressions.get(ref)
+            lifted = with_lifts(
+                listed.lifted_for if listed is not None else self.lifts.get(ref, ()), purposes, entry.at
+            )
+            if listed is not None:
+                self.suppressions[ref] = listed._replace(lifted_for=lifted)
+            else:
+                self.lifts[ref] = lifted
         elif ref in self.suppressions:
             self.suppressions[ref] = self.suppressions[ref]._replace(lifted_at=entry.at)
+
+
+def with_lifts(before: tuple[tuple[str, int], ...], purposes: Iterable[str], at: int) -> tuple[tuple[str, int], ...]:
+    """The purposes a suppression is lifted for, with some more; the first instant of each counts (ms)."""
+    return tuple(sorted({**dict.fromkeys(purposes, at), **dict(before)}.items()))
 
 
 def amount(entries: Iterable[Entry], upto: int | None = None) -> Amount:
@@ -89,6 +108,7 @@ def suppression(listed: Listed, controller_id: str | None) -> Suppression:
         scope=listed.scope, controller_id=controller_id, purpose=listed.purpose,  # type: ignore[arg-type]
         reason=listed.reason, at=_instant(listed.at),  # type: ignore[arg-type]
         lifted_at=None if listed.lifted_at is None else _instant(listed.lifted_at),
+        lifted_for=tuple((purpose, _instant(at)) for purpose, at in listed.lifted_for),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ KINDS: Final[Mapping[str, str]] = {
     "consent": "a consent was recorded: an opt-in that was given",
     "opt_in_requested": "somebody signed up; a confirmation from the mailbox is asked for before the consent counts",
     "opt_in_confirmed": "a sign-up was confirmed from the mailbox (double opt-in): its consent is in force",
+    "opt_in_expired": "a sign-up was not confirmed in time; it counts no more (RULES.md B7, 7.2)",
     "sale": "a sale or other customer relation was recorded",
     "person": "facts about a person were recorded",
     "withdrawal": "consent was withdrawn for a purpose, or for all (GDPR art. 7(3))",

@@ -12,8 +12,8 @@ person; "country", "billing_country", "language"; "restrictions" and "erasure_re
 
 Fields of the entries that change it, public and private together; more may stand beside them:
 
-- consent, opt_in_requested, sale: the record as in the decision schema;
-- opt_in_confirmed: `id` of the consent, `at`;
+- consent, opt_in_requested, sale: the record as in the decision schema, and `sign_up`: how and where it was said;
+- opt_in_confirmed: `id` of the consent, `at`, `parental_authorisation` where a parent confirmed; opt_in_expired: `id`;
 - person: any of the recipient's facts, `country`, `billing_country`, `language`, `unless_known`;
 - withdrawal, objection, complaint: `at`, `purpose` (absent or null: all), `ref`; withdrawal_undone: `ref`;
 - restriction: `ref`, `controller_id`, `scope`, `purpose`, `from`; restriction_lifted: `ref`, `at`;
@@ -43,7 +43,9 @@ STAYS: Final = "stays"
 """The public field of such an entry whose row itself spoke of an opt-out, which stays when the import is undone."""
 IMPORTED: Final = ("consents", "sales", "recipient", "country", "billing_country", "language", "undeliverable")
 """The parts of a document that an import writes, and that are set anew when it is undone."""
-_MARKS = frozenset({BROUGHT_BY, STAYS})
+SIGN_UP = "sign_up"
+"""The field of a consent's entry that tells of its form, mail and language; no part of the record."""
+_MARKS = frozenset({BROUGHT_BY, STAYS, SIGN_UP})
 LINK = timedelta(days=300)
 """Of mailings closer together than this only the first and the last are kept: shorter than any pack's rolling window,
 so that the walk of D4 reaches as far as with all of them, from a sale at any instant."""
@@ -126,8 +128,21 @@ def _opt_in_confirmed(after: Document, fields: Mapping[str, Any]) -> None:
         asked = record["double_opt_in"]
         if record["id"] == fields["id"] and asked["confirmed_at"] is None:
             confirmed = {**record, "double_opt_in": {**asked, "confirmed_at": fields["at"]}}
+            if fields.get("parental_authorisation"):
+                confirmed["parental_authorisation"] = True
             after["consents"] = [*records[:place], confirmed, *records[place + 1 :]]
             return
+
+
+def _opt_in_expired(after: Document, fields: Mapping[str, Any]) -> None:
+    """The request goes, unless it was confirmed; a withdrawal it carries stays with it."""
+    records = after.get("consents", ())
+    kept = [
+        record for record in records
+        if record["id"] != fields["id"] or record["double_opt_in"]["confirmed_at"] or record["withdrawn_at"]
+    ]  # fmt: skip
+    if len(kept) < len(records):
+        after["consents"] = kept
 
 
 def _person(after: Document, fields: Mapping[str, Any]) -> None:
@@ -203,6 +218,7 @@ _EFFECTS: Mapping[str, Callable[[Document, Mapping[str, Any]], None]] = {
     "consent": partial(_record, kind="consent"),
     "opt_in_requested": partial(_record, kind="consent"),
     "opt_in_confirmed": _opt_in_confirmed,
+    "opt_in_expired": _opt_in_expired,
     "sale": partial(_record, kind="sale"),
     "person": _person,
     "withdrawal": _withdrawal,

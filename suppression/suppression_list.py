@@ -8,7 +8,7 @@ Source: GDPR art. 7(3), 17, 21(3); Directive 2002/58/EC art. 13(2); RULES 2.1.5,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Literal
@@ -66,6 +66,7 @@ class Suppression:
     """A record that forbids marketing. `controller_id` or `purpose` None covers every controller or purpose (C1).
 
     `at` and `lifted_at` are aware UTC; a pause has its `lifted_at` in the future from the start (RULES 2.1.10).
+    `lifted_for`: purposes for which alone it was lifted, each with the instant; the law reads it through `for_purpose`.
     """
 
     scope: Scope
@@ -74,6 +75,7 @@ class Suppression:
     reason: Reason
     at: datetime
     lifted_at: datetime | None
+    lifted_for: tuple[tuple[str, datetime], ...] = ()
 
     def __post_init__(self) -> None:
         if self.at.tzinfo is not UTC:
@@ -120,6 +122,18 @@ class Suppression:
 def in_force(since: datetime, lifted_at: datetime | None, as_of: datetime) -> bool:
     """Whether an entry that began at `since` works at `as_of`: begun, and not lifted by then (RULES 2.1.5)."""
     return since <= as_of and (lifted_at is None or lifted_at > as_of)
+
+
+def for_purpose(entry: Suppression, purpose: str | None) -> Suppression:
+    """The entry as it stands in the way of messages of one purpose, in the schema's own terms.
+
+    Who objected to everything and signs up anew for one thing has agreed to that one thing: the consent lifts what it
+    covers and nothing else (RULES 2.1.10 a), also for purposes that are declared later.
+    """
+    if not entry.lifted_for:
+        return entry
+    ends = [at for at in (entry.lifted_at, dict(entry.lifted_for).get(purpose or "")) if at is not None]
+    return replace(entry, lifted_at=min(ends, default=None), lifted_for=())
 
 
 def covers(entry: Suppression, *, controller_id: str, purpose: str | None, as_of: datetime) -> bool:

@@ -23,6 +23,7 @@ from gateway.notice import Notices
 from gateway.rehearse import Rehearsals
 from gateway.render import renderer
 from gateway.show import link_context
+from gateway.sign_up import SignUps
 from gateway.store import sqlite
 from gateway.store.access import ApiKey
 from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Staff
@@ -167,12 +168,15 @@ class Acme:
             named = [("controller", controller.id), *(("stream", s) for s in controller.streams)]
             for kind, name in [*named, *(("purpose", p) for p in controller.purposes)]:
                 self.numbers[controller.id, kind, name] = await self.store.number(controller.id, kind, name)
+        self.sign_ups = SignUps(self.store, self.words, self.ring, self.tokens, clock=self.clock, wake=lambda _: None)
+        self.sign_ups.configure(self.config, Scales(self.config, frozenset()))
         site = Site(
             config=self.config, store=self.store, words=self.words, ring=self.ring, tokens=self.tokens,
             scales=Scales(self.config, frozenset({"acme.example"})),
             clock=self.clock, secret=bytes(32), captured_mail=self._captured_mail,
             link_context=lambda token: link_context(self.store, self.config, token, self.now),
             rehearsals=await self._rehearsals(),
+            sign_ups=self.sign_ups,
         )  # fmt: skip
         self.app = build_app(site, note=self._note, version="test")
 

@@ -11,15 +11,14 @@ Known limit: a report on several messages is several reports.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from binascii import b2a_qp
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import format_datetime
 from hashlib import sha256
 from typing import Literal
 
+from gateway.mail.letter import clean, date, field, phrase, words
 from gateway.mail.outcome import Outcome
 from gateway.mail.reply import OnBlock
 
@@ -130,14 +129,14 @@ def make_dsn(report: Report, original: bytes) -> bytes:
     utf8 = not all(text.isascii() for text in (report.to, *(r.address for r in report.recipients)))
     boundary = "=_" + sha256(report.message_id.encode() + b"\0" + original).hexdigest()[:40]
     head = [
-        _field("From", f"{_phrase(report.sender_name)} <{report.sender}>"),
-        _field("To", f"<{report.to}>"),
-        _field("Subject", _words(report.subject)),
-        _field("Date", _date(report.at)),
-        _field("Message-ID", report.message_id),
-        _field("Auto-Submitted", "auto-replied"),
-        _field("MIME-Version", "1.0"),
-        _field("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"'),
+        field("From", f"{phrase(report.sender_name)} <{report.sender}>"),
+        field("To", f"<{report.to}>"),
+        field("Subject", words(report.subject)),
+        field("Date", date(report.at)),
+        field("Message-ID", report.message_id),
+        field("Auto-Submitted", "auto-replied"),
+        field("MIME-Version", "1.0"),
+        field("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"'),
     ]
     parts = [_text_part(report), _status_part(report, utf8=utf8), _original_part(report, original, utf8=utf8)]
     mark = f"--{boundary}".encode()
@@ -146,10 +145,10 @@ def make_dsn(report: Report, original: bytes) -> bytes:
 
 
 def _text_part(report: Report) -> bytes:
-    text = "\r\n".join(_clean(line) for line in report.text.splitlines()) + "\r\n"
+    text = "\r\n".join(clean(line) for line in report.text.splitlines()) + "\r\n"
     return (
         b"Content-Type: text/plain; charset=utf-8\r\n"
-        + _field("Content-Language", report.language).encode()
+        + field("Content-Language", report.language).encode()
         + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
         + b2a_qp(text.encode(), istext=True)
     )
@@ -157,26 +156,26 @@ def _text_part(report: Report) -> bytes:
 
 def _status_part(report: Report, *, utf8: bool) -> bytes:
     """RFC 3464 2.1: fields of the message, then a blank line and the fields of each recipient."""
-    fields = [_field("Reporting-MTA", f"dns; {report.reporting_mta}")]
+    fields = [field("Reporting-MTA", f"dns; {report.reporting_mta}")]
     if report.envid is not None:
-        fields.append(_field("Original-Envelope-Id", _from_xtext(report.envid)))
-    fields.append(_field("Arrival-Date", _date(report.arrived)))
+        fields.append(field("Original-Envelope-Id", _from_xtext(report.envid)))
+    fields.append(field("Arrival-Date", date(report.arrived)))
     for r in report.recipients:
         fields.append("\r\n")
         if r.orcpt is not None:
             kind, _, address = r.orcpt.partition(";")
-            fields.append(_field("Original-Recipient", f"{kind}; {_from_xtext(address)}"))
-        fields.append(_field("Final-Recipient", f"{'utf-8' if not r.address.isascii() else 'rfc822'}; {r.address}"))
-        fields.append(_field("Action", r.action))
-        fields.append(_field("Status", r.status))
+            fields.append(field("Original-Recipient", f"{kind}; {_from_xtext(address)}"))
+        fields.append(field("Final-Recipient", f"{'utf-8' if not r.address.isascii() else 'rfc822'}; {r.address}"))
+        fields.append(field("Action", r.action))
+        fields.append(field("Status", r.status))
         if r.remote_mta:
-            fields.append(_field("Remote-MTA", f"dns; {r.remote_mta}"))
+            fields.append(field("Remote-MTA", f"dns; {r.remote_mta}"))
         if r.diagnostic:
-            fields.append(_field("Diagnostic-Code", r.diagnostic))
+            fields.append(field("Diagnostic-Code", r.diagnostic))
         if r.last_attempt:
-            fields.append(_field("Last-Attempt-Date", _date(r.last_attempt)))
+            fields.append(field("Last-Attempt-Date", date(r.last_attempt)))
         if r.retry_until and r.action == "delayed":
-            fields.append(_field("Will-Retry-Until", _date(r.retry_until)))
+            fields.append(field("Will-Retry-Until", date(r.retry_until)))
     data = "".join(fields).encode()
     kind = "message/global-delivery-status" if utf8 else "message/delivery-status"
     return _part_head(kind, data) + data
@@ -196,46 +195,7 @@ def _part_head(kind: str, data: bytes) -> bytes:
     return f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode()
 
 
-_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_ATEXT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+\Z")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
-
-
-def _clean(value: str) -> str:
-    return _NOT_TEXT.sub(" ", value)
-
-
-def _field(name: str, value: str) -> str:
-    """One header field, folded at spaces before 78 characters where it can be."""
-    lines, line = [], f"{name}:"
-    for word in _clean(value).split():
-        if len(line) + 1 + len(word) > 78 and len(line) > len(name) + 1:
-            lines.append(line)
-            line = ""
-        line += f" {word}"
-    return "\r\n".join([*lines, line]) + "\r\n"
-
-
-def _words(value: str) -> str:
-    """Unstructured text as RFC 2047 words where it is not ASCII; 45 octets fill a word of at most 75."""
-    if value.isascii():
-        return value
-    words, piece = [], ""
-    for character in _clean(value):
-        if len((piece + character).encode()) > 42:
-            words.append(piece)
-            piece = ""
-        piece += character
-    return " ".join(f"=?utf-8?b?{b64encode(word.encode()).decode()}?=" for word in [*words, piece])
-
-
-def _phrase(value: str) -> str:
-    """A display name (RFC 5322 3.2.5)."""
-    if not value.isascii():
-        return _words(value)
-    if _ATEXT.match(value):
-        return value
-    return '"' + _clean(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _from_xtext(value: str) -> str:
@@ -244,12 +204,6 @@ def _from_xtext(value: str) -> str:
         return _XTEXT.sub(lambda m: chr(int(m[1], 16)), value).encode("latin-1").decode("utf-8")
     except ValueError:
         return value
-
-
-def _date(at: datetime) -> str:
-    if at.utcoffset() is None:
-        raise ValueError("times must be aware")
-    return format_datetime(at)
 
 
 def summaries(recipients: Sequence[Reported]) -> list[str]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.store.access import Access
+from gateway.store.asking import SignUps
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
 from gateway.store.imported import Imported
@@ -206,7 +207,10 @@ UNDO_WITHIN = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionRow:
-    """One suppression as it stands in the list. `source`: where it came from, "page" for a click on ours."""
+    """One suppression as it stands in the list. `source`: where it came from, "page" for a click on ours.
+
+    `lifted_for`: purposes for which alone it was lifted, each with the instant.
+    """
 
     controller_id: str
     recipient_key: bytes
@@ -218,6 +222,7 @@ class SuppressionRow:
     at: datetime
     lifted_at: datetime | None
     address: str | None = None
+    lifted_for: tuple[tuple[str, datetime], ...] = ()
 
     @property
     def undoable(self) -> bool:
@@ -231,7 +236,7 @@ class SuppressionRow:
         """
         if (self.scope, self.purpose, self.reason) != (new.scope, new.purpose, new.reason):
             return False
-        if self.lifted_at is not None or self.at > new.at:
+        if self.lifted_at is not None or self.lifted_for or self.at > new.at:
             return False
         return new.undoable or not self.undoable or new.at - self.at > UNDO_WITHIN
 
@@ -319,11 +324,11 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, Protocol):
+class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, SignUps, Protocol):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
-    rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py.
+    rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; sign-ups: asking.py.
     """
 
     async def close(self) -> None: ...

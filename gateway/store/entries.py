@@ -138,6 +138,7 @@ def _on_list(row: SuppressionRow) -> Listed:
     return Listed(
         row.scope, row.purpose, row.reason, row.source, milliseconds(row.at),
         None if row.lifted_at is None else milliseconds(row.lifted_at),
+        tuple((purpose, milliseconds(at)) for purpose, at in row.lifted_for),
     )  # fmt: skip
 
 

@@ -37,9 +37,10 @@ def erase(handles: Handles, wanted: Erasure) -> Erased:
     on_file = next((key for key in keys if key in wrapped), None)
     counts: Counter[str] = Counter()
     for key in keys:
-        counts += _end_copies(handles, controller_id, key, at)
+        counts += end_copies(handles, controller_id, key, at)
         SQL.drop_person(handles.db, controller_id=controller_id, recipient_key=key)
         SQL.drop_standing(handles.db, controller_id=controller_id, recipient_key=key)
+        SQL.drop_sign_ups(handles.db, controller_id=controller_id, recipient_key=key)
         _strip(handles, controller_id, key)
     recipient_key = stone or on_file or keys[0]
     if stone is None:
@@ -50,7 +51,7 @@ def erase(handles: Handles, wanted: Erasure) -> Erased:
     )  # fmt: skip
 
 
-def _end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: int) -> Counter[str]:
+def end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: int) -> Counter[str]:
     """End copies that wait, drop captured ones, and make all of them nobody's. Claimed ones end at their last check."""
     done: Counter[str] = Counter()
     for row in list(SQL.copies_of(handles.db, controller_id=controller_id, recipient_key=recipient_key)):
@@ -109,13 +110,25 @@ def forget(handles: Handles, erased: Sequence[tuple[str, bytes]]) -> None:
 
 
 def unforgotten(handles: Handles) -> list[tuple[str, bytes]]:
-    """People whose erasure is in the ledger and stands, and who have a key all the same: one was interrupted."""
+    """People whose erasure is in the ledger and stands, and who have a key all the same: one was interrupted.
+
+    Whoever signs up anew has a key while their confirmation is waited for.
+    """
     found: list[tuple[str, bytes]] = []
     for controller_id in sealing.controllers(handles):
         stones = {stone.recipient_key: stone for stone in tombstones(handles, controller_id)}
         kept = handles.keys.wrapped(controller_id, list(stones))
-        found += [(controller_id, key) for key in kept if on_list(handles, stones[key], in_force=True)]
+        found += [
+            (controller_id, key) for key in kept
+            if on_list(handles, stones[key], in_force=True) and not _asks_anew(handles, stones[key])
+        ]  # fmt: skip
     return found
+
+
+def _asks_anew(handles: Handles, stone: "Tombstone") -> bool:
+    return bool(SQL.asked_since(
+        handles.db, controller_id=stone.controller_id, recipient_key=stone.recipient_key, at=stone.at
+    ))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

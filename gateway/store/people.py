@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.resources import files
@@ -81,10 +81,11 @@ def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
             elif what == "profile":
                 known.addressed.add(key)
             else:
-                at, lifted_at, scope, purpose, reason, owner = columns
+                at, lifted_at, scope, purpose, reason, owner, lifted_for = columns
                 known.suppressions.setdefault(key, []).append(Suppression(
                     scope=scope, controller_id=owner or None, purpose=purpose, reason=reason, at=instant(at),
                     lifted_at=None if lifted_at is None else instant(lifted_at),
+                    lifted_for=lifted_purposes(lifted_for),
                 ))  # fmt: skip
     return known
 
@@ -332,10 +333,11 @@ def suppressions_of(handles: Handles, controller_id: str, recipient_key: bytes) 
 def suppress(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> SuppressionRow:
     """Put a suppression on the list with its ledger entries. One that stands already is returned and left alone.
 
-    So is that of an erasure, which covers everything: nothing new is kept about whoever was erased.
+    So is that of an erasure, which covers everything: nothing new is kept about whoever is erased and stays away.
     """
+    gone = handles.keys.person(row.controller_id, row.recipient_key) is None
     for old in suppressions_of(handles, row.controller_id, row.recipient_key):
-        if old.covers(row) or (old.reason == "erasure" and old.lifted_at is None):
+        if old.covers(row) or (gone and old.reason == "erasure" and old.lifted_at is None):
             return old
     SQL.add_suppression(
         handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,
@@ -356,6 +358,15 @@ def lift(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> bool:
     if changed:
         record(handles, acts)
     return bool(changed)
+
+
+def lift_for(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> None:
+    """Let a suppression stand but for the purposes in `row.lifted_for`, with the ledger entries of that."""
+    SQL.lift_for(
+        handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,
+        suppression_id=row.suppression_id, lifted_for=lifted_column(row.lifted_for),
+    )  # fmt: skip
+    record(handles, acts)
 
 
 def suppression_page(
@@ -385,9 +396,29 @@ def suppression_row(
     controller_id: str, recipient_key: bytes, row: Sequence[Any], address: str | None = None
 ) -> SuppressionRow:
     """A suppression from the columns that follow its key."""
-    suppression_id, scope, purpose, reason, source, at, lifted_at = row
+    suppression_id, scope, purpose, reason, source, at, lifted_at, lifted_for = row
     return SuppressionRow(
         controller_id=controller_id, recipient_key=recipient_key, suppression_id=suppression_id, scope=scope,
         purpose=purpose, reason=reason, source=source, at=instant(at),
         lifted_at=None if lifted_at is None else instant(lifted_at), address=address,
+        lifted_for=lifted_purposes(lifted_for),
     )  # fmt: skip
+
+
+def lifted_purposes(stored: str | None) -> tuple[tuple[str, datetime], ...]:
+    """The purposes for which a suppression was lifted, each with the instant, from its column.
+
+    A column that makes no sense lifts nothing.
+    """
+    if stored is None:
+        return ()
+    try:
+        return tuple(sorted((purpose, instant(ms)) for purpose, ms in json.loads(stored).items()))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return ()
+
+
+def lifted_column(lifted_for: Iterable[tuple[str, datetime]]) -> str | None:
+    """The column again."""
+    kept = {purpose: milliseconds(at) for purpose, at in lifted_for}
+    return json.dumps(kept, sort_keys=True) if kept else None

@@ -191,8 +191,15 @@ def _learn(handles: Handles, ending: Ending) -> None:
     if ending.mailed:
         people.record(handles, [Act(kind="mailed", public={}, private={"at": stamp}, **common)])  # type: ignore[arg-type]
     if ending.confirmation_of is not None:
-        sent = {"at": stamp, "purpose": ending.confirmation_of}
+        sent = {"at": stamp, "purpose": ending.confirmation_of, **_which_mail(handles, ending)}
         people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]
+
+
+def _which_mail(handles: Handles, ending: Ending) -> dict[str, str]:
+    """Which mail asked: its id, and the digest of what was queued for it (RULES.md 4.1)."""
+    mail = message(handles, ending.controller_id, ending.message_id)
+    digest = {"digest": hashlib.sha256(mail.body).hexdigest()} if mail is not None else {}
+    return {"message_id": ending.message_id.hex(), **digest}
 
 
 def close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> None:

@@ -4,9 +4,11 @@ Standing and suppressions of a person are made again from their entries, in orde
 but for this: every erasure in the ledger has its tombstone on the list.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
 import aiosql
 
@@ -14,6 +16,7 @@ from gateway.store import erasure, people
 from gateway.store.connection import Handles
 from gateway.store.evidence import Difference, RebuiltPage
 from gateway.store.keys import opened
+from gateway.store.people import milliseconds
 from suppression import standing
 from suppression.history import Amount, Entry, Listed
 from suppression.vault import PersonSecret, Unreadable
@@ -84,9 +87,11 @@ def _person(
         if write and not amount.unreadable and (plain is not None or amount.entries):
             people.put_standing(handles, secret, controller_id, key, amount.document)
     listed = people.SQL.suppressions(handles.db, controller_id=controller_id, recipient_key=key)
-    stored = {suppression_id: tuple(columns) for suppression_id, *columns in listed}
+    stored = {suppression_id: _listed(columns) for suppression_id, *columns in listed}
+    came_back = _before_erasure(stored, amount)
     for suppression_id in sorted(stored.keys() | amount.suppressions.keys()):
-        is_, should = stored.get(suppression_id), amount.suppressions.get(suppression_id)
+        is_ = stored.get(suppression_id)
+        should = came_back.get(suppression_id, amount.suppressions.get(suppression_id))
         if is_ == should:
             continue
         said = "is missing" if is_ is None else "is in no entry" if should is None else "is not what its entries say"
@@ -110,14 +115,39 @@ def _amount(handles: Handles, controller_id: str, key: bytes, secret: PersonSecr
     return amount
 
 
+def _listed(columns: Sequence[Any]) -> Listed:
+    *row, lifted_for = columns
+    lifted = people.lifted_purposes(lifted_for)
+    kept = tuple((purpose, milliseconds(at)) for purpose, at in lifted)
+    if lifted_for != people.lifted_column(lifted):
+        kept = (("", 0),)  # not as we write it: what no entry says
+    return Listed._make((*row, kept))
+
+
+def _before_erasure(stored: Mapping[bytes, Listed], amount: _Amount) -> dict[bytes, Listed]:
+    """What an erasure left on the list of somebody who came back since: no entry of theirs tells of it.
+
+    The tombstone itself stands but for what they signed up for anew; that is in their entries. Whoever has no
+    tombstone on the list was not erased, and has no such rows.
+    """
+    stones = {ref: row for ref, row in stored.items() if row.reason == "erasure"}
+    if not stones:
+        return {}
+    kept = {ref: row for ref, row in stored.items() if not row.source and ref not in amount.suppressions}
+    return {ref: row._replace(lifted_for=amount.lifts.get(ref, ())) for ref, row in {**kept, **stones}.items()}
+
+
 def _put(handles: Handles, controller_id: str, key: bytes, suppression_id: bytes, row: Listed | None) -> None:
     place = {"controller_id": controller_id, "recipient_key": key, "suppression_id": suppression_id}
     SQL.drop_suppression(handles.db, **place)
     if row is not None:
-        scope, purpose, reason, source, at, lifted_at = row
         people.SQL.add_suppression(
-            handles.db, **place, scope=scope, purpose=purpose, reason=reason, source=source, at=at, lifted_at=lifted_at
+            handles.db, **place, scope=row.scope, purpose=row.purpose, reason=row.reason, source=row.source, at=row.at,
+            lifted_at=row.lifted_at,
         )  # fmt: skip
+        people.SQL.lift_for(
+            handles.db, **place, lifted_for=json.dumps(dict(row.lifted_for)) if row.lifted_for else None
+        )
 
 
 def _tombstones(handles: Handles, controller_id: str, write: bool) -> Sequence[Difference]:

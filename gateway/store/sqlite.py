@@ -43,6 +43,7 @@ from gateway.store.sqlite_imported import SqliteImported
 from gateway.store.sqlite_material import SqliteMaterial
 from gateway.store.sqlite_proof import SqliteProof
 from gateway.store.sqlite_rehearsal import SqliteRehearsal
+from gateway.store.sqlite_sign_ups import SqliteSignUps
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
@@ -76,7 +77,14 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
 
 
 class SqliteStore(
-    SqliteEvidence, SqliteAccess, SqliteMaterial, SqliteHistory, SqliteRehearsal, SqliteImported, SqliteProof
+    SqliteEvidence,
+    SqliteAccess,
+    SqliteMaterial,
+    SqliteHistory,
+    SqliteRehearsal,
+    SqliteImported,
+    SqliteProof,
+    SqliteSignUps,
 ):
     """See contract.Store, call by call."""
 

@@ -42,7 +42,7 @@ _ALWAYS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
-_LABELS: Final = frozenset({"u", "o", "w", "p", "api", "staff", "static", "healthz", "readyz", "metrics"})
+_LABELS: Final = frozenset({"u", "o", "w", "p", "s", "c", "api", "staff", "static", "healthz", "readyz", "metrics"})
 
 
 class BodyTooLarge(Exception):

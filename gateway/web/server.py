@@ -19,8 +19,10 @@ from gateway.web.api.application import PREFIX, add_api
 from gateway.web.edge import Edge, Note
 from gateway.web.guard import is_nearby
 from gateway.web.problem import plain
+from gateway.web.public.confirm import Confirm
 from gateway.web.public.page import Pages
 from gateway.web.public.preferences import Preferences
+from gateway.web.public.sign_up import SignUp
 from gateway.web.public.unsubscribe import Unsubscribe, failed
 from gateway.web.public.why import Why
 from gateway.web.session import Sessions
@@ -48,6 +50,7 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
     )
     app.router.routes[:0] = [
         *stop.routes(), *Why(site, pages, stop).routes(), *Preferences(site, pages, stop).routes(),
+        *SignUp(site, pages).routes(), *Confirm(site, pages).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
         *Captured(desk).routes(), *Consents(desk).routes(), *Rehearsed(desk).routes(), *_machine_routes(site, desk),
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from gateway.config import Config
 from gateway.rehearse import Rehearsals
+from gateway.sign_up import SignUps
 from gateway.store.contract import Store
 from gateway.weigh import Scales
 from gateway.words import Words
@@ -59,6 +60,7 @@ class Site:
     clock: Callable[[], datetime]
     secret: bytes
     link_context: Callable[[LinkToken], Awaitable[LinkContext | None]]
+    sign_ups: SignUps
     captured_mail: Callable[[str, str, int], Awaitable[bytes | None]]
     rehearsals: Rehearsals
 

@@ -58,7 +58,8 @@ def test_every_key_of_a_template_or_module_exists_and_none_is_left_over(catalogu
     literal = set(re.findall(r"""["']([a-z_]+(?:\.[a-zA-Z_-]+)+)["']""", "\n".join(texts)))
     prefixes = {
         "reason.", "ground.", "step.", "because.", "why.ground.", "why.since.", "family.", "role.", "funnel.",
-        "blocked.period.", "undone.", "late.", "busy.", "down.", "missing.", "staff.", "grade.", "lack.", "source.",
+        "blocked.period.", "undone.", "late.", "again.", "expired.", "overtaken.",
+        "busy.", "down.", "missing.", "staff.", "grade.", "lack.", "source.",
         "explain.", "fact.", "reach.", "rehearsals.by.",
     }  # fmt: skip
     keys = set(catalogues["nl"])

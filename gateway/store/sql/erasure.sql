@@ -26,6 +26,14 @@ WHERE controller_id = :controller_id AND message_id = :message_id AND subject_ke
 -- name: drop_person(controller_id, recipient_key)!
 DELETE FROM people WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
+-- name: drop_sign_ups(controller_id, recipient_key)!
+DELETE FROM sign_ups WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: asked_since(controller_id, recipient_key, at)^
+-- Whether somebody signed up anew and has not confirmed yet.
+SELECT 1 FROM sign_ups
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND state = 'asked' AND at > :at LIMIT 1;
+
 -- name: drop_standing(controller_id, recipient_key)!
 DELETE FROM standing WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
@@ -40,5 +48,5 @@ SELECT at, public FROM ledger INDEXED BY ledger_erasures
 WHERE kind = 'erasure' AND controller_id = :controller_id ORDER BY entry_id;
 
 -- name: tombstone(controller_id, recipient_key, suppression_id)^
-SELECT lifted_at FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
+SELECT coalesce(lifted_at, lifted_for) FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
   AND suppression_id = :suppression_id AND reason = 'erasure';

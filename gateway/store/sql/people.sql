@@ -9,7 +9,7 @@ ON CONFLICT (controller_id, recipient_key) DO UPDATE SET version = standing.vers
 
 -- name: suppressions(controller_id, recipient_key)
 -- All suppressions of one person in one scope of keys, lifted ones included.
-SELECT suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+SELECT suppression_id, scope, purpose, reason, source, at, lifted_at, lifted_for FROM suppressions
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
 -- name: add_suppression(controller_id, recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at)!
@@ -21,9 +21,14 @@ UPDATE suppressions SET lifted_at = :lifted_at
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND suppression_id = :suppression_id
   AND (lifted_at IS NULL OR lifted_at > :lifted_at);
 
+-- name: lift_for(controller_id, recipient_key, suppression_id, lifted_for)!
+-- Lifted for some purposes; for all others it stands.
+UPDATE suppressions SET lifted_for = :lifted_for
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND suppression_id = :suppression_id;
+
 -- name: list_suppressions(controller_id, after_key, after_id, n)
 -- A page of one controller's suppressions, in key order.
-SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at, lifted_for FROM suppressions
 WHERE controller_id = :controller_id AND (recipient_key, suppression_id) > (:after_key, :after_id)
 ORDER BY recipient_key, suppression_id LIMIT :n;
 
@@ -57,7 +62,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: erased(controller_id, recipient_key)^
 SELECT 1 FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
-  AND reason = 'erasure' AND lifted_at IS NULL LIMIT 1;
+  AND reason = 'erasure' AND lifted_at IS NULL AND lifted_for IS NULL LIMIT 1;
 
 -- name: entries_of(controller_id, subject)
 -- One person's entries in order of writing.
@@ -68,13 +73,13 @@ WHERE controller_id = :controller_id AND subject = :subject ORDER BY entry_id;
 -- What decisions read of several people: standings, who has a row, suppressions. WANTED stands for rows of controller
 -- and recipient key. Joined, not IN: the planner reads whole tables for several INs beside each other.
 WITH wanted (owner, wanted_key) AS (VALUES WANTED)
-SELECT 'standing', recipient_key, version, facts, NULL, NULL, NULL, NULL
+SELECT 'standing', recipient_key, version, facts, NULL, NULL, NULL, NULL, NULL
 FROM wanted CROSS JOIN standing ON controller_id = owner AND recipient_key = wanted_key
 UNION ALL
-SELECT 'profile', recipient_key, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT 'profile', recipient_key, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM wanted CROSS JOIN people ON controller_id = owner AND recipient_key = wanted_key
 UNION ALL
-SELECT 'suppression', recipient_key, at, lifted_at, scope, purpose, reason, controller_id
+SELECT 'suppression', recipient_key, at, lifted_at, scope, purpose, reason, controller_id, lifted_for
 FROM wanted CROSS JOIN suppressions ON controller_id = owner AND recipient_key = wanted_key;
 
 -- name: any_suppression(controller_id)^
@@ -82,7 +87,7 @@ SELECT 1 FROM suppressions WHERE controller_id = :controller_id LIMIT 1;
 
 -- name: suppressions_of_many(controller_id)
 -- All suppressions of several people; KEYS stands for as many places as there are keys.
-SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at, lifted_for FROM suppressions
 WHERE controller_id = :controller_id AND recipient_key IN (KEYS);
 
 -- name: standings_of_many(controller_id)
@@ -93,7 +98,7 @@ SELECT recipient_key, profile FROM people WHERE controller_id = :controller_id A
 
 -- name: suppressions_between(controller_id, first, last, n)
 -- The same for all keys between two; n bounds what is read for the sake of few.
-SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at FROM suppressions
+SELECT recipient_key, suppression_id, scope, purpose, reason, source, at, lifted_at, lifted_for FROM suppressions
 WHERE controller_id = :controller_id AND recipient_key BETWEEN :first AND :last LIMIT :n;
 
 -- name: standings_between(controller_id, first, last, n)

@@ -36,6 +36,7 @@ CREATE TABLE standing (
 ) STRICT, WITHOUT ROWID;
 
 -- Who may not be mailed. controller_id '' with a key of global scope: everywhere. Rows are never deleted by the product.
+-- lifted_for: purposes for which alone it was lifted, as JSON with milliseconds, NULL for none.
 CREATE TABLE suppressions (
   controller_id TEXT NOT NULL,
   recipient_key BLOB NOT NULL,
@@ -46,6 +47,7 @@ CREATE TABLE suppressions (
   source TEXT NOT NULL,
   at INTEGER NOT NULL,
   lifted_at INTEGER,
+  lifted_for TEXT,
   PRIMARY KEY (controller_id, recipient_key, suppression_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -193,6 +195,41 @@ CREATE TABLE staff (
   changed_at INTEGER NOT NULL,
   signed_out_at INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- Sign-ups: `asked` wait for their confirmation, seven days; `done` keep where they came from for as long as that may be
+-- kept. trace: IP address, user agent and what is needed at the confirmation, sealed under the person's key.
+CREATE TABLE sign_ups (
+  controller_id TEXT NOT NULL,
+  request_id BLOB NOT NULL,
+  recipient_key BLOB NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('asked', 'done')),
+  at INTEGER NOT NULL,
+  trace BLOB NOT NULL,
+  PRIMARY KEY (controller_id, request_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sign_ups_person ON sign_ups (controller_id, recipient_key);
+CREATE INDEX sign_ups_age ON sign_ups (state, at);
+
+-- How often somebody signed up, or from somewhere, in a window of time. name: a keyed hash.
+CREATE TABLE sign_up_counts (
+  controller_id TEXT NOT NULL,
+  name BLOB NOT NULL,
+  ends_at INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sign_up_counts_end ON sign_up_counts (ends_at);
+
+-- Requests of the API that may come twice. name, digest: keyed hashes of the request's key and of its body.
+CREATE TABLE said_once (
+  controller_id TEXT NOT NULL,
+  name BLOB NOT NULL,
+  digest BLOB NOT NULL,
+  consent_id TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX said_once_age ON said_once (at);
 
 -- Keys of programs that call the API. digest: of the secret, which is kept nowhere. scopes: names, separated by blanks.
 CREATE TABLE api_keys (

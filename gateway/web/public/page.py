@@ -18,7 +18,7 @@ from starlette.responses import Response
 from gateway.config import Controller
 from gateway.web.edge import STRICT
 from gateway.web.site import Site
-from gateway.words import Language, accepted, template_folder
+from gateway.words import Language, accepted, is_language, template_folder
 
 DEFAULT_ACCENT: Final = "#14532d"
 _AA_CONTRAST: Final = 4.5
@@ -38,6 +38,11 @@ class Pages:
         return self._words.pick(
             [request.query_params.get("lang"), known, *accepted(request.headers.get("accept-language"))]
         )
+
+    def wish(self, request: Request) -> str | None:
+        """The first language that the visitor asks for and we speak, in the address or by their browser."""
+        asked = [request.query_params.get("lang"), *accepted(request.headers.get("accept-language"))]
+        return next((one for one in asked if one and is_language(one.split("-")[0].lower())), None)
 
     def show(
         self, request: Request, template: str, language: Language, *, controller: Controller | None = None,

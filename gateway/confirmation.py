@@ -1,0 +1,99 @@
+"""The mail that asks to confirm a sign-up, ready for the queue (RULES.md B4 to B8; Directive 2002/58/EC art. 13(1)).
+
+It says who asked for what, when and where, that nothing happens without the click, and nothing else: whatever promotes
+would make it marketing. One mail per request; the check at hand-over decides once more that it may still leave.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import uuid_utils
+
+from gateway.config import Config, Controller, Form
+from gateway.mail.envelope import Rcpt
+from gateway.mail.letter import Letter, make_letter
+from gateway.notice import pack_rcpt
+from gateway.store.contract import Arrival, NewCopy, Ruling
+from gateway.weigh import Case
+from gateway.words import Language, Words
+
+CAMPAIGN: Final = "sign-up confirmations"
+WINDOW: Final = timedelta(hours=168)
+"""How long a sign-up waits for its confirmation (RULES.md B7)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the mail asks, of whom. `address`: canonical. `link` leads to the page with the button; `origin`: the form.
+
+    `parent`: the address is that of a parent, who answers for a child (GDPR art. 8).
+    """
+
+    address: str
+    purposes: tuple[str, ...]
+    language: Language
+    link: str
+    origin: str
+    parent: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The mail as it waits, and its words as they are kept with the request."""
+
+    arrival: Arrival
+    subject: str
+    text: str
+
+
+def case(form: Form, purposes: tuple[str, ...]) -> Case:
+    """What such a mail is, for the law."""
+    return Case(
+        message_class="doi_confirmation", promotional=False, purpose=purposes[0], categories=(), transaction_ref=False,
+        restriction_exemption=None, unsubscribe="not_injectable", from_domain=form.sender.rpartition("@")[2],
+        matched=("sign-up",),
+    )  # fmt: skip
+
+
+def confirmation(
+    config: Config, words: Words, controller: Controller, form: Form, question: Question, *, recipient_key: bytes,
+    ruling: Ruling, addressed: bool,
+) -> Asked:  # fmt: skip
+    """The mail, to the address alone. Where the law forbids it, what is stored is the decision, without a body."""
+    stream, language, message_id = controller.streams[form.stream], question.language, uuid_utils.uuid7().bytes
+    zone, say = ZoneInfo(controller.timezone), words.text
+    values = {
+        "controller": controller, "link": question.link, "parent": question.parent,
+        "purposes": [words.purpose(controller, purpose, language) for purpose in question.purposes],
+        "asked_at": words.moment(language, question.at, zone), "origin": question.origin,
+        "until": words.moment(language, question.at + WINDOW, zone), "accent": controller.accent,
+    }  # fmt: skip
+    subject = say(language, "confirm_mail.subject", name=controller.display_name)
+    text = words.render("mail/confirm.txt", language, **values)
+    body = make_letter(Letter(
+        to=question.address, sender=form.sender, sender_name=controller.display_name, subject=subject, text=text,
+        html=words.render("mail/confirm.html", language, subject=subject, **values), language=language,
+        message_id=f"<{message_id.hex()}@{form.sender.rpartition('@')[2]}>", at=question.at,
+    ))  # fmt: skip
+    leaves = ruling.decision.verdict != "block"
+    # Our bounces of a mistyped address are of no use to the controller: nobody asked for a report (RFC 3461 4.1).
+    rcpt = pack_rcpt(Rcpt(address=question.address, notify=frozenset({"NEVER"})))
+    arrival = Arrival(
+        controller_id=controller.id, message_id=message_id, at=question.at, stream=stream.name, campaign=CAMPAIGN,
+        mode="enforce", kind=case(form, question.purposes).to_json(), subject=subject, body=body if leaves else None,
+        size=len(body), worker="",
+        envelope={
+            "mail_from": form.sender, "ret": None, "envid": None, "helo": config.hostname, "peer_ip": "127.0.0.1",
+            "tls": False, "login": False, "body_8bit": not body.isascii(),
+            "smtputf8": not (question.address + form.sender).isascii(),
+        },
+        copies=[NewCopy(
+            copy_no=0, recipient_key=recipient_key, address=question.address, rcpt=rcpt if leaves else None,
+            state="queued" if leaves else "blocked", ruling=ruling, route=stream.route,
+            due_at=question.at if leaves else None, addressed=addressed,
+        )],
+    )  # fmt: skip
+    return Asked(arrival=arrival, subject=subject, text=text.strip())

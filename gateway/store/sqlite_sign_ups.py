@@ -1,0 +1,39 @@
+"""The SQLite store's calls about sign-ups. See asking.SignUps, call by call."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from gateway.store import sign_ups
+from gateway.store.asking import Asked, Asking, Confirming, Expired, SignUp
+from gateway.store.connection import Handles
+
+T = TypeVar("T")
+
+
+class SqliteSignUps:
+    """What SqliteStore promises about sign-ups. `_read`, `_write` and `_enter` are the store's."""
+
+    async def _read(self, work: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def _enter(self, unit: Callable[[Handles], T]) -> T:
+        raise NotImplementedError
+
+    async def ask(self, asking: Asking) -> Asked:
+        return await self._enter(partial(sign_ups.ask, asking=asking))
+
+    async def sign_up(self, controller_id: str, request_id: bytes) -> SignUp | None:
+        return await self._read(partial(sign_ups.sign_up, controller_id=controller_id, request_id=request_id))
+
+    async def confirm(self, confirming: Confirming) -> bool:
+        return await self._enter(partial(sign_ups.confirm, confirming=confirming))
+
+    async def expire(self, *, asked_before: datetime, now: datetime, n: int) -> Expired:
+        return await self._enter(partial(sign_ups.expire, asked_before=asked_before, now=now, n=n))
+
+    async def drop_traces(self, *, before: datetime, said_before: datetime, now: datetime, n: int) -> int:
+        return await self._enter(
+            partial(sign_ups.drop_traces, before=before, said_before=said_before, now=now, n=n)
+        )  # fmt: skip

@@ -1,0 +1,272 @@
+"""The sign-up form and its answer (RULES.md 4.3): a box per purpose, none ticked, who sends, how to stop, the notice.
+
+No cookie, so nobody's session can be abused and no CSRF token is needed; a form on the controller's own site posts here
+too. What was on the screen is kept word for word as a wording, and the consent names it. The answer is the same, and
+takes as long, whoever asks and whatever is known of the address.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.config import Controller, Form
+from gateway.sign_up import Wish
+from gateway.web.guard import client_key
+from gateway.web.public.form import read_form
+from gateway.web.public.page import Pages
+from gateway.web.public.unsubscribe import failed
+from gateway.web.site import PATIENCE, Site
+from gateway.words import Language, Words
+from suppression.address import canonical
+from suppression.evidence import Choice, Wording
+
+ANSWER_AFTER: Final = 0.3
+"""Seconds until a sign-up is answered, so that the wait does not tell what there was to do."""
+_OLDEST: Final = timedelta(days=130 * 366)
+_SNIPPET: Final = "snippet"
+_USER_AGENT: Final = 300
+"""Characters kept of what a browser says it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What somebody filled in, as typed. `parent`: the address is that of a parent."""
+
+    ticked: tuple[str, ...] = ()
+    address: str = ""
+    birth: str = ""
+    parent: bool = False
+    wrong: Mapping[str, str] = field(default_factory=dict)
+
+
+class SignUp:
+    """The pages of `/s/`."""
+
+    def __init__(self, site: Site, pages: Pages) -> None:
+        self._site, self._pages, self._words = site, pages, site.words
+        self._kept: set[str] = set()
+        """Wordings that this process has seen kept."""
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/s/{controller}/{form}", self.show, methods=["GET"]),
+            Route("/s/{controller}/{form}", self.take, methods=["POST"]),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        """The form; changes nothing."""
+        named = self._named(request)
+        if named is None:
+            return self._missing(request)
+        return self._form(request, *named, Filled())
+
+    async def take(self, request: Request) -> Response:
+        """A form was sent: say what is wrong with it, or take the sign-up and say what comes next."""
+        named = self._named(request)
+        if named is None:
+            return self._missing(request)
+        controller, form = named
+        language, said = self._language(request, controller), await read_form(request)
+        filled = Filled(
+            ticked=tuple(p for p in form.purposes if said.get(f"purpose-{p}")), address=said.get("address", "").strip(),
+            birth=said.get("birth", "").strip(), parent=bool(said.get("parent")) and form.ask_birth_date,
+        )  # fmt: skip
+        now = self._site.clock()
+        born = self._birth(controller, filled.birth, now) if self._asks_birth(form, filled) else None
+        wrong = self._wrong(form, filled, born, language)
+        if wrong:
+            again = Filled(
+                ticked=filled.ticked, address=filled.address, birth=filled.birth, parent=filled.parent, wrong=wrong
+            )  # fmt: skip
+            return self._form(request, controller, form, again, status=422)
+        today = now.astimezone(ZoneInfo(controller.timezone)).date()
+        if born is not None and self._site.sign_ups.is_minor(controller, born, today):
+            return self._form(request, controller, form, Filled(parent=True))  # and nothing is kept of the child
+        ready = asyncio.create_task(asyncio.sleep(ANSWER_AFTER))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                wording = await self._wording(controller, form, filled, language, said.get("wording"), now)
+                if wording is None:
+                    ready.cancel()
+                    return self._form(request, controller, form, Filled(address=filled.address))
+                wish = self._wish(request, controller, form, filled, language, wording, born, now)
+                await self._site.sign_ups.ask(controller, form, wish, double_opt_in=form.double_opt_in)
+        except Exception as error:  # not stored: say so, whoever it is
+            ready.cancel()
+            failed("s", error)
+            return self._pages.notice(
+                request, "down", language, controller=controller, status=503, headers={"Retry-After": "60"}
+            )
+        await ready
+        return self._thanks(request, controller, form, filled, language)
+
+    def _named(self, request: Request) -> tuple[Controller, Form] | None:
+        controller = self._site.config.controllers.get(request.path_params["controller"])
+        form = controller.forms.get(request.path_params["form"]) if controller is not None else None
+        return None if controller is None or form is None else (controller, form)
+
+    def _missing(self, request: Request) -> Response:
+        return self._pages.notice(request, "missing", self._pages.language(request), status=404)
+
+    def _language(self, request: Request, controller: Controller) -> Language:
+        """The visitor's own, else the controller's: Dutch shops have Dutch visitors."""
+        return self._words.pick([self._pages.wish(request), controller.language])
+
+    def _asks_birth(self, form: Form, filled: Filled) -> bool:
+        return form.ask_birth_date and not filled.parent
+
+    def _birth(self, controller: Controller, typed: str, now: datetime) -> date | None:
+        """The date, as date fields send it or as people write it; None where it is none that somebody alive has."""
+        today = now.astimezone(ZoneInfo(controller.timezone)).date()
+        for form in ("%Y-%m-%d", "%d-%m-%Y", "%d/%m/%Y", "%d.%m.%Y"):
+            try:
+                found = datetime.strptime(typed, form).date()  # noqa: DTZ007 - a day, not an instant
+            except ValueError:
+                continue
+            return found if today - _OLDEST < found <= today else None
+        return None
+
+    def _wrong(self, form: Form, filled: Filled, born: date | None, language: Language) -> dict[str, str]:
+        """What is wrong, by field, in the order of the fields."""
+        wrong = {}
+        if not filled.ticked:
+            wrong["purposes"] = self._words.text(language, "sign_up.no_choice")
+        if canonical(filled.address) is None:
+            wrong["address"] = self._words.text(language, "sign_up.bad_address")
+        if self._asks_birth(form, filled) and born is None:
+            wrong["birth"] = self._words.text(language, "sign_up.bad_birth")
+        return wrong
+
+    def _wish(
+        self, request: Request, controller: Controller, form: Form, filled: Filled, language: Language, wording: str,
+        born: date | None, now: datetime,
+    ) -> Wish:  # fmt: skip
+        address = canonical(filled.address)
+        assert address is not None  # checked before
+        network = client_key(request)
+        return Wish(
+            address=address, purposes=filled.ticked, language=language, at=now, network=network or None,
+            ip=request.client.host if request.client else None,
+            user_agent=(request.headers.get("user-agent") or "")[:_USER_AGENT] or None,
+            birth_date=born, parent=filled.parent,
+            evidence={
+                "method": "web form", "wording_version": wording,
+                "privacy_notice_version": controller.notice_version or None, "origin": self._origin(request, form),
+            },
+        )  # fmt: skip
+
+    def _origin(self, request: Request, form: Form) -> str:
+        """The page it came from: this form's, or the site on which the form stands."""
+        own = f"{self._site.config.public_url.rstrip('/')}/s/{form.controller}/{form.name}"
+        sent = urlsplit((request.headers.get("origin") or "")[:200])
+        ours = urlsplit(self._site.config.public_url)
+        if sent.scheme not in ("http", "https") or not sent.hostname or sent.netloc == ours.netloc:
+            return own
+        return f"{sent.scheme}://{sent.netloc}"
+
+    async def _wording(
+        self, controller: Controller, form: Form, filled: Filled, language: Language, named: str | None, now: datetime
+    ) -> str | None:
+        """The version of what was shown. None: the form came from a snippet that is not one of ours."""
+        if named is not None:
+            kept = None
+            if named.startswith(snippet_prefix(form)):
+                kept = await self._site.store.wording(controller.id, named)
+            if kept is None or not set(filled.ticked) <= set(kept.wording.purposes):
+                return None
+            return named
+        wording = self.wording(controller, form, language, parent=filled.parent)
+        if wording.name not in self._kept:
+            await self._site.store.keep_wording(controller.id, wording, at=now)
+            self._kept.add(wording.name)
+        return wording.name
+
+    def wording(self, controller: Controller, form: Form, language: Language, *, parent: bool = False) -> Wording:
+        """The form as it is shown to everybody, word for word."""
+        values = self._values(controller, form, language, Filled(parent=parent))
+        return named_after(f"form {form.name} {language}", Wording(
+            name="form", language=language, layout_type="text/html",
+            layout=self._words.render("public/sign_up_shown.html", language, controller=controller, **values),
+            choices=choices(self._words, controller, form, language), notice_url=controller.notice_url,
+            notice_version=controller.notice_version or None,
+        ))  # fmt: skip
+
+    def _form(
+        self, request: Request, controller: Controller, form: Form, filled: Filled, *, status: int = 200
+    ) -> Response:  # fmt: skip
+        language = self._language(request, controller)
+        values = self._values(controller, form, language, filled)
+        return self._pages.show(request, "sign_up", language, controller=controller, status=status, **values)
+
+    def _values(self, controller: Controller, form: Form, language: Language, filled: Filled) -> dict[str, Any]:
+        say, age = self._words.text, self._site.sign_ups.age(controller)
+        heading = in_language(form.title, language, controller) or say(
+            language, "sign_up.title", name=controller.display_name
+        )
+        lines = [in_language(text, language, controller) for text in (form.intro, form.frequency)]
+        if filled.parent:
+            heading = say(language, "sign_up.parent_title")
+            lines.insert(0, say(language, "sign_up.parent_text", age=age))
+        link = None
+        if controller.notice_url:
+            link = Markup('<a href="{}" rel="noreferrer">{}</a>').format(
+                controller.notice_url, say(language, "sign_up.notice_link")
+            )
+        return {
+            "heading": heading, "lines": [line for line in lines if line], "notice_link": link,
+            "target": f"/s/{controller.id}/{form.name}?lang={language}", "wrong": filled.wrong,
+            "hidden": {"parent": "yes"} if filled.parent else {}, "asks": form.double_opt_in,
+            "boxes": [(c.purpose, c.text) for c in choices(self._words, controller, form, language)],
+            "ticked": filled.ticked, "typed": filled.address, "typed_birth": filled.birth,
+            "address_label": say(language, "sign_up.parent_address" if filled.parent else "sign_up.address"),
+            "birth_why": say(language, "sign_up.birth_why", age=age) if self._asks_birth(form, filled) else None,
+        }  # fmt: skip
+
+    def _thanks(
+        self, request: Request, controller: Controller, form: Form, filled: Filled, language: Language
+    ) -> Response:
+        """The same for everybody. It shows what was typed, and says of a mail only what holds in every case."""
+        say = self._words.text
+        if form.double_opt_in:
+            heading = say(language, "almost.title")
+            lines = [say(language, "almost.text", address=filled.address), say(language, "almost.once")]
+        else:
+            heading, lines = say(language, "thanks.title"), [say(language, "thanks.text")]
+        return self._pages.show(
+            request, "plain", language, controller=controller, heading=heading, lines=lines, link=None
+        )
+
+
+def choices(words: Words, controller: Controller, form: Form, language: Language) -> tuple[Choice, ...]:
+    """The boxes of a form: one per purpose, not ticked."""
+    return tuple(
+        Choice(
+            purpose=purpose, ticked=False,
+            text=words.text(language, "sign_up.box", purpose=words.purpose(controller, purpose, language)),
+        )
+        for purpose in form.purposes
+    )  # fmt: skip
+
+
+def in_language(texts: Mapping[str, str], language: Language, controller: Controller) -> str:
+    """A controller's own text in the reader's language, else in its own; empty where there is none."""
+    return texts.get(language) or texts.get(controller.language) or ""
+
+
+def named_after(prefix: str, wording: Wording) -> Wording:
+    """A wording whose name says what it is and, by its digest, which one."""
+    return wording.named(f"{prefix} {wording.digest().hex()[:12]}")
+
+
+def snippet_prefix(form: Form) -> str:
+    """How names of wordings begin that stand on the controller's own site."""
+    return f"{_SNIPPET} {form.name} "
