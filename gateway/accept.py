@@ -34,6 +34,7 @@ from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, Stor
 from gateway.weigh import Case, Scales
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
+from suppression.explain import impersonal
 from suppression.vault import KeyRing
 
 LARGE = 256 * 1024
@@ -195,14 +196,15 @@ class Accept:
     ) -> Arrival | None:
         """The report on recipients who were kept out of a message that was taken, where one is owed."""
         owed = [
-            blocked(rcpt, ruling.decision.reason_code)
+            (blocked(rcpt, ruling.decision.reason_code), ruling.decision)
             for rcpt, ruling in zip(envelope.rcpts, rulings, strict=True)
             if ruling.decision.verdict == "block"
             and is_owed("blocked", rcpt.notify, envelope.mail_from, read.stream.on_block)
         ]
         return self._notices.report(
-            controller, read.stream, owed, mail_from=envelope.mail_from, envid=envelope.envid, ret=envelope.ret,
-            original=envelope.content, subject=read.subject, arrived=now, now=now,
+            controller, read.stream, [about for about, _ in owed], mail_from=envelope.mail_from, envid=envelope.envid,
+            ret=envelope.ret, original=envelope.content, subject=read.subject, arrived=now, now=now,
+            why=[impersonal(decision) for _, decision in owed],
         )  # fmt: skip
 
     @staticmethod

@@ -6,7 +6,7 @@ answers a report and none goes to a stranger.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import uuid_utils
@@ -14,10 +14,12 @@ import uuid_utils
 from gateway.config import Config, Controller, Stream
 from gateway.mail.dsn import Report, Reported, make_dsn, summaries
 from gateway.mail.envelope import Rcpt
+from gateway.sentences import tell
 from gateway.store.contract import Arrival, NewCopy
 from gateway.weigh import Case, Scales, stranger
 from gateway.words import Words
 from suppression.address import canonical
+from suppression.explain import Explanation
 from suppression.vault import KeyRing
 
 CAMPAIGN = "delivery reports"
@@ -32,8 +34,12 @@ class Notices:
     def report(
         self, controller: Controller, stream: Stream, recipients: Sequence[Reported], *, mail_from: str,
         envid: str | None, ret: str | None, original: bytes, subject: str, arrived: datetime, now: datetime,
+        why: Iterable[Explanation] = (),
     ) -> Arrival | None:  # fmt: skip
-        """The report on one message, ready to be queued. None where the return path is no address."""
+        """The report on one message, ready to be queued. None where the return path is no address.
+
+        `why`: what explains the reason codes in it, without anything of a person; each code is explained once.
+        """
         address = canonical(mail_from)
         if address is None or not recipients:
             return None
@@ -43,6 +49,8 @@ class Notices:
         title = self._words.text(language, "report.relayed_subject" if relayed else "report.subject")
         intro = self._words.text(language, "report.relayed_intro" if relayed else "report.intro", subject=subject)
         lines = [intro, "", *summaries(recipients)]
+        for code, said in {said.code: said for said in why}.items():
+            lines += ["", f"{code}: {tell(self._words, language, said, controller).text}"]
         body = make_dsn(Report(
             to=mail_from, sender=f"mailer-daemon@{domain}", sender_name=controller.display_name,
             subject=title, text="\n".join(lines), language=language,

@@ -27,6 +27,7 @@ from gateway.render import Original, Renderer, wants
 from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
 from gateway.weigh import Scales
 from suppression.decision import MESSAGE_LEVEL
+from suppression.explain import Explanation, impersonal
 from suppression.observe import passed
 from suppression.vault import KeyRing
 
@@ -213,7 +214,7 @@ class HandOver:
         now = self._clock()
         notice = None
         if is_owed("blocked", parcel.rcpt.notify, parcel.mail_from, on_block):
-            notice = self._notice(parcel, blocked(parcel.rcpt, decision.reason_code), now)
+            notice = self._notice(parcel, blocked(parcel.rcpt, decision.reason_code), now, [impersonal(decision)])
         return parcel.ending("blocked", now, notice=notice)
 
     def _put_off(self, parcel: Parcel) -> Ending:
@@ -227,16 +228,18 @@ class HandOver:
         notice = None
         if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
             about = replace(blocked(parcel.rcpt, code), status="5.4.7", last_attempt=now)
-            notice = self._notice(parcel, about, now)
+            notice = self._notice(parcel, about, now, [impersonal(parcel.ruling.decision)])
         return parcel.ending("failed", now, said=code, notice=notice)
 
-    def _notice(self, parcel: Parcel, about: Reported, now: datetime) -> Arrival | None:
+    def _notice(
+        self, parcel: Parcel, about: Reported, now: datetime, why: Sequence[Explanation] = ()
+    ) -> Arrival | None:
         original = parcel.original
         message = original.plan.message
         return self._notices.report(
             original.controller, original.stream, [about], mail_from=parcel.mail_from, envid=parcel.envid,
             ret=parcel.ret, original=message.raw, subject=decode_words(message.get(b"subject") or b"")[:200],
-            arrived=original.at, now=now,
+            arrived=original.at, now=now, why=why,
         )  # fmt: skip
 
     def _about(self, parcel: Parcel, outcome: Outcome, action: Action, now: datetime) -> Arrival | None:

@@ -30,6 +30,7 @@ from gateway.store.rehearsal import Moved, RehearsedMessage, Released, ReleasedC
 from gateway.weigh import Case, Scales, Weigh
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
+from suppression.explain import impersonal
 from suppression.rescue import lacking, rescuable
 from suppression.vault import KeyRing
 
@@ -314,7 +315,7 @@ class _Campaign:
     ) -> Arrival | None:
         """The report on those kept out, where one is owed, as for mail that was never rehearsed."""
         owed = [
-            (rcpt, ruling.decision.reason_code) for rcpt, _, ruling, _ in rulings
+            (rcpt, ruling.decision) for rcpt, _, ruling, _ in rulings
             if rcpt is not None and ruling.decision.verdict == "block"
             and is_owed("blocked", rcpt.notify, "somebody", self._on_block(ruling))
         ]  # fmt: skip
@@ -323,9 +324,10 @@ class _Campaign:
             return None
         subject = _read(self._controller, self._stream, stored.body).subject
         return notices.report(
-            self._controller, self._stream, [blocked(rcpt, code) for rcpt, code in owed],
+            self._controller, self._stream, [blocked(rcpt, decision.reason_code) for rcpt, decision in owed],
             mail_from=stored.envelope["mail_from"], envid=stored.envelope["envid"], ret=stored.envelope["ret"],
             original=stored.body, subject=subject, arrived=message.at, now=now,
+            why=[impersonal(decision) for _, decision in owed],
         )  # fmt: skip
 
     def _on_block(self, ruling: Ruling) -> OnBlock:

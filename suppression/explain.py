@@ -148,6 +148,18 @@ def outline(
     )  # fmt: skip
 
 
+def impersonal(decision: Decision) -> Explanation:
+    """A decision explained without anything of the person: code, rule, article, remedy, actor.
+
+    For whoever may know the result and not the facts: the sender of a message, in a delivery report (RULES 2.4).
+    """
+    bare = outline(
+        decision.verdict, decision.reason_code, decision.cite, decision.trace, decision.basis, decision.pack
+    )  # fmt: skip
+    rule = rule_of(decision.verdict, decision.reason_code, decision.basis, decision.trace, decision.findings)
+    return replace(bare, rule=rule)
+
+
 def turns_at(facts: Facts, decision: Decision, book: PackBook) -> datetime | None:
     """When the same facts are decided otherwise, allowed or not, by the passing of time alone. None: as far as can be
     seen never. The decision is made anew at each instant at which something begins, ends or runs out."""

@@ -26,7 +26,7 @@ from gateway.show import link_context
 from gateway.sign_up import SignUps
 from gateway.store import sqlite
 from gateway.store.access import ApiKey
-from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Staff
+from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Staff, Who
 from gateway.web.api import keys
 from gateway.web.server import build_app
 from gateway.web.site import Site
@@ -208,6 +208,10 @@ class Acme:
     def key(self, address: str, controller: str = "acme") -> bytes:
         """The recipient key of an address."""
         return self.ring.recipient_keys(controller, address)[0]
+
+    def who(self, address: str, controller: str = "acme") -> Who:
+        """How somebody is looked up."""
+        return Who(controller, self.ring.recipient_keys(controller, address), self.ring.global_keys(address))
 
     def link(
         self, address: str, *, kind: Kind = "unsubscribe", basis: str | None = "opt_in", purpose: str = "newsletter"

@@ -257,6 +257,18 @@ def test_on_block_reject_refuses_all_or_reports_the_blocked_in_one(installation:
         assert {one["Status"] for one in told.values()} == {"5.7.1"}
         assert "PRODUCT_NOT_SIMILAR" in told[f"rfc822; {KLEED}"]["Diagnostic-Code"]
         assert b"gemengd" in report.raw
+        told_to_people = report.message.get_payload(0).get_content()  # each reason once, without anything of a person
+        for line in (
+            (
+                "PRODUCT_NOT_SIMILAR: Tegengehouden. Klant, maar kocht iets anders dan wat nu wordt aangeboden. Stuur "
+                "alleen iets vergelijkbaars. Zou deze klant niet verbaasd zijn over dit aanbod, leg dan vast waarom. "
+                "Wie dit kan veranderen: de marketeer. Klanten mogen mail krijgen over eigen, vergelijkbare producten "
+                "(ePrivacyrichtlijn 13(2)). Regel D4-16."
+            ),
+            "RECIPIENT_UNKNOWN: Tegengehouden. Is hier niet bekend. ",
+        ):
+            assert told_to_people.count(line) == 1
+        assert "clothing" not in told_to_people and "Aankoop" not in told_to_people
 
 
 def test_a_copy_kept_out_at_hand_over_is_reported_where_the_stream_rejects(installation: Installation) -> None:

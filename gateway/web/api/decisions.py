@@ -1,0 +1,159 @@
+"""Decisions: why a message was, or was not, sent; and what may be sent to somebody now.
+
+The first asks by message id and copy number; the second takes the address in the body, so that none stands in a URL
+or a log (P9). Answers hold no address. Each look at a person is written to the ledger (RULES.md S5).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway import explain
+from gateway.config import Stream
+from gateway.explain import Mine
+from gateway.recall import lookup
+from gateway.sentences import spoken
+from gateway.web.api.door import Caller, Door
+from gateway.web.problem import Fault, Problem
+from gateway.web.site import PATIENCE, Site
+from gateway.words import Language, accepted
+from suppression.address import canonical
+
+Verdict = Literal["allow", "block", "defer"]
+
+
+class Said(BaseModel):
+    """A decision explained. `explanation` has rule, articles, facts, since, until, remedy and actor."""
+
+    explanation: dict[str, Any]
+    text: str
+
+
+class DecisionTold(Said):
+    """One decision on one copy. `unknown`: why the facts of then cannot be had; `changed`: what rules and settings of
+    now say on the facts of then, where that is another answer; `today`: the same message, asked now."""
+
+    at: datetime
+    stream: str
+    campaign: str
+    message_id: str
+    copy_no: int = Field(serialization_alias="copy")
+    state: str
+    decision: Verdict
+    reason_code: str
+    cite: str
+    packs: str
+    unknown: Literal["gone", "no_stream"] | None = None
+    changed: Said | None = None
+    today: Said | None = None
+
+
+class Question(BaseModel):
+    """May this address receive mail of this stream now? `purpose` and `category` as a message could choose them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: Annotated[str, Field(min_length=3, max_length=320)]
+    stream: Annotated[str, Field(min_length=1, max_length=100)]
+    purpose: Annotated[str | None, Field(max_length=100)] = None
+    categories: Annotated[list[str] | None, Field(max_length=50)] = None
+
+
+class Answer(Said):
+    """What would be decided now. It is no permission: every message is decided on anew when it leaves."""
+
+    stream: str
+    decision: Verdict
+    reason_code: str
+    cite: str
+
+
+def routes(site: Site, door: Door) -> APIRouter:
+    """Both routes."""
+    router = APIRouter(tags=["decisions"])
+    mine = Mine(config=site.config, scales=site.scales, ring=site.ring)
+    needs = Annotated[Caller, Depends(door.needs("decisions:read"))]
+    wish = Annotated[
+        str | None, Query(max_length=35, description="nl, en, fr or de; without it Accept-Language decides.")
+    ]
+
+    def language_of(request: Request, asked: str | None) -> Language:
+        return site.words.pick([asked, *accepted(request.headers.get("accept-language"))])
+
+    @router.get(
+        "/decisions/{message_id}/{copy_no}", summary="Why a message was, or was not, sent",
+        response_model_exclude_none=True, responses={404: {"description": "There is no such copy."}},
+    )  # fmt: skip
+    async def decision(
+        request: Request, caller: needs, message_id: Annotated[str, Path(max_length=40)],
+        copy_no: Annotated[int, Path(ge=0, lt=1 << 31)], language: wish = None,
+    ) -> DecisionTold:  # fmt: skip
+        controller, now = caller.controller, site.clock()
+        async with asyncio.timeout(PATIENCE):
+            stored = await site.store.decided(controller.id, _message_id(message_id), copy_no)
+            if stored is None:
+                raise _missing()
+            [one] = await explain.decisions(site.store, mine, [stored], now=now)
+            await explain.looked(
+                site.store, controller.id, explain.on_file([one]), by=f"API key {caller.name}", now=now
+            )  # fmt: skip
+        told = explain.spoken_fields(site.words, language_of(request, language), one, controller)
+        return DecisionTold(
+            at=stored.as_of, stream=stored.stream, campaign=stored.campaign,
+            message_id=str(UUID(bytes=stored.message_id)), copy_no=stored.copy_no, state=stored.state,
+            decision=stored.verdict,  # type: ignore[arg-type]
+            reason_code=stored.reason_code, cite=stored.cite, packs=stored.packs, **told,
+        )  # fmt: skip
+
+    @router.post("/decisions", summary="May this address receive mail of a stream now, and why")
+    async def question(request: Request, caller: needs, asked: Question, language: wish = None) -> Answer:
+        controller, now = caller.controller, site.clock()
+        _declared(asked, controller.streams)
+        async with asyncio.timeout(PATIENCE):
+            said = await explain.may_receive(
+                site.store, mine, controller, asked.address, streams=[asked.stream], purpose=asked.purpose,
+                categories=asked.categories, now=now,
+            )  # fmt: skip
+            if canonical(asked.address) is not None:
+                [person] = await site.store.people([lookup(site.ring, controller.id, None, asked.address)])
+                known = [person.recipient_key] if person.seen else []
+                await explain.looked(site.store, controller.id, known, by=f"API key {caller.name}", now=now)
+        one = said[asked.stream]
+        return Answer(
+            stream=asked.stream, decision=one.verdict, reason_code=one.code, cite=one.articles,  # type: ignore[arg-type]
+            **spoken(site.words, language_of(request, language), one, controller),
+        )  # fmt: skip
+
+    return router
+
+
+def _message_id(text: str) -> bytes:
+    """A message id, with dashes or without."""
+    try:
+        return UUID(text).bytes
+    except ValueError:
+        raise _missing() from None
+
+
+def _missing() -> Problem:
+    return Problem(404, "There is no such copy: the id is the last word of the reply to DATA, copies count from 0.")
+
+
+def _declared(asked: Question, streams: Mapping[str, Stream]) -> None:
+    """Whether stream, purpose and categories are declared; a Problem names what is not."""
+    stream = streams.get(asked.stream)
+    if stream is None:
+        known = ", ".join(streams)
+        raise Problem(422, "No such stream.", faults=[Fault("stream", "is not declared", f"Send one of: {known}.")])
+    purposes = {stream.purpose, *stream.purposes} - {None}
+    if asked.purpose is not None and asked.purpose not in purposes:
+        remedy = f"Leave it out, or send one of: {', '.join(sorted(p for p in purposes if p)) or 'none'}."
+        raise Problem(422, "No such purpose.", faults=[Fault("purpose", "is not one of the stream's", remedy)])
+    if asked.categories is not None and not set(asked.categories) <= set(stream.categories):
+        remedy = f"Leave them out, or send some of: {', '.join(stream.categories) or 'none'}."
+        raise Problem(422, "No such category.", faults=[Fault("categories", "are not all the stream's", remedy)])
