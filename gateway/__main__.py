@@ -24,7 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "import": ("imports", "take in consents, sales, people or suppressions from a file"),
     "consent": ("people", "record a consent, and keep what proves consents: wordings"),
     "suppress": ("people", "the list of people who must not be mailed"),
-    "person": ("person", "one person: what is stored, and its erasure"),
+    "person": ("person", "one person: what is stored, and what they may ask for"),
     "ledger": ("ledger", "the tamper-evident record: verify, signed heads, rebuild, export"),
     "report": ("reports", "what was kept out and why, per recipient or campaign"),
     "user": ("operate", "staff who may sign in to the web pages, programs that may call the API"),

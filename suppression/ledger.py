@@ -52,7 +52,7 @@ CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source"}
 """Kinds about no person. Their subject is made with the controller's own secret, so that no person's can be the same;
 nothing of a standing follows from them, and no erasure touches them."""
 
-ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "looked_at"})
+ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "rectification", "looked_at"})
 """Kinds that are written although they change no standing."""
 
 

@@ -1,14 +1,14 @@
-"""Commands about one person: show, erase."""
+"""Commands about one person: show, erase; those of rights.py."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli import command
+from gateway.cli import command, rights
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
+from gateway.cli.rights import known_form
 from gateway.config import Config
-from suppression.address import canonical
 from suppression.consent import Consent
 from suppression.evidence import LACKS, grade
 from suppression.fields import written
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gateway.store.contract import Store
 
 app = command.make_app()
-person = typer.Typer(help="One person: what is stored, and its erasure.", no_args_is_help=True)
+person = typer.Typer(help="One person: what is stored, and what they may ask for.", no_args_is_help=True)
+rights.add_to(person)
 app.add_typer(person, name="person")
 
 Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
@@ -36,7 +37,7 @@ def erase(
 
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
-    plain = _canonical(address)
+    plain = known_form(address)
     ring = command.key_ring(loaded)
 
     async def go() -> Any:
@@ -82,7 +83,7 @@ def show(
 
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
-    plain = _canonical(address)
+    plain = known_form(address)
 
     async def read() -> dict[str, Any]:
         async with command.opened(loaded) as store:
@@ -144,10 +145,3 @@ async def _proof(store: "Store", controller_id: str, consent: Consent) -> dict[s
 
 def _cell(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else "" if value is None else str(value)
-
-
-def _canonical(address: str) -> str:
-    plain = canonical(address)
-    if plain is None:
-        raise Refused("That is not an e-mail address. Write it as name@example.com.")
-    return plain

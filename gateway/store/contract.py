@@ -190,6 +190,7 @@ class Act:
     """One entry for the ledger about one person, and its effect on the standing.
 
     `address` makes or completes the person's row; None leaves it alone (an opt-out by token knows no address).
+    `profile`: name and external id as they are from now on; None takes one away.
     """
 
     controller_id: str
@@ -199,6 +200,7 @@ class Act:
     private: Mapping[str, Any] | None
     at: datetime
     address: str | None = None
+    profile: Mapping[str, str | None] = field(default_factory=dict)
 
 
 UNDO_WITHIN = timedelta(minutes=10)

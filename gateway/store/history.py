@@ -70,10 +70,19 @@ class Decided:
     subject: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What serves staff and the person only: `said` has address, and name and external id where given."""
+
+    said: Mapping[str, str]
+    first_seen: datetime
+
+
 class Past(Protocol):
     """Calls of a store about the past. Each reads in one transaction."""
 
     async def histories(self, wanted: Sequence[Who]) -> list[History]: ...
+    async def profile(self, controller_id: str, recipient_key: bytes) -> Profile | None: ...
     async def addresses(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, str]: ...
     async def decided(self, controller_id: str, message_id: bytes, copy_no: int) -> Decided | None: ...
     async def decided_of_message(

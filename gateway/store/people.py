@@ -16,6 +16,7 @@ from gateway.store import hash_lists
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
 from gateway.store.evidence import Note
+from gateway.store.history import Profile
 from gateway.store.keys import KEYS_AT_ONCE, Keys, opened, sealed
 from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
@@ -296,6 +297,8 @@ def _act(handles: Handles, act: Act) -> bool:
         return False
     if act.address is not None:
         see(handles, act.controller_id, act.recipient_key, act.address, at)
+    if act.profile and not held.lost:
+        _file(handles, held.secret, act)
     before = after = None
     if not held.lost:
         with contextlib.suppress(Unreadable):
@@ -314,6 +317,20 @@ def _act(handles: Handles, act: Act) -> bool:
     if after is not None and after != before:
         put_standing(handles, held.secret, act.controller_id, act.recipient_key, after)
     return True
+
+
+def _file(handles: Handles, secret: PersonSecret, act: Act) -> None:
+    """Correct name and external id. A profile that does not open is left alone."""
+    place = {"controller_id": act.controller_id, "recipient_key": act.recipient_key}
+    bound = profile_row(act.controller_id, act.recipient_key)
+    row = SQL.profile(handles.db, **place)
+    if row is None:
+        return
+    said = {**json.loads(unseal(secret.key, row[0], bound)), **act.profile}
+    plain = ledger.encode({name: value for name, value in said.items() if value is not None})
+    SQL.put_profile(
+        handles.db, **place, profile=sealed(secret.key, plain, bound), first_seen=milliseconds(act.at)
+    )  # fmt: skip
 
 
 def put_standing(
@@ -384,12 +401,18 @@ def suppression_page(
 
 def address(handles: Handles, controller_id: str, recipient_key: bytes) -> str | None:
     """A person's address; None for whoever was erased or never seen."""
+    known = profile(handles, controller_id, recipient_key)
+    return None if known is None else str(known.said.get("address"))
+
+
+def profile(handles: Handles, controller_id: str, recipient_key: bytes) -> Profile | None:
+    """A person's address, name and external id; None for whoever was erased or never seen."""
     secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
     if secret is None:
         return None
     row = SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key)
     plain = opened(secret.key, row[0] if row else None, profile_row(controller_id, recipient_key))
-    return None if plain is None else str(standing.load(plain).get("address"))
+    return None if plain is None else Profile(said=standing.load(plain), first_seen=instant(row[1]))
 
 
 def suppression_row(

@@ -5,10 +5,10 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from gateway.store import entries
+from gateway.store import entries, people
 from gateway.store.connection import Handles
 from gateway.store.contract import Who
-from gateway.store.history import Decided, History
+from gateway.store.history import Decided, History, Profile
 
 T = TypeVar("T")
 
@@ -21,6 +21,9 @@ class SqliteHistory:
 
     async def histories(self, wanted: Sequence[Who]) -> list[History]:
         return await self._read(partial(entries.histories, wanted=wanted)) if wanted else []
+
+    async def profile(self, controller_id: str, recipient_key: bytes) -> Profile | None:
+        return await self._read(partial(people.profile, controller_id=controller_id, recipient_key=recipient_key))
 
     async def addresses(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, str]:
         unit = partial(entries.addresses, controller_id=controller_id, recipient_keys=recipient_keys)

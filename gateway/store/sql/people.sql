@@ -33,7 +33,7 @@ WHERE controller_id = :controller_id AND (recipient_key, suppression_id) > (:aft
 ORDER BY recipient_key, suppression_id LIMIT :n;
 
 -- name: profile(controller_id, recipient_key)^
-SELECT profile FROM people WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+SELECT profile, first_seen FROM people WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
 -- name: put_profile(controller_id, recipient_key, profile, first_seen)!
 -- A new or next profile; when the person was first seen stays.

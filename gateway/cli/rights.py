@@ -1,0 +1,205 @@
+"""Commands about what a person may ask: restrict and lift, rectify, export. They belong to the group `person`."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gateway.cli import command
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.refusal import Refused
+from suppression.address import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.config import Config, Controller
+    from gateway.store.contract import Store
+    from suppression.vault import KeyRing
+
+BY = "command line"
+Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
+Scope = Literal["all", "marketing", "purpose"]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept sealed with the person's entries.")]
+PurposeName = Annotated[str | None, typer.Option("--purpose", metavar="NAME", help="With scope purpose: which one.")]
+
+
+def add_to(person: typer.Typer) -> None:
+    """Make these commands part of the group."""
+    for work in (restrict, lift, rectify):
+        person.command(work.__name__)(work)
+
+
+def restrict(
+    address: Address,
+    reason: Reason,
+    scope: Annotated[Scope, typer.Option("--scope", help="What may not happen.")] = "all",
+    purpose: PurposeName = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """Restrict processing: what is on file is stored and not used, until that is lifted; GDPR article 18.
+
+    Scope all also stops mail that is no marketing, unless it is a mandatory notice or has an exemption.
+    """
+    from gateway.amend import restrict as carry_out
+
+    loaded, who = _where(config, controller)
+    _check(who, scope, purpose)
+    plain = known_form(address)
+    done = _run(
+        loaded,
+        lambda store, ring: carry_out(
+            store, ring, who.id, plain, scope=scope, purpose=purpose, reason=_reason(reason), by=BY, now=command.now()
+        ),
+    )
+    if as_json:
+        command.out({
+            "controller": who.id, "scope": done.scope, "purpose": done.purpose, "from": done.since,
+            "already": done.already,
+        })  # fmt: skip
+        return
+    what = done.scope if done.purpose is None else f"purpose {done.purpose}"
+    print(f"Restricted at {who.id} since {done.since}{' (before)' if done.already else ''}: {what}.")
+    print("Before you lift it, tell the person; then: consentgate person lift ADDR --told-at INSTANT --reason TEXT")
+
+
+def lift(
+    address: Address,
+    reason: Reason,
+    told_at: Annotated[
+        str, typer.Option("--told-at", metavar="INSTANT", help="When the person was told that it ends, with zone.")
+    ],
+    scope: Annotated[Scope | None, typer.Option("--scope", help="Only restrictions of this scope.")] = None,
+    purpose: PurposeName = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """Lift restrictions, once the person was told; GDPR article 18(3). Without --scope: all that are in force."""
+    from gateway.amend import lift as carry_out
+
+    loaded, who = _where(config, controller)
+    plain, told = known_form(address), _instant(told_at, "--told-at")
+    done = _run(
+        loaded,
+        lambda store, ring: carry_out(
+            store, ring, who.id, plain, scope=scope, purpose=purpose, reason=_reason(reason), told_at=told, by=BY,
+            now=command.now(),
+        ),
+    )  # fmt: skip
+    for one in done:
+        if as_json:
+            command.out({"controller": who.id, "scope": one.scope, "purpose": one.purpose, "from": one.since})
+        else:
+            what = one.scope if one.purpose is None else f"purpose {one.purpose}"
+            print(f"Lifted at {who.id}: {what}, restricted since {one.since}. Opt-outs stay in force.")
+
+
+def rectify(
+    address: Address,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="The right value; empty: not known. Repeatable."),
+    ] = None,
+    email: Annotated[str | None, typer.Option("--email", metavar="ADDR", help="The person's right address.")] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """Correct or complete what is stored about a person; GDPR article 16.
+
+    NAME is name, external_id, language, country, billing_country, birth_date, kind or address_kind. With a new address
+    everything on file moves there; opt-outs hold for both, and the old one gets no marketing any more.
+    """
+    from gateway.amend import move
+    from gateway.amend import rectify as carry_out
+
+    loaded, who = _where(config, controller)
+    plain, said = known_form(address), _said(changes or [])
+    moving = None if email is None else known_form(email)
+    if not said and moving is None:
+        raise Refused("Nothing to correct: say --set NAME=VALUE or --email ADDR.")
+    if moving == plain:
+        raise Refused("The new address is the old one; letter case makes no difference.")
+
+    async def work(store: "Store", ring: "KeyRing") -> tuple[list[str], dict[str, int]]:
+        changed = await carry_out(store, ring, who.id, plain, said, by=BY, now=command.now()) if said else []
+        counts = await move(store, ring, who.id, plain, moving, by=BY, now=command.now()) if moving else {}
+        return changed, counts
+
+    changed, counts = _run(loaded, work)
+    if as_json:
+        command.out({"controller": who.id, "changed": changed, "moved": counts or None})
+        return
+    print(f"Corrected at {who.id}: {', '.join(changed) or 'nothing was different'}." if said else "", end="")
+    print("\n" if said else "", end="")
+    if counts:
+        print(
+            f"Moved to the new address: {counts['consents']} consents, {counts['sales']} sales, {counts['opt_outs']} "
+            f"opt-outs, {counts['restrictions']} restrictions. The old address gets no marketing any more."
+        )
+        print("A confirmation proves a mailbox: consents with double opt-in have to be confirmed from the new one.")
+    print("Tell those who got the data from you that it was corrected (GDPR art. 19).")
+
+
+def _where(config: Path, controller: str | None) -> "tuple[Config, Controller]":
+    loaded = command.configuration(config)
+    return loaded, command.controller_of(loaded, controller)
+
+
+def _run(loaded: "Config", work: "Callable[[Store, KeyRing], Awaitable[Any]]") -> Any:
+    from gateway.amend import Refusal
+
+    async def go() -> Any:
+        async with command.opened(loaded) as store:
+            return await work(store, command.key_ring(loaded))
+
+    try:
+        return command.run(go())
+    except Refusal as refusal:
+        raise Refused(f"Not done: {refusal}.") from None
+
+
+def _check(who: "Controller", scope: Scope, purpose: str | None) -> None:
+    if (scope == "purpose") != (purpose is not None):
+        raise Refused("Scope purpose and --purpose NAME go together; the other scopes cover every purpose.")
+    if purpose is not None and purpose not in who.purposes:
+        raise Refused(f"There is no purpose {purpose!r} at {who.id}. Known: {', '.join(who.purposes)}.")
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise Refused("--reason is empty. Say why; it is kept with the person's entries.")
+    return text.strip()
+
+
+def _instant(text: str, name: str) -> datetime:
+    from gateway.files.cell import BadCell, instant
+
+    try:
+        return datetime.fromisoformat(instant(text.strip()))
+    except BadCell as bad:
+        raise Refused(f"{name} {bad}") from None
+
+
+def _said(changes: list[str]) -> dict[str, str]:
+    from gateway.amend import CORRECTED
+
+    said = {}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals or name.strip() not in CORRECTED:
+            raise Refused(f"--set wants NAME=VALUE, with a NAME of {', '.join(CORRECTED)}.")
+        said[name.strip()] = value
+    return said
+
+
+def known_form(address: str) -> str:
+    """An address in the one form in which people are filed."""
+    plain = canonical(address)
+    if plain is None:
+        raise Refused("That is not an e-mail address. Write it as name@example.com.")
+    return plain
