@@ -22,7 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rewrite": ("mail", "show how a message would leave"),
     "simulate": ("simulate", "the verdict on a list or a rehearsed campaign, and its release"),
     "import": ("imports", "take in consents, sales, people or suppressions from a file"),
-    "consent": ("people", "record a consent, and keep what proves consents: wordings"),
+    "consent": ("people", "record a consent, and keep what proves consents: wordings, lists, files"),
     "suppress": ("people", "the list of people who must not be mailed"),
     "person": ("person", "one person: what is stored, and what they may ask for"),
     "ledger": ("ledger", "the tamper-evident record: verify, signed heads, rebuild, export"),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway.store.contract import Store
 from gateway.store.evidence import ChainRest, Difference, KeptHead
+from gateway.store.material import Amiss
 from suppression.chain import Explain, Finding, Head, HeadKeys, Stored, Verifier, waiting
 from suppression.chain_damage import changed_field
 from suppression.clock_steps import ClockStep, ClockSteps
@@ -19,6 +20,8 @@ from suppression.vault import KeyRing
 
 PAGE: Final = 2000
 """Entries read at a time: a bound on memory."""
+PIECES: Final = 100
+"""Wordings and attachments compared at a time: a bound on how long one read transaction lasts."""
 PEOPLE: Final = 500
 """People compared with the ledger at a time; when they are put right, in one transaction."""
 
@@ -98,14 +101,30 @@ def _patient(times: int) -> Explain:
 
 async def _material(store: Store, controller_id: str) -> AsyncIterator[Finding]:
     """What proves consents, beside the entries that hold its digests."""
+
+    def found(amiss: Amiss) -> Finding:
+        return Finding(
+            controller_id=controller_id, seq=amiss.seq, entry_id=amiss.entry_id, what=amiss.what, text=amiss.text
+        )
+
     after: bytes | None = b""
+    gone: list[tuple[bytes, Amiss]] = []
     while after is not None:
-        page = await store.compare_material(controller_id, after=after, n=PAGE)
+        page = await store.compare_material(controller_id, after=after, n=PIECES)
         for amiss in page.amiss:
-            yield Finding(
-                controller_id=controller_id, seq=amiss.seq, entry_id=amiss.entry_id, what=amiss.what, text=amiss.text
-            )
+            yield found(amiss)
+        gone += page.gone
         after = page.after
+    # What was kept for a person goes with them. Whose entry it is cannot be told once their key is gone, so those who
+    # still have one are asked.
+    wanted = frozenset(subject for subject, _ in gone)
+    after = b"" if wanted else None
+    while after is not None:
+        living = await store.living(controller_id, wanted, after=after, n=PAGE)
+        for subject, amiss in gone:
+            if subject in living.subjects:
+                yield found(amiss)
+        after = living.after
 
 
 async def _walk(

@@ -41,6 +41,7 @@ KINDS: Final[Mapping[str, str]] = {
     "import_undone": "what an import had brought was taken back, its opt-outs excepted",
     "wording": "a wording that people are shown was kept: its name, and the digest of its content",
     "source": "a version of the file about a third party's list was kept: its name, the digest, whether it is complete",
+    "evidence": "a file that proves a consent was kept for the person: its id, and the digest of what is stored",
     "looked_at": "staff looked at what is stored about the person (RULES.md S5)",
     "erasure": "the person was erased; the only entry that carries the recipient key (GDPR art. 17, RULES.md 6.4)",
     "import": "a file was taken in: its digest, its format, what became of its rows",
@@ -52,7 +53,7 @@ CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source"}
 """Kinds about no person. Their subject is made with the controller's own secret, so that no person's can be the same;
 nothing of a standing follows from them, and no erasure touches them."""
 
-ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "rectification", "looked_at"})
+ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "rectification", "evidence", "looked_at"})
 """Kinds that are written although they change no standing."""
 
 

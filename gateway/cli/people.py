@@ -7,6 +7,7 @@ import uuid_utils
 
 from gateway import record
 from gateway.cli import command
+from gateway.cli.attachments import attach, list_attachments
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 from gateway.cli.sources import source
@@ -24,6 +25,8 @@ app.add_typer(consent, name="consent")
 app.add_typer(suppress, name="suppress")
 consent.add_typer(wording, name="wording")
 consent.add_typer(source, name="source")
+consent.command("attach")(attach)
+consent.command("attachments")(list_attachments)
 
 Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 PAGE = 500

@@ -127,6 +127,14 @@ async def _stored(store: "Store", config: Config, controller_id: str, plain: str
         "country": standing.country, "billing_country": standing.billing_country, "language": standing.language,
         "consents": [consent.to_dict() for consent in standing.consents],
         "proof": [await _proof(store, controller_id, consent) for consent in standing.consents],
+        "attachments": [
+            {
+                "id": kept.attachment_id, "at": kept.at, "name": kept.name, "media_type": kept.media_type,
+                "size": kept.size, "sha256": kept.sha256, "consent": kept.consent_id, "note": kept.note or None,
+                "by": kept.by, "there": kept.there,
+            }
+            for kept in await store.attachments(controller_id, one.recipient_key)
+        ],
         "sales": [sale.to_dict() for sale in standing.sales],
         "suppressions": [suppression.to_dict() for suppression in one.suppressions],
     }  # fmt: skip

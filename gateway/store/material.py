@@ -3,7 +3,7 @@
 The ledger holds the digest of each piece, so that a piece that was changed, removed or put in by hand is found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
@@ -35,6 +35,52 @@ class KeptSource:
     at: datetime
 
 
+class Unattached(Exception):
+    """A file that cannot be kept for this person; the text says why, without personal data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAttachment:
+    """A file that proves a consent. `consent_id`: of a consent on file, None where it is about all of them.
+
+    `name`: the file's; `by`: who added it. `content` as it is read.
+    """
+
+    controller_id: str
+    recipient_key: bytes
+    at: datetime
+    name: str
+    media_type: str
+    note: str
+    consent_id: str | None
+    by: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAttachment:
+    """What is known of an attachment. `sha256`, `size` (bytes): of the file as it was given. `there`: it still is."""
+
+    attachment_id: bytes
+    at: datetime
+    name: str
+    media_type: str
+    note: str
+    consent_id: str | None
+    by: str
+    sha256: str
+    size: int
+    there: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivingPage:
+    """Those among wanted subjects of the ledger that are people on file. `after` None: that was everybody."""
+
+    subjects: frozenset[bytes]
+    after: bytes | None
+
+
 class Said(NamedTuple):
     """An entry about a piece of material, as the ledger holds it. `at` in milliseconds since 1970 UTC."""
 
@@ -58,10 +104,14 @@ class Amiss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaterialPage:
-    """Some entries about material compared with the pieces themselves. `after` None: that was all."""
+    """Some entries about material compared with the pieces themselves. `after` None: that was all.
+
+    `gone`: entries whose piece is not there, by subject, which is right for people who were erased only.
+    """
 
     entries: int
     amiss: tuple[Amiss, ...]
+    gone: tuple[tuple[bytes, Amiss], ...]
     after: bytes | None
 
 
@@ -91,6 +141,10 @@ class Material(Protocol):
     async def wordings(self, controller_id: str, *, after: str = "", n: int = 500) -> list[KeptWording]: ...
     async def keep_source(self, controller_id: str, source: ListSource, *, at: datetime) -> None: ...
     async def sources(self, controller_id: str, name: str | None = None) -> list[KeptSource]: ...
+    async def attach(self, new: NewAttachment) -> bytes: ...
+    async def attachments(self, controller_id: str, recipient_key: bytes) -> list[KeptAttachment]: ...
+    async def attachment(self, controller_id: str, recipient_key: bytes, attachment_id: bytes) -> bytes | None: ...
+    async def living(self, controller_id: str, subjects: Collection[bytes], *, after: bytes, n: int) -> LivingPage: ...
     async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage: ...
     async def standing_page(self, controller_id: str, *, after: bytes, n: int) -> StandingPage: ...
     async def meter(self, controller_id: str) -> KeptMeter | None: ...

@@ -1,14 +1,25 @@
 """The SQLite store's calls about the material that proves consents. See material.Material, call by call."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from gateway.store import meters, sources, wordings
+from gateway.store import attachments, meters, sources, wordings
 from gateway.store.connection import Handles
-from gateway.store.material import Amiss, KeptMeter, KeptSource, KeptWording, MaterialPage, Said, StandingPage
+from gateway.store.material import (
+    Amiss,
+    KeptAttachment,
+    KeptMeter,
+    KeptSource,
+    KeptWording,
+    LivingPage,
+    MaterialPage,
+    NewAttachment,
+    Said,
+    StandingPage,
+)  # fmt: skip
 from suppression.evidence import Wording
 from suppression.proof_meter import Meter
 from suppression.provenance import ListSource
@@ -44,6 +55,24 @@ class SqliteMaterial:
         """The newest version of each file, by name; or every version of the named one, newest first."""
         return await self._read(partial(sources.kept, controller_id=controller_id, name=name))
 
+    async def attach(self, new: NewAttachment) -> bytes:
+        return await self._enter(partial(attachments.keep, new=new))
+
+    async def attachments(self, controller_id: str, recipient_key: bytes) -> list[KeptAttachment]:
+        return await self._read(
+            partial(attachments.kept, controller_id=controller_id, recipient_key=recipient_key)
+        )  # fmt: skip
+
+    async def attachment(self, controller_id: str, recipient_key: bytes, attachment_id: bytes) -> bytes | None:
+        return await self._read(partial(
+            attachments.content, controller_id=controller_id, recipient_key=recipient_key, attachment_id=attachment_id
+        ))  # fmt: skip
+
+    async def living(self, controller_id: str, subjects: Collection[bytes], *, after: bytes, n: int) -> LivingPage:
+        return await self._read(
+            partial(attachments.living, controller_id=controller_id, subjects=subjects, after=after, n=n)
+        )  # fmt: skip
+
     async def compare_material(self, controller_id: str, *, after: bytes, n: int) -> MaterialPage:
         return await self._read(partial(compare, controller_id=controller_id, after=after, n=n))
 
@@ -75,25 +104,32 @@ def compare(handles: Handles, controller_id: str, after: bytes, n: int) -> Mater
     try:
         rows = list(wordings.SQL.entries_about_material(handles.db, controller_id=controller_id, after=after, n=n))
         amiss: list[Amiss] = []
+        gone: list[tuple[bytes, Amiss]] = []
         for row in rows:
-            amiss += _amiss(handles, controller_id, row)
+            said = _said(row)
+            if said is None:
+                continue  # an entry that makes no sense is the chain's business
+            if said.kind == "evidence" and (missing := attachments.gone(handles, controller_id, said)) is not None:
+                gone.append((said.subject, missing))
+            else:
+                amiss += _COMPARE[said.kind](handles, controller_id, said)
         if not after:
-            amiss += (*wordings.put_in(handles, controller_id), *sources.put_in(handles, controller_id))
+            for put_in in (wordings.put_in, sources.put_in, attachments.put_in):
+                amiss += put_in(handles, controller_id)
     finally:
         handles.db.execute("COMMIT")
-    return MaterialPage(entries=len(rows), amiss=tuple(amiss), after=rows[-1][0] if len(rows) == n else None)
+    return MaterialPage(
+        entries=len(rows), amiss=tuple(amiss), gone=tuple(gone), after=rows[-1][0] if len(rows) == n else None
+    )
 
 
-def _amiss(handles: Handles, controller_id: str, row: tuple[bytes, int | None, int, str, bytes, str]) -> list[Amiss]:
-    """What is wrong with the piece of one entry. An entry that makes no sense is the chain's business."""
+def _said(row: tuple[bytes, int | None, int, str, bytes, str]) -> Said | None:
     entry_id, seq, at, kind, subject, public = row
     try:
         fields = json.loads(public)
     except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
-        return []
-    return list(_COMPARE[kind](handles, controller_id, Said(entry_id, seq, at, kind, subject, fields)))
+        return None
+    return Said(entry_id, seq, at, kind, subject, fields) if isinstance(fields, dict) else None
 
 
-_COMPARE = {"wording": wordings.compare, "source": sources.compare}
+_COMPARE = {"wording": wordings.compare, "source": sources.compare, "evidence": attachments.compare}

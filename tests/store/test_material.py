@@ -1,5 +1,6 @@
 """What proves consents in a real database: kept once, never changed, and found when somebody changes it anyway."""
 
+import hashlib
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,12 +11,13 @@ import pytest
 
 from gateway import appraise
 from gateway.store import sqlite
-from gateway.store.material import NameTaken
+from gateway.store.evidence import Erasure
+from gateway.store.material import NameTaken, NewAttachment, Unattached
 from suppression.evidence import Choice, Wording
 from suppression.proof_meter import Meter
 from suppression.provenance import ListSource
 from tests.store.test_contract import NOW
-from tests.store.test_ledger_store import Keyed, findings, tampered
+from tests.store.test_ledger_store import Keyed, differences, findings, tampered
 
 FORM = Wording(
     name="form-1", language="nl", choices=(Choice(purpose="newsletter", text="Ja, mail mij", ticked=False),),
@@ -213,3 +215,98 @@ async def test_verify_names_the_file_that_was_touched(
     found: list[Any] = await findings(store, home)
     assert {one.what for one in found} == {"source"}
     assert any(said in one.text for one in found), [one.text for one in found]
+
+
+# --- attachments
+
+SCAN = b"%PDF-1.7 geheim " * 1000
+
+
+def scan(home: Keyed, address: str = "anna@example.org", **more: Any) -> NewAttachment:
+    given: dict[str, Any] = {
+        "controller_id": "acme", "recipient_key": home.key(address), "at": NOW, "name": "formulier.pdf",
+        "media_type": "application/pdf", "note": "stand 14", "consent_id": "c1", "by": "petra", "content": SCAN,
+    }  # fmt: skip
+    return NewAttachment(**{**given, **more})
+
+
+@pytest.fixture
+async def attached(store: sqlite.SqliteStore, home: Keyed) -> bytes:
+    await store.record([home.consent("anna@example.org"), home.consent("bob@example.org")])
+    attachment_id = await store.attach(scan(home))
+    await store.seal()
+    return attachment_id
+
+
+async def test_an_attachment_is_kept_sealed_and_comes_back(
+    store: sqlite.SqliteStore, home: Keyed, attached: bytes
+) -> None:
+    [kept] = await store.attachments("acme", home.key("anna@example.org"))
+    assert (kept.attachment_id, kept.name, kept.note, kept.consent_id) == (attached, "formulier.pdf", "stand 14", "c1")
+    assert (kept.sha256, kept.size, kept.there) == (hashlib.sha256(SCAN).hexdigest(), len(SCAN), True)
+    assert await store.attachment("acme", home.key("anna@example.org"), attached) == SCAN
+    assert await store.attachment("acme", home.key("bob@example.org"), attached) is None
+    assert await store.attachments("acme", home.key("bob@example.org")) == []
+    for part in home.data.parent.glob("data.db*"):
+        assert not any(word in part.read_bytes() for word in (b"geheim", b"formulier", b"stand 14", b"petra"))
+    assert await findings(store, home) == []
+    assert await differences(store) == []
+
+
+async def test_what_cannot_be_attached_says_why_and_leaves_nothing(store: sqlite.SqliteStore, home: Keyed) -> None:
+    with pytest.raises(Unattached, match="record the consent first"):
+        await store.attach(scan(home))
+    await store.record([home.consent("anna@example.org")])
+    with pytest.raises(Unattached, match="no consent 'c9'; on file: c1"):
+        await store.attach(scan(home, consent_id="c9"))
+    keys = home.who("anna@example.org").recipient_keys
+    await store.erase(Erasure(controller_id="acme", recipient_keys=keys, at=NOW, by="test"))
+    with pytest.raises(Unattached, match="was erased"):
+        await store.attach(scan(home))
+    with sqlite3.connect(home.data) as db:
+        assert db.execute("SELECT count(*) FROM attachments").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM ledger WHERE kind = 'evidence'").fetchone() == (0,)
+    db.close()
+
+
+async def test_erasing_the_person_takes_it_along_and_verify_stays_green(
+    store: sqlite.SqliteStore, home: Keyed, attached: bytes
+) -> None:
+    keys = home.who("anna@example.org").recipient_keys
+    await store.erase(Erasure(controller_id="acme", recipient_keys=keys, at=NOW, by="test"))
+    await store.seal()
+    assert await store.attachment("acme", keys[0], attached) is None
+    assert await store.attachments("acme", keys[0]) == []
+    assert await findings(store, home) == []
+    await store.record([home.consent("anna@example.org")])  # refused: nothing new about whoever was erased
+    assert await findings(store, home) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE attachments SET content = zeroblob(length(content))", "was changed"),
+        ("UPDATE attachments SET at = at + 1", "at another time"),
+        ("UPDATE attachments SET recipient_key = zeroblob(16)", "under a person who has no key"),
+        ("UPDATE attachments SET attachment_id = zeroblob(16)", "is gone, and the person was not erased"),
+        ("UPDATE attachments SET attachment_id = zeroblob(16)", "is in no entry"),
+        ("DELETE FROM attachments", "is gone, and the person was not erased"),
+        ("UPDATE attachments SET controller_id = 'other'", "is gone, and the person was not erased"),
+    ],
+)
+async def test_verify_names_the_attachment_that_was_touched(
+    store: sqlite.SqliteStore, home: Keyed, attached: bytes, statement: str, said: str
+) -> None:
+    tampered(home, statement)
+    found: list[Any] = await findings(store, home)
+    assert {one.what for one in found} == {"attachment"}
+    assert any(said in one.text for one in found), [one.text for one in found]
+    assert attached.hex() in "".join(one.text for one in found)
+
+
+async def test_an_attachment_put_under_another_person_is_found(
+    store: sqlite.SqliteStore, home: Keyed, attached: bytes
+) -> None:
+    tampered(home, ("UPDATE attachments SET recipient_key = ?", [home.key("bob@example.org")]))
+    [found] = await findings(store, home)
+    assert found.text == f"attachment {attached.hex()} was put under another person"

@@ -37,6 +37,9 @@ WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND stat
 -- name: drop_standing(controller_id, recipient_key)!
 DELETE FROM standing WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
+-- name: drop_attachments(controller_id, recipient_key)!
+DELETE FROM attachments WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
 -- name: strip_suppression(controller_id, recipient_key, suppression_id, stranger, day)!
 -- Keyed hash, scope, date and reason stay; the id, which the ledger names, does not.
 UPDATE suppressions SET suppression_id = :stranger, source = '', at = :day

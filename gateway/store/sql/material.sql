@@ -94,3 +94,19 @@ SELECT name, version FROM sources WHERE controller_id = :controller_id;
 SELECT json_extract(public, '$.name'), json_extract(public, '$.version') FROM ledger INDEXED BY ledger_kept
 WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'source'
   AND json_valid(public);
+
+-- name: add_attachment(controller_id, recipient_key, attachment_id, at, content)!
+INSERT INTO attachments (controller_id, recipient_key, attachment_id, at, content)
+VALUES (:controller_id, :recipient_key, :attachment_id, :at, :content);
+
+-- name: attachment(controller_id, attachment_id)^
+SELECT recipient_key, at, content FROM attachments
+WHERE controller_id = :controller_id AND attachment_id = :attachment_id;
+
+-- name: all_attachments(controller_id)
+SELECT attachment_id FROM attachments INDEXED BY attachments_id WHERE controller_id = :controller_id;
+
+-- name: attachments_in_ledger(controller_id)
+SELECT json_extract(public, '$.attachment') FROM ledger INDEXED BY ledger_kept
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'evidence'
+  AND json_valid(public);

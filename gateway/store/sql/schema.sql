@@ -283,8 +283,8 @@ BEGIN SELECT RAISE(ABORT, 'files about lists are kept'); END;
 CREATE TRIGGER sources_fixed BEFORE UPDATE ON sources
 BEGIN SELECT RAISE(ABORT, 'files about lists are kept'); END;
 
--- What belongs to a person's consents besides: a scan, a recording, a screenshot. content and meta are sealed under the
--- person's key; the ledger has the digest of what is stored. Rows go when the person is erased.
+-- What belongs to a person's consents besides: a scan, a recording, a screenshot, sealed under the person's key. The
+-- ledger has the digest of what is stored, and says what it is. Rows go when the person is erased.
 CREATE TABLE attachments (
   controller_id TEXT NOT NULL,
   recipient_key BLOB NOT NULL,
