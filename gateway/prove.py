@@ -259,11 +259,12 @@ async def export(store: Store, controller_id: str) -> AsyncIterator[str]:
     async for rows in _pages(store, controller_id, b"", upto):
         for row in rows:
             yield json.dumps(
-                {name: _plain(name, value) for name, value in row._asdict().items()}, ensure_ascii=False
+                {name: plain(name, value) for name, value in row._asdict().items()}, ensure_ascii=False
             )  # fmt: skip
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain(name: str, value: Any) -> Any:
+    """A column of an entry as an export writes it: texts as texts, bytes in hex."""
     if isinstance(value, bytes):
         return value.decode(errors="replace") if name in ("controller_id", "kind", "public") else value.hex()
     return value

@@ -2,12 +2,14 @@
 
     python3 verify_ledger.py consentgate.db                    the database itself, opened for reading
     python3 verify_ledger.py ledger.jsonl                      what `consentgate ledger export` wrote
+    python3 verify_ledger.py proof.zip                         what `consentgate proof` wrote
     python3 verify_ledger.py FILE --head head.json             and a head that was kept elsewhere
-    python3 verify_ledger.py FILE --public-key HEX             heads have to be signed with this key
+    python3 verify_ledger.py FILE --public-key HEX             heads and proofs have to be signed with this key
 
-Exit code 0: every entry is as it was sealed, and every head is in its chain; 1: something is wrong, each line says
-what; 2: wrong usage. Without the head of another day a ledger whose end was cut off together with its end record looks
-whole: keep heads elsewhere.
+Exit code 0: every entry is as it was sealed, and every head is in its chain; of a proof: every file is the one that was
+signed, every entry is in the chain up to a signed head, and says what was committed to; 1: something is wrong, each
+line says what; 2: wrong usage. Without the head of another day a ledger whose end was cut off together with its end
+record looks whole: keep heads elsewhere. Without a key that you got another way a proof may be signed by anybody.
 
 The rules, so that you need not believe this file either. All numbers are big-endian; i is 4 bytes, q is 8 bytes.
 content of entry   SHA-256("consentgate-ledger entry 1\\n" + q at + i length of: controller_id, entry_id, kind, subject,
@@ -17,6 +19,10 @@ previous           the hash of the entry with the number before, in the order of
                    rests on SHA-256("consentgate-ledger genesis 1\\n" + controller_id)
 signed head        Ed25519 over "consentgate-ledger head 1\\n" + q seq + q at + i length of: controller_id, hash + i 0
                    + controller_id + hash
+commitment         SHA-256(blind, 32 bytes + private fields), which a proof shows beside the entry
+proof              manifest.json holds the SHA-256 of every file; manifest.sig is Ed25519 over
+                   "consentgate-proof manifest 1\\n" + manifest.json. chain.jsonl begins each stretch of the chain with
+                   number and previous hash, goes on with the contents of all entries, and ends it with a signed head
 Times are milliseconds since 1970 UTC. Texts are UTF-8.
 """
 
@@ -27,7 +33,9 @@ import json
 import sqlite3
 import struct
 import sys
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -104,13 +112,20 @@ def from_export(path: str) -> Source:
 def exported(path: str) -> Iterator[Row]:
     """The lines of an export in its order, which is that of a database."""
     with open(path, "rb") as lines:  # noqa: PTH123
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        for number, row in numbered(lines, path):
             try:
-                row = json.loads(line)
                 yield head_of(row) if "signature" in row else {name: raw(name, row[name]) for name in COLUMNS}
             except (ValueError, TypeError, KeyError) as wrong:
+                raise Damaged(f"{path}: line {number} cannot be read: {wrong}") from None
+
+
+def numbered(lines: Iterable[bytes], path: str) -> Iterator[tuple[int, Any]]:
+    """The values of lines of JSON, with their numbers."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as wrong:
                 raise Damaged(f"{path}: line {number} cannot be read: {wrong}") from None
 
 
@@ -268,6 +283,125 @@ class Verification:
                 self.fault(f"{named} is signed with another key")
 
 
+class Proof:
+    """One proof: a ZIP of files, a signed list of them, entries of a ledger and the chain they stand in."""
+
+    def __init__(self, found: Verification, path: str, public_key: bytes | None) -> None:
+        self.found, self.path, self.pinned = found, path, public_key
+        self.keys: list[bytes] = []
+        self.entries: dict[tuple[str, int], tuple[bytes, bytes]] = {}
+        """Number by controller: what an entry says (hash), and its hash in the chain."""
+
+    def check(self) -> None:
+        """Everything there is to check."""
+        try:
+            with zipfile.ZipFile(self.path) as files:
+                names = files.namelist()
+                if len(set(names)) < len(names):
+                    self.found.fault("a file is in the ZIP twice")
+                manifest = self.manifest(files)
+                for name in sorted(set(names) - set(manifest) - {"manifest.json", "manifest.sig"}):
+                    self.found.fault(f"{name}: is not in the signed list: it was put in")
+                good = [name for name, said in manifest.items() if self.file(files, name, said)]
+                if "ledger.jsonl" in good:
+                    self.ledger(files)
+                if "chain.jsonl" in good:
+                    self.chain(files)
+                for controller, seq in sorted(self.entries):
+                    self.found.fault(f"{controller or '(everywhere)'}: entry {seq} is in no stretch of the chain")
+                for name in good:
+                    if name.startswith("wordings/") and name[9:-5] != manifest[name]["sha256"]:
+                        self.found.fault(f"{name}: its name is not its digest")
+        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, OSError) as wrong:
+            self.found.fault(f"{self.path} cannot be read to its end: {wrong}")
+
+    def manifest(self, files: zipfile.ZipFile) -> dict[str, Any]:
+        """The signed list of files."""
+        whole, signature = files.read("manifest.json"), bytes.fromhex(files.read("manifest.sig").decode())
+        said = json.loads(whole)
+        key = bytes.fromhex(said["public_key"])
+        self.keys = [key, *map(bytes.fromhex, said["public_keys"])]
+        if not ed25519(key, signature, b"consentgate-proof manifest 1\n" + whole):
+            self.found.fault("manifest.json: the signature does not fit: the list was changed")
+        if self.pinned is not None and key != self.pinned:
+            self.found.fault("manifest.json: is signed with another key")
+        say(f"proof about {json.dumps(said['about'], ensure_ascii=False)} of {said['controller']}, {said['made_at']}")
+        say(f"signed with {key.hex()}")
+        listed: dict[str, Any] = said["files"]
+        return listed
+
+    def file(self, files: zipfile.ZipFile, name: str, said: Row) -> bool:
+        """Whether a file is the one that was signed."""
+        digest, size = hashlib.sha256(), 0
+        try:
+            with files.open(name) as content:
+                while piece := content.read(1 << 20):
+                    digest.update(piece)
+                    size += len(piece)
+        except KeyError:
+            self.found.fault(f"{name}: is missing")
+            return False
+        except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as wrong:
+            self.found.fault(f"{name}: cannot be read: {wrong}")
+            return False
+        if (digest.hexdigest(), size) != (said["sha256"], said["bytes"]):
+            self.found.fault(f"{name}: is not the file that was signed")
+            return False
+        return True
+
+    def ledger(self, files: zipfile.ZipFile) -> None:
+        """The entries: what they commit to, and the hash of what they say."""
+        with files.open("ledger.jsonl") as lines:
+            for number, row in numbered(lines, "ledger.jsonl"):
+                entry = {name: raw(name, row[name]) for name in COLUMNS}
+                named = f"ledger.jsonl: line {number}: entry {entry['seq']} ({row['entry_id']})"
+                content = content_hash(entry)
+                if content is None or link_hash(content, entry["seq"], entry["previous"]) != entry["hash"]:
+                    self.found.fault(f"{named} is not what was sealed")
+                    continue
+                shown = row["opened"]
+                if shown is not None:
+                    whole = bytes.fromhex(shown["blind"]) + shown["private"].encode()
+                    if hashlib.sha256(whole).digest() != entry["commitment"]:
+                        self.found.fault(f"{named} did not commit to the private fields that are shown")
+                self.entries[row["controller_id"], entry["seq"]] = (content, entry["hash"])
+
+    def chain(self, files: zipfile.ZipFile) -> None:
+        """The stretches: each leads from hash to hash to a signed head, and our entries stand in them."""
+        controller, seq, last = "", 0, b""
+        with files.open("chain.jsonl") as lines:
+            for number, row in numbered(lines, "chain.jsonl"):
+                if isinstance(row, str):
+                    content = bytes.fromhex(row)
+                    last = link_hash(content, seq, last)
+                    if self.entries.get((controller, seq), (content, last)) != (content, last):
+                        self.found.fault(f"chain.jsonl: line {number}: entry {seq} is another one than is shown")
+                    self.entries.pop((controller, seq), None)
+                    seq += 1
+                elif "signature" not in row:
+                    self.over(number, last)
+                    controller, seq, last = row["controller_id"], row["first"], bytes.fromhex(row["previous"])
+                else:
+                    self.end(number, head_of(row), (controller, seq - 1, last))
+                    controller, seq, last = "", 0, b""
+        self.over(0, last)
+
+    def over(self, number: int, last: bytes) -> None:
+        """No stretch may be left open: one that leads to no signed head proves nothing."""
+        if last:
+            self.found.fault(f"chain.jsonl: a stretch before line {number or 'the end'} does not end at a signed head")
+
+    def end(self, number: int, head: Row, reached: tuple[str, int, bytes]) -> None:
+        """A head, and whether the stretch before it leads to it; a head may stand alone."""
+        named = f"chain.jsonl: line {number}: the head of entry {head['seq']}"
+        if not signed(head):
+            self.found.fault(f"{named} has a signature that does not fit")
+        if head["public_key"] not in self.keys:
+            self.found.fault(f"{named} is signed with another key")
+        if reached != ("", -1, b"") and reached != (head["controller"], head["seq"], head["hash"]):
+            self.found.fault(f"{named} is not what the entries before it lead to")
+
+
 def say(text: str) -> None:
     """One line."""
     sys.stdout.write(text + "\n")
@@ -304,13 +438,18 @@ def main(words: list[str]) -> int:
 def check(found: Verification, path: str, head_files: list[str], public_keys: list[str]) -> None:
     """Everything there is to check about a database or an export."""
     with open(path, "rb") as file:  # noqa: PTH123
-        is_database = file.read(16) == b"SQLite format 3\0"
+        begins = file.read(16)
+    public_key = bytes.fromhex(public_keys[-1]) if public_keys else None
+    if begins[:4] == b"PK\3\4":
+        Proof(found, path, public_key).check()
+        return
+    is_database = begins == b"SQLite format 3\0"
     entries, heads, ends = (from_database if is_database else from_export)(path)
     for name in head_files:
         heads += [row for row in exported(name) if "signature" in row]
     found.entries(entries, heads)
     found.ends(ends)
-    found.signatures(heads, bytes.fromhex(public_keys[-1]) if public_keys else None)
+    found.signatures(heads, public_key)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,365 @@
+"""A proof is made by the program, and checked without it, in an empty folder; whatever is changed in it is found."""
+
+import hashlib
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.keys import key_ring
+from gateway.prove import head_keys
+from gateway.store.contract import SuppressionRow
+from gateway.store.proof import Passage
+from gateway.testify import left_after
+from gateway.weigh import Case
+from suppression.evidence import Choice, Wording
+from tests.installation import ANNA, KLEED, NIEMAND, WIM, Installation, consent, lines_of, newsletter, order
+from tests.story.relay import Relay, config_of, fresh, load, load_people, one_click_url, with_store
+
+FORM = Wording(
+    name="w1", language="nl", layout="Nieuwsbrief van Acme", layout_type="text/plain", notice_version="pn1",
+    notice_url=None,
+    choices=(Choice(purpose="newsletter", text="Ja, mail mij <b>de</b> nieuwsbrief", ticked=False),),
+)  # fmt: skip
+
+
+def campaign(subject: str) -> bytes:
+    return b"X-Consentgate-Campaign: najaar\r\n" + newsletter(subject)
+
+
+AUTUMN = campaign("Najaarswijn")
+
+
+@pytest.fixture(scope="module")
+def told(relay: Relay) -> Installation:
+    """anna got mail, unsubscribed and was kept out after that; wim and kleed were in the same campaign."""
+    installation = relay.installation
+    with_store(installation, lambda store, _: store.keep_wording("acme", FORM, at=datetime.now(UTC)))
+    mail = relay.passes(ANNA, AUTUMN)
+    relay.passes(WIM, AUTUMN)
+    assert relay.kept_out(KLEED, AUTUMN) == "PRODUCT_NOT_SIMILAR"
+    assert relay.one_click(one_click_url(mail)).status_code == 200
+    assert relay.kept_out(ANNA, campaign("Nog een")) == "SUPPRESSED_PURPOSE"
+    relay.passes(ANNA, order(ANNA), login="orders", sender="orders@acme.example")
+    return installation
+
+
+@pytest.fixture(scope="module")
+def verifier(told: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of one file, alone in a folder."""
+    file = tmp_path_factory.mktemp("elsewhere") / "verify_ledger.py"
+    file.write_bytes(told.tool("ledger", "verifier").stdout)
+    return file
+
+
+@pytest.fixture(scope="module")
+def proof(told: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return proved(told, tmp_path_factory.mktemp("proof") / "anna.zip", "--person", ANNA)
+
+
+def proved(installation: Installation, out: Path, *words: str) -> Path:
+    done = installation.tool("proof", "--out", out, *words)
+    assert done.returncode == 0, done.stderr.decode()
+    return out
+
+
+def checked(verifier: Path, file: Path, *words: str) -> tuple[int, str]:
+    """Without the product and without any package, as on a machine of somebody else."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", verifier.name, str(file), *words], cwd=verifier.parent, capture_output=True,
+        text=True, env={},
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def contents(proof: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(proof) as files:
+        return {name: files.read(name) for name in files.namelist()}
+
+
+def rows(content: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def written(file: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(file, "w") as out:
+        for name, content in files.items():
+            out.writestr(name, content)
+    return file
+
+
+def test_a_proof_is_good_on_a_machine_without_the_product(told: Installation, proof: Path, verifier: Path) -> None:
+    code, said = checked(verifier, proof)
+    assert code == 0 and said.endswith("whole\n"), said
+    key = json.loads(contents(proof)["manifest.json"])["public_key"]
+    assert lines_of(told.tool("ledger", "head", "--json"))[0]["public_key"] == key
+    assert checked(verifier, proof, "--public-key", key)[0] == 0
+    code, said = checked(verifier, proof, "--public-key", "00" * 32)
+    assert code == 1 and "another key" in said
+
+
+def test_the_digest_is_that_of_the_message_as_it_was_handed_in(proof: Path) -> None:
+    (first, *_) = rows(contents(proof)["decisions.jsonl"])
+    assert (first["message_sha256"], first["message_bytes"]) == (hashlib.sha256(AUTUMN).hexdigest(), len(AUTUMN))
+
+
+def test_it_tells_what_was_agreed_sent_and_stopped(proof: Path) -> None:
+    files = contents(proof)
+    person = json.loads(files["person.json"])
+    assert person["address"] == ANNA
+    assert person["consents"][0]["purposes"] == ["newsletter"] and person["consents"][0]["withdrawn_at"]
+    assert [one["kind"] for one in person["recorded"]] == ["consent", "suppression", "withdrawal", "looked_at"]
+    decisions = rows(files["decisions.jsonl"])
+    assert [(one["state"], one["reason_code"]) for one in decisions] == [
+        ("delivered", "ALLOW_OPT_IN"), ("blocked", "SUPPRESSED_PURPOSE"), ("delivered", "ALLOW_TRANSACTIONAL"),
+    ]  # fmt: skip
+    assert all(one["cite"] and one["trace"] and one["packs"] and one["as_of"] for one in decisions)
+    (stop,) = json.loads(files["opt_outs.json"])
+    assert (stop["channel"], stop["purpose"], stop["marketing_after"]) == ("one-click", "newsletter", [])
+    (wording,) = json.loads(files["wordings.json"])
+    assert wording["name"] == "w1" and files[f"wordings/{wording['sha256']}.json"] == FORM.content()
+    assert "wording" in {one["kind"] for one in rows(files["ledger.jsonl"])}
+
+
+def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(proof: Path) -> None:
+    page = contents(proof)["index.html"].decode()
+    assert not re.search(r"<script|<link|<img|src=|href=|@import|\son[a-z]+=|url\(", page)
+    assert "&lt;b&gt;de&lt;/b&gt;" in page and ANNA in page and "Najaarswijn" in page
+
+    class Balanced(HTMLParser):
+        open: list[str] = []  # noqa: RUF012
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag not in ("meta", "br"):
+                self.open.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+
+
+@pytest.mark.parametrize("language", ["nl", "en", "fr", "de"])
+def test_the_page_speaks_the_language_asked_for(told: Installation, tmp_path: Path, language: str) -> None:
+    page = contents(proved(told, tmp_path / "p.zip", "--person", ANNA, "--language", language))["index.html"].decode()
+    assert f'<html lang="{language}">' in page
+    sentences = {"nl": "geen reclame meer", "en": "No marketing", "fr": "Aucune publicité", "de": "keine Werbung"}
+    assert sentences[language] in page
+
+
+def test_making_a_proof_is_written_down(told: Installation, tmp_path: Path) -> None:
+    before = rows(contents(proved(told, tmp_path / "1.zip", "--person", WIM))["ledger.jsonl"])
+    after = rows(contents(proved(told, tmp_path / "2.zip", "--person", WIM))["ledger.jsonl"])
+    assert [one["kind"] for one in after] == [*(one["kind"] for one in before), "looked_at"]
+
+
+# tampering
+
+
+def flipped(content: bytes) -> Iterator[bytes]:
+    for place in sorted({0, len(content) // 3, len(content) // 2, len(content) - 2}):
+        yield content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    yield content[:-1]
+    yield content + b" "
+    yield b""
+
+
+def test_any_file_that_was_changed_taken_out_or_put_in_is_found(proof: Path, verifier: Path, tmp_path: Path) -> None:
+    files = contents(proof)
+    assert len(files) == 10
+    tried = 0
+    for name, content in files.items():
+        for other in flipped(content) if content else (b"x",):
+            if name == "manifest.sig" and bytes.fromhex(content.decode()) == _hex(other):
+                continue  # white space around the signature says nothing
+            code, said = checked(verifier, written(tmp_path / "t.zip", {**files, name: other}))
+            assert code == 1 and (name in said or name.startswith("manifest")), (name, said)
+            tried += 1
+        code, said = checked(verifier, written(tmp_path / "t.zip", {k: v for k, v in files.items() if k != name}))
+        assert code == 1 and name in said
+    assert tried > 50
+    code, said = checked(verifier, written(tmp_path / "t.zip", {**files, "extra.txt": b"x"}))
+    assert code == 1 and "extra.txt" in said
+    whole = proof.read_bytes()
+    code, _ = checked(verifier, _file(tmp_path / "t.zip", whole[: len(whole) // 2]))
+    assert code == 1
+
+
+def _hex(text: bytes) -> bytes | None:
+    try:
+        return bytes.fromhex(text.decode())
+    except ValueError:
+        return None
+
+
+def _file(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+Change = Callable[[dict[str, bytes]], None]
+
+
+def line_changed(name: str, place: int, change: Callable[[Any], Any]) -> Change:
+    def changed(files: dict[str, bytes]) -> None:
+        lines = files[name].splitlines(keepends=True)
+        value = change(json.loads(lines[place]))
+        at = place % len(lines)
+        lines[at : at + 1] = [] if value is None else [json.dumps(value).encode() + b"\n"]
+        files[name] = b"".join(lines)
+
+    return changed
+
+
+def _later(opened: dict[str, Any]) -> dict[str, Any]:
+    private = json.loads(opened["opened"]["private"]) | {"given_at": "2020-01-01T00:00:00Z"}
+    return {**opened, "opened": {**opened["opened"], "private": json.dumps(private)}}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (line_changed("ledger.jsonl", 0, _later), "did not commit to the private fields"),
+        (line_changed("ledger.jsonl", 0, lambda row: {**row, "at": row["at"] - 1000}), "is not what was sealed"),
+        (line_changed("ledger.jsonl", 0, lambda row: {**row, "seq": row["seq"] + 1}), "is not what was sealed"),
+        (line_changed("chain.jsonl", 2, lambda content: content[:-1] + "f"), "is not what the entries before it"),
+        (line_changed("chain.jsonl", 2, lambda _: None), "is not what the entries before it"),
+        (line_changed("chain.jsonl", -1, lambda head: {**head, "seq": head["seq"] - 1}), "signature that does not fit"),
+        (line_changed("chain.jsonl", -1, lambda _: None), "does not end at a signed head"),
+    ],
+)
+def test_who_could_sign_anew_still_cannot_change_what_the_ledger_says(
+    told: Installation, proof: Path, verifier: Path, tmp_path: Path, change: Change, named: str
+) -> None:
+    """Even with the installation key in hand the list alone can be signed again, and the chain says no."""
+    files = contents(proof)
+    change(files)
+    manifest = json.loads(files["manifest.json"])
+    manifest["files"] = {
+        name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])}
+        for name in manifest["files"]
+    }
+    files["manifest.json"] = json.dumps(manifest).encode()
+    signature = head_keys(key_ring(config_of(told))).sign_manifest(files["manifest.json"])
+    files["manifest.sig"] = signature.hex().encode()
+    code, said = checked(verifier, written(tmp_path / "t.zip", files))
+    assert code == 1 and named in said, said
+
+
+# campaigns
+
+
+def test_a_campaign_is_proved_by_keys_alone(told: Installation, verifier: Path, tmp_path: Path) -> None:
+    out = proved(told, tmp_path / "c.zip", "--campaign", "najaar")
+    assert checked(verifier, out)[0] == 0
+    files = contents(out)
+    counts = {(one["state"], one["reason_code"]): one["copies"] for one in json.loads(files["counts.json"])}
+    assert counts == {
+        ("delivered", "ALLOW_OPT_IN"): 1, ("delivered", "ALLOW_SOFT_OPT_IN"): 1, ("blocked", "PRODUCT_NOT_SIMILAR"): 1,
+        ("blocked", "SUPPRESSED_PURPOSE"): 1,
+    }  # fmt: skip
+    assert len({one["recipient"] for one in rows(files["recipients.jsonl"])}) == 3
+    assert not any(address.encode() in content for content in files.values() for address in (ANNA, WIM, KLEED))
+    named = contents(proved(told, tmp_path / "d.zip", "--campaign", "najaar", "--addresses"))
+    assert {one["address"] for one in rows(named["recipients.jsonl"])} == {ANNA, WIM, KLEED}
+    export = lines_of(told.tool("ledger", "export"))
+    noted = [json.loads(one["public"]) for one in export if one.get("kind") == "staff_act"]
+    assert [(one["act"], one["addresses"]) for one in noted] == [("proof of a campaign", n) for n in (False, True)]
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--person", NIEMAND), "nothing is on file"),
+        (("--person", "no address"), "not an e-mail address"),
+        (("--campaign", "zomer"), "no campaign 'zomer'"),
+        (("--campaign", "najaar", "--stream", "events"), "no campaign 'najaar'"),
+        ((), "Give one of"),
+        (("--person", ANNA, "--campaign", "najaar"), "Give one of"),
+    ],
+)
+def test_what_cannot_be_proved_is_refused_and_leaves_no_file(
+    told: Installation, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = told.tool("proof", "--out", tmp_path / "p.zip", *words)
+    assert done.returncode == 1 and said in done.stderr.decode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_left_alone(told: Installation, tmp_path: Path) -> None:
+    file = _file(tmp_path / "p.zip", b"mine")
+    done = told.tool("proof", "--out", file, "--person", ANNA)
+    assert done.returncode == 1 and b"is there already" in done.stderr
+    assert file.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [file]
+
+
+def test_no_proof_is_made_of_a_ledger_that_was_changed(made: Path, tmp_path: Path) -> None:
+    installation = fresh(made, tmp_path / "installation")
+    load_people(installation)
+    load(installation, "consents", [consent(f"p{n}@example.org") for n in range(5)])
+    with sqlite3.connect(installation.dir / "consentgate.db") as db:
+        db.execute("DROP TRIGGER ledger_fixed")
+        db.execute("UPDATE ledger SET at = at + 1 WHERE seq = 5")
+    db.close()
+    done = installation.tool("proof", "--out", tmp_path / "p.zip", "--person", ANNA)
+    assert done.returncode == 1 and b"entry 5 is not what was sealed" in done.stderr
+    assert not list(tmp_path.glob("p.zip*"))
+
+
+# what left after an opt-out
+
+
+def passage(after: timedelta, **changes: Any) -> Passage:
+    at = NOON + after
+    case: dict[str, Any] = {"message_class": "marketing", "purpose": "newsletter"}
+    case |= {name: changes.pop(name) for name in ("purpose", "message_class") if name in changes}
+    kind = Case(
+        promotional=False, categories=(), transaction_ref=False, restriction_exemption=None, unsubscribe="injectable",
+        from_domain="acme.example", **case,
+    ).to_json()  # fmt: skip
+    given: dict[str, Any] = {
+        "message_id": b"m", "copy_no": 0, "recipient_key": b"r", "address": None, "accepted_at": at,
+        "stream": "newsletter", "campaign": "c", "mode": "enforce", "kind": kind, "subject": "", "size": 1,
+        "digest": None, "state": "delivered", "verdict": "allow", "reason_code": "ALLOW_OPT_IN", "accept_code": "",
+        "cite": "", "as_of": at, "basis": "opt_in", "packs": "NL", "trace": (), "ended_at": at, "reply": None,
+    }  # fmt: skip
+    return Passage(**{**given, **changes})
+
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+STOP = SuppressionRow(
+    controller_id="acme", recipient_key=b"r", suppression_id=b"s", scope="purpose", purpose="newsletter",
+    reason="unsubscribe", source="page", at=NOON, lifted_at=NOON + timedelta(days=1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "late"),
+    [
+        (passage(timedelta(seconds=2)), True),
+        (passage(timedelta(seconds=1)), False),
+        (passage(timedelta(seconds=-5)), False),
+        (passage(timedelta(days=2)), False),
+        (passage(timedelta(seconds=2), state="blocked"), False),
+        (passage(timedelta(seconds=2), state="captured"), False),
+        (passage(timedelta(seconds=2), purpose="events"), False),
+        (passage(timedelta(seconds=2), message_class="transactional"), False),
+    ],
+)
+def test_marketing_after_an_opt_out_is_told(one: Passage, late: bool) -> None:
+    assert bool(left_after(STOP, [one])) is late
