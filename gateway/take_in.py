@@ -259,7 +259,7 @@ class Clerk:
     def file(self, who: Who, stated: Stated) -> Statement | Stop:
         """What a row says, under the keys of the person it is about."""
         if self.kind == "suppressions":
-            return self.stop(who, stated.fields)
+            return self.stop(who, stated)
         return _person(who, stated, self.mark) if self.kind == "people" else self.statement(who, stated)
 
     def statement(self, who: Who, stated: Stated) -> Statement:
@@ -278,8 +278,10 @@ class Clerk:
             public=self.mark_that_stays if stated.opted_out else self.mark, encoded=(plain,),
         )  # fmt: skip
 
-    def stop(self, who: Who, fields: dict[str, Any]) -> Stop:
+    def stop(self, who: Who, stated: Stated) -> Stop:
         """A row of suppressions. Global scope stands under keys of its own, so that it binds every controller."""
+        fields = stated.fields
+        kept = stated.address if fields["scope"] != "global" and fields["reason"] != "erasure" else ""
         if fields["scope"] == "global":
             who = Who("", who.global_keys, ())
         if fields["purpose"] is not None:
@@ -291,7 +293,7 @@ class Clerk:
             at=self.at if fields["at"] is None else datetime.fromisoformat(fields["at"]),
         )  # fmt: skip
         acts = [replace(act, public={**act.public, **self.mark}) for act in record.opt_out_acts(row)]
-        return Stop(who=who, row=row, acts=acts)
+        return Stop(who=who, row=row, acts=acts, address=kept)
 
     def _verified(self, fields: dict[str, Any]) -> dict[str, Any]:
         """A consent with what is on file about the list it came from; its id is that of the row as it was given.

@@ -203,7 +203,7 @@ def undo(
             if len(found) != 1 or len(import_id) < 6:
                 many = "Several imports begin so" if len(found) > 1 else f"There is no import {import_id!r} at {who.id}"
                 raise Refused(f"{many}. See: consentgate import list")
-            with _count("people looked at") as progress:
+            with counted("people looked at") as progress:
                 return await take_back(
                     store, found[0], by=by.strip() or "command line", now=command.now(), progress=progress
                 )
@@ -255,7 +255,7 @@ LARGE: Final = 5_000_000
 
 
 @contextlib.contextmanager
-def _count(what: str) -> Iterator[Callable[[int], None]]:
+def counted(what: str) -> Iterator[Callable[[int], None]]:
     """A counter where somebody looks at standard error, else a line every hundred thousand."""
     watched, told = sys.stderr.isatty(), 0
 

@@ -13,7 +13,7 @@ from gateway.files.vendor import Format, Said, Scribe, address, flag
 
 HEADER: Final = ("emailAddress", "reason")
 """The names of the cells of a file without a header."""
-LINE: Final = re.compile(r'"?[^\s,"]+@[^\s,"]+"?,"?(?:BOUNCE|COMPLAINT)"?')
+LINE: Final = re.compile(r'"?\s*[^\s,"]+@[^\s,"]+\s*"?,\s*"?(?:BOUNCE|COMPLAINT)"?')
 _EMAIL: Final = ("emailaddress", "email_address")
 _OUT: Final = re.compile(r"([^=|]*)=OPT_OUT(?:\||$)")
 

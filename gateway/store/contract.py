@@ -263,11 +263,15 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """One suppression of an import with its ledger entries. `who` of the row's controller, which may be everywhere."""
+    """One suppression of an import with its ledger entries. `who` of the row's controller, which may be everywhere.
+
+    `address`: kept for the person, so that the list can be handed to other tools; empty where nothing is to be kept.
+    """
 
     who: Who
     row: SuppressionRow
     acts: Sequence[Act]
+    address: str = ""
 
 
 class Taken(NamedTuple):

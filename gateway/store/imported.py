@@ -42,8 +42,31 @@ class UndonePage:
     after: bytes | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolled:
+    """Somebody with an address on file. `name`, `external_id`: empty where none was given.
+
+    `declared`: facts that somebody declared about them, by schema name; empty where nobody did.
+    """
+
+    recipient_key: bytes
+    address: str
+    name: str
+    external_id: str
+    declared: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterPage:
+    """Some of a controller's people. `unreadable`: rows that do not open. `after` None: that was all."""
+
+    people: tuple[Enrolled, ...]
+    unreadable: int
+    after: bytes | None
+
+
 class Imported(Protocol):
-    """Calls of a store about imports. Each is one transaction."""
+    """Calls of a store about imports and exports. Each is one transaction."""
 
     async def put_import(self, brought: Import) -> None: ...
     async def imports(self, controller_id: str) -> Sequence[Import]: ...
@@ -53,3 +76,5 @@ class Imported(Protocol):
     async def undo_import(
         self, controller_id: str, import_id: bytes, *, after: bytes, n: int, at: datetime
     ) -> UndonePage: ...
+    async def roster(self, controller_id: str, *, after: bytes, n: int) -> RosterPage: ...
+    async def nameless(self, controller_id: str) -> int: ...

@@ -142,6 +142,8 @@ def _stop(batch: "_Batch", stop: Stop) -> Taken:
     for act in stop.acts:
         if person.state(act.kind, act.public, None) or act.kind in ledger.ALWAYS_WRITTEN:
             batch.enter(person, act.kind, ledger.encode(act.public), None)
+    if stop.address:
+        batch.file(person, stop.address, _NOTHING_SAID)
     return Taken("kept", new_person=new_person, stopped=True)
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from gateway.store import hash_lists, imports
+from gateway.store import hash_lists, imports, roster
 from gateway.store.connection import Handles
-from gateway.store.imported import Import, UndonePage
+from gateway.store.imported import Import, RosterPage, UndonePage
 from gateway.store.people import milliseconds
 
 T = TypeVar("T")
@@ -43,3 +43,9 @@ class SqliteImported:
         return await self._enter(partial(
             imports.undo_page, controller_id=controller_id, import_id=import_id, after=after, n=n, at=milliseconds(at)
         ))  # fmt: skip
+
+    async def roster(self, controller_id: str, *, after: bytes, n: int) -> RosterPage:
+        return await self._read(partial(roster.page, controller_id=controller_id, after=after, n=n))
+
+    async def nameless(self, controller_id: str) -> int:
+        return await self._read(partial(roster.nameless, controller_id=controller_id))

@@ -1,0 +1,36 @@
+"""A controller's people, page by page, opened: whom an export is about. Functions of a database thread's handles."""
+
+import json
+
+from gateway.store import people
+from gateway.store.connection import Handles
+from gateway.store.imported import Enrolled, RosterPage
+from gateway.store.imports import SQL
+from gateway.store.keys import of_many, opened
+from suppression import standing
+
+
+def page(handles: Handles, controller_id: str, after: bytes, n: int) -> RosterPage:
+    """The next n people, by recipient key. Whose key is gone, or whose row does not open, is counted."""
+    rows = [tuple(row) for row in SQL.roster(handles.db, controller_id=controller_id, after=after, n=n)]
+    secrets = handles.keys.readable(controller_id, [row[0] for row in rows])
+    facts = dict(of_many(handles.db, people.SQL.standings_of_many.sql, controller_id, list(secrets)))
+    found = []
+    for key, profile in rows:
+        plain = opened(secrets[key].key, profile, people.profile_row(controller_id, key)) if key in secrets else None
+        said = {} if plain is None else json.loads(plain)
+        if said.get("address"):
+            stands = opened(secrets[key].key, facts.get(key), people.standing_row(controller_id, key))
+            found.append(Enrolled(
+                recipient_key=key, address=said["address"], name=said.get("name", ""),
+                external_id=said.get("external_id", ""),
+                declared={} if stands is None else standing.load(stands).get("recipient", {}),
+            ))  # fmt: skip
+    return RosterPage(
+        people=tuple(found), unreadable=len(rows) - len(found), after=rows[-1][0] if len(rows) == n else None
+    )  # fmt: skip
+
+
+def nameless(handles: Handles, controller_id: str) -> int:
+    """How many people must not be mailed whose address is not on file: known by a link, erased, or by hand."""
+    return int(SQL.nameless(handles.db, controller_id=controller_id)[0])
