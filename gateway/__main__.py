@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "person": ("person", "one person: what is stored, and what they may ask for"),
     "ledger": ("ledger", "the tamper-evident record: verify, signed heads, rebuild, export"),
     "proof": ("proof_bundle", "prove what was agreed, sent and stopped: one ZIP that can be checked without us"),
+    "rules": ("rules", "the rules: packs by country, similar products"),
     "report": ("reports", "what was kept out and why, per recipient or campaign"),
     "user": ("operate", "staff who may sign in to the web pages, programs that may call the API"),
     "migrate": ("operate", "bring the database to this version"),

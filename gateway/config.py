@@ -21,6 +21,7 @@ from gateway.config_packs import ALL, check_terms, packs_of, terms_of
 from gateway.mail.categories import CategoryMap, category_map
 from gateway.setting_kinds import Address, is_address, is_loopback
 from gateway.settings_reader import Problem, Reader
+from suppression import similarity
 from suppression.jurisdiction import PackBook
 from suppression.terms import AS_IT_IS, Terms, applied
 
@@ -226,6 +227,13 @@ class Controller:
     unmapped_links: Literal["ignore", "unknown"]
     category_map: CategoryMap | None
     terms: Mapping[str, Terms]
+
+    @property
+    def category_tree(self) -> tuple[similarity.Category, ...]:
+        """The categories as the law reads them."""
+        return tuple(
+            similarity.Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in self.categories.values()
+        )
 
     def held_to(self, book: PackBook) -> PackBook:
         """The packs as this controller is held to them, stricter or with a motivation laxer than they are."""

@@ -12,11 +12,13 @@ from datetime import datetime
 from gateway.config import Config
 from gateway.store.contract import Person, Ruling, Store, Who
 from gateway.store.history import Decided, History, Owned
+from gateway.store.rulings import SimilarRuling
 from gateway.weigh import Case, Scales
 from suppression import standing
 from suppression.address import canonical
 from suppression.facts import Facts, FactsError, Suppression
 from suppression.history import Listed, amount, suppression
+from suppression.similarity import Ruled, ruled
 from suppression.vault import KeyRing
 
 BATCH = 500
@@ -68,10 +70,11 @@ async def as_of(store: Store, wanted: Sequence[tuple[Who, datetime]]) -> list[Pe
     """Each person as of an instant (aware UTC), as the store would have given them then. At most BATCH at a time."""
     people = list(dict.fromkeys(who for who, _ in wanted))
     histories = dict(zip(people, await store.histories(people), strict=True))
-    return [person_at(histories[who], at) for who, at in wanted]
+    rulings = {controller_id: await store.rulings(controller_id) for controller_id in {w.controller_id for w in people}}
+    return [person_at(histories[who], at, rulings[who.controller_id]) for who, at in wanted]
 
 
-def person_at(history: History, at: datetime) -> Person | Gone:
+def person_at(history: History, at: datetime, rulings: Sequence[SimilarRuling] = ()) -> Person | Gone:
     """The person of a history as of an instant (aware UTC).
 
     `seen` and `addressed` are of now; `version` counts the entries that could be known then.
@@ -99,7 +102,7 @@ def person_at(history: History, at: datetime) -> Person | Gone:
     return Person(
         controller_id=history.controller_id, recipient_key=history.recipient_key, seen=history.seen,
         addressed=history.addressed, readable=readable, version=sum(e.known_at <= upto for e in history.own.entries),
-        standing=stands, suppressions=tuple(suppressions),
+        standing=stands, suppressions=tuple(suppressions), ruled=ruled_at(rulings, at),
     )  # fmt: skip
 
 
@@ -125,8 +128,9 @@ async def weighed_again(
     whos = [lookup(ring, controller_id, one.recipient_key, addresses.get(one.recipient_key)) for one in decisions]
     asked = list(dict.fromkeys(whos))
     histories = dict(zip(asked, await store.histories(asked), strict=True))
+    rulings = await store.rulings(controller_id)
     return [
-        _again(config, scales, one, histories[who], addresses.get(one.recipient_key))
+        _again(config, scales, one, histories[who], addresses.get(one.recipient_key), rulings)
         for one, who in zip(decisions, whos, strict=True)
     ]
 
@@ -139,12 +143,20 @@ def case_of(one: Decided) -> Case | None:
         return None
 
 
-def _again(config: Config, scales: Scales, one: Decided, history: History, address: str | None) -> WeighedAgain:
+def ruled_at(rulings: Sequence[SimilarRuling], at: datetime) -> Ruled:
+    """What stood ruled about similar products at an instant."""
+    return ruled((one.first, one.other, one.similar) for one in rulings if one.state == "in force" and one.at <= at)
+
+
+def _again(
+    config: Config, scales: Scales, one: Decided, history: History, address: str | None,
+    rulings: Sequence[SimilarRuling],
+) -> WeighedAgain:  # fmt: skip
     person: Person | Gone | None
     if not history.seen and not history.own.listed:  # a copy always made somebody known: they were erased since
         person = Gone(controller_id=one.controller_id, recipient_key=one.recipient_key)
     else:
-        person = person_at(history, one.as_of)
+        person = person_at(history, one.as_of, rulings)
     if address is not None and canonical(address) is None:
         person = None
     controller = config.controllers.get(one.controller_id)

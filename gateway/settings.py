@@ -42,7 +42,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("public_url", kind.URL, REQUIRED, "Where recipients reach the web pages. https, except on loopback. Links in sent mail begin with it: it must stay reachable."),
     Setting("hostname", kind.DOMAIN, None, "Name given in SMTP greetings, EHLO and Received fields. Absent: the host of public_url."),
     Setting("trusted_proxies", kind.NETWORKS, [], "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."),
-    Setting("packs", rule.FOLDER, None, "Folder of the installation's own jurisdiction packs, `*.toml` in the form of those that ship. Absent: none."),
+    Setting("packs", rule.FOLDER, None, "Folder of the installation's own jurisdiction packs, `*.toml` in the form of those that ship (`consentgate rules check` tries one). Absent: none."),
     Setting("database.url", kind.DATABASE, "sqlite:consentgate.db", "Where messages, people and decisions are kept; a relative path counts from this file."),
     Setting("keys.installation", kind.PATH, "keys/installation.key", "Installation key: lines `ID BASE64` (32 bytes); the highest id is current. Keep a copy elsewhere: without it nothing at rest can be read."),
     Setting("keys.database", kind.PATH, "keys.db", "Small database of the keys that personal data is encrypted under."),
@@ -97,7 +97,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.packs.*.implied_consent_months", rule.MONTHS_BY_KIND, {}, "Months of implied consent per kind of sale record (CA), as { purchase = 12, inquiry = 0 }; never longer than the law."),
     Setting("controllers.*.packs.*.free_account_counts_as_sale", kind.FLAG, None, "A free account makes somebody a customer (C-654/23); wants a motivation. Absent: the pack's."),
     Setting("controllers.*.packs.*.pre_ticked_box_is_opt_out", kind.FLAG, None, "Whether a pre-ticked box counts as the opt-out that a customer was offered. Absent: yes."),
-    Setting("controllers.*.packs.*.motivation", kind.motivations(*TERMS), {}, "Why, per setting; needed where one is laxer than the pack."),
+    Setting("controllers.*.packs.*.motivation", kind.motivations(*TERMS), {}, "Why, per setting; needed where one is laxer than the pack, and shown by `consentgate rules show`."),
     Setting("controllers.*.purposes.*.title", kind.TITLES, REQUIRED, 'What recipients get, in their words and per language: { nl = "de nieuwsbrief" }.'),
     Setting("controllers.*.categories.*.parent", kind.NAME, None, "The category above this one; parent and child count as similar."
     ), Setting(

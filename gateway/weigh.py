@@ -15,7 +15,7 @@ from suppression.facts import Facts, Message, Recipient, Sender
 from suppression.jurisdiction import UNKNOWN, CountrySource, PackBook, Packs, resolve
 from suppression.observe import observe
 from suppression.provenance import obtained_from
-from suppression.similarity import Category, similar_pairs
+from suppression.similarity import NOTHING_RULED, Category, Pair, Ruled, similar_pairs
 from suppression.suppression_list import Suppression, for_purpose
 
 CLOCKS_APART = dt.timedelta(days=1)
@@ -71,12 +71,11 @@ class Scales:
     def __init__(self, config: Config, signing_domains: frozenset[str]) -> None:
         self._signing_domains = signing_domains
         self._packs: dict[str, PackBook] = {}
-        self._pairs = {}
+        self._categories: dict[str, tuple[Category, ...]] = {}
+        self._pairs: dict[str, tuple[Ruled, frozenset[Pair]]] = {}
         for controller in config.controllers.values():
             self._packs[controller.id] = controller.held_to(config.packs)
-            self._pairs[controller.id] = similar_pairs(
-                Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in controller.categories.values()
-            )
+            self._categories[controller.id] = controller.category_tree
 
     def packs(self, controller_id: str, at: dt.datetime) -> Packs:
         """The packs in force for a controller at an instant, as it is held to them."""
@@ -105,7 +104,7 @@ class Scales:
 
     def gather(self, case: Case, controller: Controller, stream: Stream) -> Gather:
         """The facts about a message, to be completed by its recipient and the instant."""
-        known, pairs = self._packs[controller.id].versions, self._pairs[controller.id]
+        known = self._packs[controller.id].versions
         advertiser = stream.advertiser
         listed = case.from_domain in stream.from_domains
         sender = Sender(
@@ -143,11 +142,20 @@ class Scales:
                     tuple(_begun(for_purpose(s, case.purpose), now) for s in person.suppressions) if person else ()
                 ),
                 restrictions=standing.restrictions, erasure_requests=standing.erasure_requests,
-                consents=standing.consents, sales=standing.sales, similar_categories=pairs,
+                consents=standing.consents, sales=standing.sales,
+                similar_categories=self.similar(controller.id, person.ruled if person is not None else NOTHING_RULED),
             )  # fmt: skip
             return facts, source
 
         return gather
+
+    def similar(self, controller_id: str, ruled: Ruled) -> frozenset[Pair]:
+        """The pairs of similar categories of a controller: those of its settings, and what was ruled since."""
+        known = self._pairs.get(controller_id)
+        if known is None or known[0] != ruled:
+            known = ruled, similar_pairs(self._categories[controller_id], ruled)
+            self._pairs[controller_id] = known
+        return known[1]
 
     def rolling(self, controller_id: str, ruling: Ruling) -> bool:
         """Whether a mailing on this ruling keeps a customer relation's window open (pack IE, RULES.md section 3)."""

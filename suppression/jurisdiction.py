@@ -16,8 +16,10 @@ from typing import Literal
 from suppression.pack import UNKNOWN, Pack, PackError, Packs, fault_of, read_pack
 from suppression.strictness import compare
 
-__all__ = ["EEA", "UNKNOWN", "CountrySource", "Pack", "PackBook", "PackError", "Packs", "load_packs", "pack_of",
-           "resolve"]  # fmt: skip
+__all__ = [
+    "EEA", "UNKNOWN", "CountrySource", "Pack", "PackBook", "PackError", "Packs", "baseline", "bound", "load_packs",
+    "pack_name", "pack_of", "resolve",
+]  # fmt: skip
 
 CountrySource = Literal["declared", "billing", "default", "unknown"]
 
@@ -61,10 +63,6 @@ class PackBook:
         """All versions, by code and age."""
         return (pack for _, packs in sorted(self.versions.items()) for pack in packs)
 
-    def with_own(self, *packs: Pack) -> PackBook:
-        """The book with packs of the installation's own beside those it has. Raises PackError, as `load_packs`."""
-        return _bound((*self.every(), *packs))
-
 
 def _in_force(packs: tuple[Pack, ...], day: date) -> Pack:
     return next((pack for pack in reversed(packs) if pack.in_force <= day), packs[0])
@@ -78,10 +76,11 @@ def load_packs(texts: Mapping[str, str], own: Mapping[str, str] | None = None) -
     where it is laxer than what ships (a pack for a country that had none: than UNKNOWN), it gives a motivation.
     """
     shipped = [read_pack(file, text) for file, text in texts.items()]
-    return _bound((*shipped, *(read_pack(file, text, own=True) for file, text in (own or {}).items())))
+    return bound((*shipped, *(read_pack(file, text, own=True) for file, text in (own or {}).items())))
 
 
-def _bound(packs: Iterable[Pack]) -> PackBook:
+def bound(packs: Iterable[Pack]) -> PackBook:
+    """A book of packs that were read. Raises PackError, as `load_packs`."""
     by_code: dict[str, list[Pack]] = {}
     for pack in packs:
         by_code.setdefault(pack.code, []).append(pack)

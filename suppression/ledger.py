@@ -42,6 +42,7 @@ KINDS: Final[Mapping[str, str]] = {
     "wording": "a wording that people are shown was kept: its name, and the digest of its content",
     "source": "a version of the file about a third party's list was kept: its name, the digest, whether it is complete",
     "evidence": "a file that proves a consent was kept for the person: its id, and the digest of what is stored",
+    "ruling": "staff ruled whether two product categories are similar, or asked a second person to (RULES.md Q3, S3)",
     "looked_at": "staff looked at what is stored about the person (RULES.md S5)",
     "erasure": "the person was erased; the only entry that carries the recipient key (GDPR art. 17, RULES.md 6.4)",
     "import": "a file was taken in: its digest, its format, what became of its rows",
@@ -49,7 +50,7 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """Every kind of entry, and what it says. Their fields and their effect on the standing: standing.apply."""
 
-CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source"})
+CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source", "ruling"})
 """Kinds about no person. Their subject is made with the controller's own secret, so that no person's can be the same;
 nothing of a standing follows from them, and no erasure touches them."""
 

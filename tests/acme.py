@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -258,7 +259,7 @@ class Acme:
 
     async def send(
         self, codes: Mapping[str, str], *, subject: str = "Nieuwe wijnen", campaign: str = "c1", content: bytes = b"",
-        controller: str = "acme",
+        controller: str = "acme", categories: tuple[str, ...] = (),
     ) -> str:  # fmt: skip
         """A message arrived and each address got the decision of this reason code; what was allowed is captured.
 
@@ -275,7 +276,8 @@ class Acme:
         ]  # fmt: skip
         await self.store.enqueue(Arrival(
             controller_id=controller, message_id=message_id, at=self.now, stream="newsletter", campaign=campaign,
-            mode="enforce", kind=NEWSLETTER.to_json(), envelope={}, subject=subject, body=content,
+            mode="enforce", kind=replace(NEWSLETTER, categories=categories).to_json(),
+            envelope={}, subject=subject, body=content,
             size=len(content), copies=copies,
             worker="test",
         ))  # fmt: skip

@@ -17,8 +17,10 @@ from gateway.store.imported import Imported
 from gateway.store.material import Material
 from gateway.store.proof import Proofs
 from gateway.store.rehearsal import Rehearsals
+from gateway.store.rulings import Rulings
 from suppression.decision import Decision
 from suppression.facts import Suppression
+from suppression.similarity import NOTHING_RULED, Ruled
 from suppression.standing import Standing
 
 
@@ -54,6 +56,7 @@ class Person:
     `addressed` for whoever has no row with an address.
     `readable` is False where the stored standing makes no sense: nothing may be decided on it.
     `by_hash`: one of the suppressions is there only because the hash of the address is on a list.
+    `ruled`: what their controller has ruled about similar products, of the same instant.
     """
 
     controller_id: str
@@ -65,6 +68,7 @@ class Person:
     standing: Standing
     suppressions: tuple[Suppression, ...]
     by_hash: bool = False
+    ruled: Ruled = NOTHING_RULED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,11 +334,12 @@ class Captured:
     size: int
 
 
-class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, SignUps, Protocol):
+class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, SignUps, Rulings, Protocol):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
-    rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; sign-ups: asking.py.
+    rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; sign-ups: asking.py;
+    similar products: rulings.py.
     """
 
     async def close(self) -> None: ...

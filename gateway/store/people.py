@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import aiosql
 import uuid_utils
 
-from gateway.store import hash_lists
+from gateway.store import hash_lists, ruled
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
 from gateway.store.evidence import Note
@@ -22,6 +22,7 @@ from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
 from suppression.facts import FactsError, Suppression
+from suppression.similarity import Ruled
 from suppression.vault import SECRET_BYTES, PersonSecret, Unreadable, unseal
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "people.sql"), "sqlite3")
@@ -67,13 +68,16 @@ class _Known(NamedTuple):
     addressed: set[bytes]
     suppressions: dict[bytes, list[Suppression]]
     hashed: Mapping[str, int]
+    ruled: Ruled
 
 
 def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
     own = [key for who in whos for key in who.recipient_keys]
     rows = [(controller_id, key) for key in own] + [(EVERYWHERE, key) for who in whos for key in who.global_keys]
     hashed = hash_lists.listed(handles, controller_id, whos)
-    known = _Known(handles.keys.wrapped(controller_id, own), {}, set(), {}, hashed)
+    known = _Known(
+        handles.keys.wrapped(controller_id, own), {}, set(), {}, hashed, ruled.standing(handles, controller_id)
+    )
     for start in range(0, len(rows), KEYS_AT_ONCE // 2):
         wanted = [value for row in rows[start : start + KEYS_AT_ONCE // 2] for value in row]
         for what, key, *columns in handles.db.execute(_known_sql(len(wanted) // 2), wanted):
@@ -119,7 +123,7 @@ def _person(handles: Handles, known: _Known, who: Who) -> Person:
     return Person(
         controller_id=controller_id, recipient_key=recipient_key, seen=found is not None,
         addressed=found in known.addressed, version=version, readable=readable, standing=stands,
-        suppressions=suppressions, by_hash=by_hash,
+        suppressions=suppressions, by_hash=by_hash, ruled=known.ruled,
     )  # fmt: skip
 
 

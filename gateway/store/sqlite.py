@@ -43,6 +43,7 @@ from gateway.store.sqlite_imported import SqliteImported
 from gateway.store.sqlite_material import SqliteMaterial
 from gateway.store.sqlite_proof import SqliteProof
 from gateway.store.sqlite_rehearsal import SqliteRehearsal
+from gateway.store.sqlite_rulings import SqliteRulings
 from gateway.store.sqlite_sign_ups import SqliteSignUps
 from suppression.vault import KeyRing
 
@@ -85,6 +86,7 @@ class SqliteStore(
     SqliteImported,
     SqliteProof,
     SqliteSignUps,
+    SqliteRulings,
 ):
     """See contract.Store, call by call."""
 

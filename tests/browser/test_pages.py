@@ -277,7 +277,7 @@ async def test_staff_pages_can_be_read_and_used(world: Acme, browser: Browser, s
         "niemand@example.org": "RECIPIENT_UNKNOWN", "c@example.org": "CONSENT_UNPROVEN",
         "d@example.org": "ADDRESS_UNDELIVERABLE",
     }, subject="Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz " * 2)  # fmt: skip
-    for path in ("/staff", "/staff/campaigns", "/staff/blocked", "/staff/captured"):
+    for path in ("/staff", "/staff/campaigns", "/staff/blocked", "/staff/captured", "/staff/rules"):
         await page.goto(world.config.public_url + path)
         await check(page, "nl")
     await page.goto(world.config.public_url + "/staff/campaigns")

@@ -20,7 +20,15 @@ from gateway.web.guard import FREE_TRIES
 from gateway.web.session import LASTS
 from tests.acme import OTHER, PASSWORD, Acme, acme, newsletter
 
-PAGES = ["/staff", "/staff/campaigns", "/staff/blocked", "/staff/blocked.csv", "/staff/captured", "/staff/consents"]
+PAGES = [
+    "/staff",
+    "/staff/campaigns",
+    "/staff/blocked",
+    "/staff/blocked.csv",
+    "/staff/captured",
+    "/staff/consents",
+    "/staff/rules",
+]
 
 
 @pytest.fixture
@@ -160,7 +168,8 @@ async def test_a_session_ends_with_what_it_rests_on(world: Acme, change: str, tm
     ("role", "allowed"),
     [
         ("marketer", set(PAGES)), ("privacy", set(PAGES)), ("operator", {"/staff"}),
-        ("auditor", {"/staff", "/staff/consents"}), ("administrator", {"/staff"}), ("submitter", {"/staff"}),
+        ("auditor", {"/staff", "/staff/consents", "/staff/rules"}), ("administrator", {"/staff", "/staff/rules"}),
+        ("submitter", {"/staff"}),
     ],
 )  # fmt: skip
 async def test_each_role_opens_its_own_pages_only(world: Acme, role: str, allowed: set[str]) -> None:

@@ -70,6 +70,7 @@ CREATE TABLE ledger (
 CREATE INDEX ledger_subject ON ledger (controller_id, subject, entry_id);
 CREATE INDEX ledger_erasures ON ledger (controller_id, entry_id) WHERE kind = 'erasure';
 CREATE INDEX ledger_kept ON ledger (controller_id, entry_id) WHERE kind IN ('wording', 'source', 'evidence');
+CREATE INDEX ledger_rulings ON ledger (controller_id, entry_id) WHERE kind = 'ruling';
 CREATE TRIGGER ledger_kept BEFORE DELETE ON ledger
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER ledger_fixed BEFORE UPDATE ON ledger

@@ -28,11 +28,13 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "captured": frozenset({"marketer", "privacy"}),
     "consents": frozenset({"marketer", "privacy", "auditor"}),
     "rehearsals": frozenset({"marketer", "privacy"}),
+    "rules": frozenset({"marketer", "privacy", "auditor", "administrator"}),
+    "rule": frozenset({"privacy"}),
     "addresses": frozenset({"privacy"}),
 }
 _PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
                   ("rehearsals", "/staff/rehearsals"), ("captured", "/staff/captured"),
-                  ("consents", "/staff/consents"))  # fmt: skip
+                  ("consents", "/staff/consents"), ("rules", "/staff/rules"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
