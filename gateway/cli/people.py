@@ -44,6 +44,9 @@ def add_consent(
     source: Annotated[
         Literal["own_form", "own_paper", "own_oral"], typer.Option(help="How the consent was given.")
     ] = "own_oral",
+    wording_name: Annotated[
+        str | None, typer.Option("--wording", metavar="NAME", help="What was shown or read out: see `consent wording`.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Record that a person agreed, one consent per purpose. It lifts no suppression: an opt-out stays in force."""
@@ -55,10 +58,14 @@ def add_consent(
         raise Refused(f"There is no purpose {unknown[0]!r} at {who.id}. Known: {', '.join(who.purposes)}.")
     if not evidence.strip():
         raise Refused("--evidence is empty: say what proves the consent.")
-    records = [_consent(who, name, source, evidence.strip()) for name in purposes]
+    records = [_consent(who, name, source, evidence.strip(), wording_name) for name in purposes]
 
     async def put() -> list[SuppressionRow]:
         async with command.opened(loaded) as store:
+            if wording_name is not None and await store.wording(who.id, wording_name) is None:
+                raise Refused(
+                    f"There is no wording {wording_name!r} at {who.id}. See: consentgate consent wording list"
+                )
             person = await _person(store, loaded, who.id, plain)
             at = command.now()
             if any(row.reason == "erasure" and row.lifted_at is None for row in person.suppressions):
@@ -82,7 +89,9 @@ def add_consent(
         command.say("A suppression of this person stands, so marketing stays blocked. See: consentgate suppress list")
 
 
-def _consent(controller: Controller, purpose: str, source: str, evidence: str) -> dict[str, Any]:
+def _consent(
+    controller: Controller, purpose: str, source: str, evidence: str, wording_name: str | None
+) -> dict[str, Any]:
     """A consent record as in the decision schema, entered by staff."""
     action = {"own_form": "active_tick", "own_paper": "signed", "own_oral": "oral_recorded"}[source]
     return {
@@ -91,7 +100,7 @@ def _consent(controller: Controller, purpose: str, source: str, evidence: str) -
         "given_at": written(command.now().replace(microsecond=0)), "withdrawn_at": None, "expires_at": None,
         "last_interaction_at": None,
         "evidence": {
-            "method": "entered by staff", "wording_version": "spoken or written, see origin",
+            "method": "entered by staff", "wording_version": wording_name or "spoken or written, see origin",
             "privacy_notice_version": controller.notice_version or None, "origin": evidence,
         },
         "action": action, "bundled_with_terms": False, "conditional_on_service": False, "granular": True,

@@ -177,12 +177,12 @@ def show(
                 found = await store.wording(who.id, bytes.fromhex(name))
             return found
 
-    try:
-        found = command.run(read())
-    except FactsError as wrong:
-        raise Refused(f"{name} was changed in the database ({wrong}). See: consentgate ledger verify") from None
+    found = command.run(read())
     if found is None:
-        raise Refused(f"There is no wording {name!r} at {who.id}. See: consentgate consent wording list")
+        raise Refused(
+            f"There is no wording {name!r} at {who.id}. See: consentgate consent wording list; and if it was there: "
+            "consentgate ledger verify"
+        )
     if as_json:
         command.out(_row(found) | {"layout": found.wording.layout})
         return

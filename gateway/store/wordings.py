@@ -38,10 +38,7 @@ def keep(handles: Handles, controller_id: str, wording: Wording, at: datetime) -
 
 
 def kept(handles: Handles, controller_id: str, wanted: str | bytes) -> KeptWording | None:
-    """A wording by its name, or by its digest under the first of its names; None where it is not on file.
-
-    FactsError where its bytes make no sense any more.
-    """
+    """A wording by its name, or by its digest under the first of its names; None where it is not on file as it was."""
     if isinstance(wanted, str):
         row = SQL.wording_by_name(handles.db, controller_id=controller_id, name=wanted)
     else:
@@ -51,10 +48,14 @@ def kept(handles: Handles, controller_id: str, wanted: str | bytes) -> KeptWordi
 
 def page(handles: Handles, controller_id: str, after: str, n: int) -> list[KeptWording]:
     """The next n wordings, by name."""
-    return [_kept(*row) for row in SQL.wordings(handles.db, controller_id=controller_id, after=after, n=n)]
+    rows = SQL.wordings(handles.db, controller_id=controller_id, after=after, n=n)
+    return [found for row in rows if (found := _kept(*row)) is not None]
 
 
-def _kept(name: str, digest: bytes, content: bytes, first_at: int) -> KeptWording:
+def _kept(name: str, digest: bytes, content: bytes, first_at: int) -> KeptWording | None:
+    """A row as a wording; None for one that was tampered with: nobody is shown that as what they were shown."""
+    if hashlib.sha256(content).digest() != digest:
+        return None
     return KeptWording(wording=Wording.from_content(name, content), digest=digest, first_at=instant(first_at))
 
 

@@ -113,6 +113,15 @@ async def test_verify_names_the_wording_that_was_touched(
     assert all(one.seq == 1 for one in found if "'form-1'" in one.text and "no entry" not in one.text)
 
 
+async def test_a_wording_that_was_touched_is_shown_to_nobody(store: sqlite.SqliteStore, home: Keyed) -> None:
+    digest = await store.keep_wording("acme", FORM, at=NOW)
+    await store.keep_wording("acme", OTHER, at=NOW)
+    tampered(home, ("UPDATE wordings SET content = CAST(replace(content, 'Ja', 'JA') AS BLOB)", ()))
+    assert await store.wording("acme", "form-1") is None
+    assert await store.wording("acme", digest) is None
+    assert [one.wording.name for one in await store.wordings("acme")] == ["paper-1"]
+
+
 async def test_a_wording_that_was_kept_a_moment_ago_is_no_finding(store: sqlite.SqliteStore, home: Keyed) -> None:
     await store.keep_wording("acme", FORM, at=NOW)  # not sealed yet
     assert await findings(store, home) == []
