@@ -103,6 +103,16 @@ async def may_receive(
     person: Person | None = None
     if canonical(address) is not None:
         person = (await store.people([lookup(mine.ring, controller.id, None, address)]))[0]
+    return may_receive_person(
+        mine, controller, person, streams=streams, purpose=purpose, categories=categories, now=now
+    )  # fmt: skip
+
+
+def may_receive_person(
+    mine: Mine, controller: Controller, person: Person | None, *, streams: Sequence[str] = (),
+    purpose: str | None = None, categories: Sequence[str] | None = None, now: datetime,
+) -> dict[str, Explanation]:  # fmt: skip
+    """The same for somebody who was looked up already; None: the address is none."""
     wanted = [controller.streams[name] for name in streams or controller.streams]
     return {
         stream.name: _weighed(mine, sound_case(controller, stream, purpose, categories), stream, person, now)

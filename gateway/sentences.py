@@ -48,8 +48,7 @@ def tell(
 
     A code without words is a KeyError.
     """
-    zone = ZoneInfo(controller.timezone if controller is not None else "UTC")
-    teller = _Teller(words, language, controller, zone)
+    teller = Teller.of(words, language, controller)
     reason = words.reason(said.code, language)
     because = [sentence for sentence in (teller.fact(fact, said.code) for fact in said.facts) if sentence]
     if len(because) > SHOWN:
@@ -79,13 +78,18 @@ _NAMES_WHO: Final = frozenset({"respect", "privacy", "operator", "sign_up_again"
 
 
 @dataclass(frozen=True, slots=True)
-class _Teller:
+class Teller:
     """Says facts in one language."""
 
     words: Words
     language: Language
     controller: Controller | None
     zone: ZoneInfo
+
+    @classmethod
+    def of(cls, words: Words, language: Language, controller: Controller | None) -> "Teller":
+        """In the controller's zone; UTC without one."""
+        return cls(words, language, controller, ZoneInfo(controller.timezone if controller is not None else "UTC"))
 
     def date(self, at: object) -> str:
         return self.words.day(self.language, at, self.zone)  # type: ignore[arg-type]

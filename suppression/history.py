@@ -28,6 +28,11 @@ class Entry:
     fields: Mapping[str, Any]
 
     @property
+    def when(self) -> datetime:
+        """`at` as an instant (aware UTC)."""
+        return _instant(self.at)
+
+    @property
     def known_at(self) -> int:
         """When decisions could first know it (ms).
 

@@ -31,9 +31,11 @@ from gateway.web.staff.blocked import Blocked
 from gateway.web.staff.campaigns import Campaigns
 from gateway.web.staff.captured import Captured
 from gateway.web.staff.consents import Consents
+from gateway.web.staff.decisions import Decisions
 from gateway.web.staff.desk import Desk
 from gateway.web.staff.login import Login
 from gateway.web.staff.overview import Overview
+from gateway.web.staff.people import People
 from gateway.web.staff.rehearsals import Rehearsed
 from gateway.web.staff.rules import Rules
 from gateway.words import accepted
@@ -53,8 +55,8 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
         *stop.routes(), *Why(site, pages, stop).routes(), *Preferences(site, pages, stop).routes(),
         *SignUp(site, pages).routes(), *Confirm(site, pages).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
-        *Captured(desk).routes(), *Consents(desk).routes(), *Rehearsed(desk).routes(),
-        *Rules(desk).routes(), *_machine_routes(site, desk),
+        *Captured(desk).routes(), *Consents(desk).routes(), *Rehearsed(desk).routes(), *Decisions(desk).routes(),
+        *People(desk).routes(), *Rules(desk).routes(), *_machine_routes(site, desk),
     ]  # fmt: skip
     add_api(app, site)
     app.add_middleware(

@@ -5,19 +5,21 @@ Filters stand in the URL, so they hold no personal data: a period, a reason code
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway import report
+from gateway import explain, report
 from gateway.report import BlockedRow, CampaignRow, Cursor
 from gateway.web.staff.campaigns import campaign_id, find_campaign
+from gateway.web.staff.decisions import decision_path, mine_of
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.figures import family
 from gateway.words import GROUND_AND_STEP, Reason, Words
@@ -93,10 +95,13 @@ class Blocked:
         )  # fmt: skip
         shown = rows[:_PAGE]
         older = filters.query(before=write_cursor(report.cursor(shown[-1]))) if len(rows) > _PAGE else None
+        since = await self._since(shown)
         listed = [
             {
                 "row": row, "who": self._who(row, visitor), "family": family(row.reason_code),
                 "words": _reason(site.words, row, visitor),
+                "why": decision_path(row.controller, row.message_id, row.copy_no),
+                "since": since.get((row.message_id, row.copy_no)),
             }
             for row in shown
         ]  # fmt: skip
@@ -107,6 +112,17 @@ class Blocked:
             campaign=campaign_id(filters.campaign) if filters.campaign else None,
             first=not request.query_params.get("before"), every=filters.query(campaign=""),
         )  # fmt: skip
+
+    async def _since(self, rows: Sequence[BlockedRow]) -> dict[tuple[str, int], datetime]:
+        """Since when the reason of each row has held, where that is dated, by message and copy."""
+        site, since = self._desk.site, {}
+        for controller in {row.controller for row in rows}:
+            mine = [row for row in rows if row.controller == controller]
+            found = [await site.store.decided(controller, UUID(row.message_id).bytes, row.copy_no) for row in mine]
+            for one in await explain.decisions(site.store, mine_of(site), [one for one in found if one is not None]):
+                if one.then.since is not None:
+                    since[str(UUID(bytes=one.decided.message_id)), one.decided.copy_no] = one.then.since
+        return since
 
     async def _reasons(self, visitor: Visitor, filters: Filters) -> list[tuple[str, str]]:
         """The reasons to choose from: those that occurred, in words."""

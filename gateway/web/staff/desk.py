@@ -30,11 +30,14 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "rehearsals": frozenset({"marketer", "privacy"}),
     "rules": frozenset({"marketer", "privacy", "auditor", "administrator"}),
     "rule": frozenset({"privacy"}),
+    "decisions": frozenset({"marketer", "privacy", "auditor"}),
+    "people": frozenset({"privacy", "auditor"}),
     "addresses": frozenset({"privacy"}),
 }
 _PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
                   ("rehearsals", "/staff/rehearsals"), ("captured", "/staff/captured"),
-                  ("consents", "/staff/consents"), ("rules", "/staff/rules"))  # fmt: skip
+                  ("people", "/staff/people"), ("consents", "/staff/consents"),
+                  ("rules", "/staff/rules"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
