@@ -356,7 +356,7 @@ def suppress(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> Supp
 
     So is that of an erasure, which covers everything: nothing new is kept about whoever is erased and stays away.
     """
-    gone = handles.keys.person(row.controller_id, row.recipient_key) is None
+    gone = not handles.keys.wrapped(row.controller_id, [row.recipient_key])
     for old in suppressions_of(handles, row.controller_id, row.recipient_key):
         if old.covers(row) or (gone and old.reason == "erasure" and old.lifted_at is None):
             return old

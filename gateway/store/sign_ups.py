@@ -47,8 +47,9 @@ def ask(handles: Handles, asking: Asking) -> Asked:
 
 def _keep(handles: Handles, asking: Asking) -> None:
     act = asking.act
-    secret = handles.keys.person(act.controller_id, act.recipient_key)
-    assert secret is not None  # an act was just recorded about them
+    secret = handles.keys.readable(act.controller_id, [act.recipient_key]).get(act.recipient_key)
+    if secret is None:
+        return  # their key was lost: nothing is decided about them until it is back, and nothing can be confirmed
     trace = sealed(secret.key, json.dumps(asking.trace).encode(), _row(act.controller_id, asking.request_id))
     SQL.add_sign_up(
         handles.db, controller_id=act.controller_id, request_id=asking.request_id, recipient_key=act.recipient_key,
@@ -95,7 +96,7 @@ def sign_up(handles: Handles, controller_id: str, request_id: bytes) -> SignUp |
     if row is None:
         return None
     recipient_key, state, at, trace = row
-    secret = handles.keys.person(controller_id, recipient_key)
+    secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
     plain = opened(secret.key, trace, _row(controller_id, request_id)) if secret is not None else None
     return SignUp(
         recipient_key=recipient_key, at=instant(at), done=state == "done",
@@ -136,7 +137,7 @@ def expire(handles: Handles, asked_before: datetime, now: datetime, n: int) -> E
 
 def _forget(handles: Handles, controller_id: str, recipient_key: bytes, now: datetime) -> bool:
     """Forget whoever was known by this sign-up alone. No tombstone: they never asked not to be written to."""
-    secret = handles.keys.person(controller_id, recipient_key)
+    secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
     if secret is None:
         return False
     kinds = {row[0] for row in SQL.kinds_of(
