@@ -298,7 +298,7 @@ def opted_out(*, controller: str, channel: str, scope: str, already: bool) -> No
     _log.info("opted_out", controller=controller, channel=channel, scope=scope, already=already)
 
 
-def signed_up(*, controller: str, form: str, outcome: str) -> None:
+def signed_up(*, controller: str, form: str | None, outcome: str) -> None:
     """A sign-up was taken. `outcome`: kept, limited (too many, nothing is kept), again or other (the API's repeats)."""
     SIGN_UPS.labels(outcome).inc()
     _log.info("signed_up", controller=controller, form=form, outcome=outcome)

@@ -22,8 +22,8 @@ from gateway import log
 from gateway.config import MARKETING, Config, Controller, Form, Stream
 from gateway.confirmation import WINDOW, Question, case, confirmation
 from gateway.record import named
-from gateway.store.asking import Asked, Asking, Confirming, Limit, Once, SignUp
-from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
+from gateway.store.asking import Asking, Confirming, Limit, Once, SignUp
+from gateway.store.contract import Act, Arrival, Person, Store, SuppressionRow, Who
 from gateway.weigh import Case, Scales
 from gateway.words import Language, Words
 from suppression.address import canonical, masked
@@ -50,7 +50,8 @@ class Wish:
 
     `evidence`: as in the consent record. `network`: the IPv4 address or IPv6 /64 it came from, None where unknown.
     `parent`: the address is a parent's, who is asked in the name of a child. `record`: fields of the consent record
-    that are other than for a form of ours. `once`: see asking.Once.
+    that are other than for a form of ours. `speaks`: the language is the person's own choice. `told`: it is the
+    controller that says so, not a visitor of a form. `once`: see asking.Once.
     """
 
     address: str
@@ -64,6 +65,8 @@ class Wish:
     birth_date: date | None = None
     parent: bool = False
     record: Mapping[str, Any] | None = None
+    speaks: bool = True
+    told: bool = False
     once: Once | None = None
 
 
@@ -135,58 +138,60 @@ class SignUps:
 
     # ask
 
-    async def ask(self, controller: Controller, form: Form, wish: Wish, *, double_opt_in: bool) -> str:
-        """Take a sign-up; the id of its consent. The same steps whoever it is; raises StoreUnavailable."""
+    async def ask(self, controller: Controller, form: Form | None, wish: Wish, *, double_opt_in: bool) -> str:
+        """Take a sign-up; the id of its consent. The same steps whoever it is.
+
+        `form`: whose mail asks to confirm; None where none is asked. Raises StoreUnavailable, SaidOtherwise.
+        """
         at = wish.at.astimezone(UTC)
         keys = self._ring.recipient_keys(controller.id, wish.address)
-        who = Who(controller.id, keys, self._ring.global_keys(wish.address))
-        person = (await self._store.people([who]))[0]
+        person = (await self._store.people([Who(controller.id, keys, self._ring.global_keys(wish.address))]))[0]
         request_id = uuid_utils.uuid7().bytes
-        token = await self._token(controller, form, person.recipient_key, request_id)
         record = _record(controller, wish, request_id.hex(), at, double_opt_in=double_opt_in)
-        trace: dict[str, Any] = {
-            "id": record["id"], "form": form.name, "language": wish.language, "parent": wish.parent,
-            "birth_date": wish.birth_date.isoformat() if wish.birth_date is not None else None,
-        }  # fmt: skip
-        if form.keep_origin:
-            trace |= {"ip": wish.ip, "user_agent": wish.user_agent}
-        told: dict[str, Any] = {"form": form.name, "language": wish.language}
+        told: dict[str, Any] = {"form": form.name if form is not None else None, "language": wish.language}
         arrival = None
-        if double_opt_in:
-            asking = replace(person, standing=replace(
-                person.standing, consents=(*person.standing.consents, Consent.from_dict(record))
-            ))  # fmt: skip
-            weigh = self._scales.lay(case(form, wish.purposes), controller, controller.streams[form.stream])
-            mail = confirmation(
-                self._config, self._words, controller, form,
-                Question(
-                    address=wish.address, purposes=wish.purposes, language=wish.language, parent=wish.parent, at=at,
-                    link=f"{self._config.public_url.rstrip('/')}/c/{token}", origin=str(wish.evidence["origin"]),
-                ),
-                recipient_key=person.recipient_key, ruling=weigh(asking, at), addressed=person.addressed,
-            )  # fmt: skip
-            arrival = mail.arrival
-            told |= {
-                "mail": {"subject": mail.subject, "text": mail.text, "message_id": arrival.message_id.hex()},
-                "token_hash": hashlib.sha256(token.encode()).hexdigest(),
-            }  # fmt: skip
+        if double_opt_in and form is not None:
+            arrival, asked = await self._question(controller, form, wish, record, person, request_id)
+            told |= asked
         act = Act(
             controller_id=controller.id, recipient_key=person.recipient_key, address=wish.address, at=at,
-            kind="opt_in_requested" if double_opt_in else "consent",
+            kind="opt_in_requested" if arrival is not None else "consent",
             public={"id": record["id"], "purposes": list(wish.purposes)}, private={**record, SIGN_UP: told},
         )  # fmt: skip
+        facts = _facts(wish) if wish.told and arrival is None else {}
+        more = [replace(act, kind="person", public={}, private=facts, address=None)] if facts else []
         done = await self._store.ask(Asking(
-            request_id=request_id, act=act, trace=trace, arrival=arrival, once=wish.once,
-            limits=self._limits(form, keys[0], wish.network),
+            request_id=request_id, act=act, more=more, trace=_trace(form, wish, record["id"]), arrival=arrival,
+            once=wish.once, limits=self._limits(form, keys[0], wish),
         ))  # fmt: skip
-        self._wake(controller.streams[form.stream].route)
-        return self._told(controller, form, done)
-
-    def _told(self, controller: Controller, form: Form, done: Asked) -> str:
-        log.signed_up(controller=controller.id, form=form.name, outcome=done.outcome)
+        if form is not None:
+            self._wake(controller.streams[form.stream].route)
+        log.signed_up(controller=controller.id, form=form.name if form is not None else None, outcome=done.outcome)
         if done.outcome == "other":
             raise SaidOtherwise
         return done.consent_id
+
+    async def _question(
+        self, controller: Controller, form: Form, wish: Wish, record: Mapping[str, Any], person: Person,
+        request_id: bytes,
+    ) -> tuple[Arrival, dict[str, Any]]:  # fmt: skip
+        """The mail that asks to confirm, decided on as if the request were on file, and what is kept of it."""
+        token = await self._token(controller, form, person.recipient_key, request_id)
+        asking = replace(person, standing=replace(
+            person.standing, consents=(*person.standing.consents, Consent.from_dict(record))
+        ))  # fmt: skip
+        weigh = self._scales.lay(case(form, wish.purposes), controller, controller.streams[form.stream])
+        mail = confirmation(
+            self._config, self._words, controller, form,
+            Question(
+                address=wish.address, purposes=wish.purposes, language=wish.language, parent=wish.parent,
+                at=wish.at, link=f"{self._config.public_url.rstrip('/')}/c/{token}",
+                origin=str(wish.evidence["origin"]),
+            ),
+            recipient_key=person.recipient_key, ruling=weigh(asking, wish.at), addressed=person.addressed,
+        )  # fmt: skip
+        words = {"subject": mail.subject, "text": mail.text, "message_id": mail.arrival.message_id.hex()}
+        return mail.arrival, {"mail": words, "token_hash": hashlib.sha256(token.encode()).hexdigest()}
 
     async def _token(self, controller: Controller, form: Form, recipient_key: bytes, request_id: bytes) -> str:
         number = self._store.number
@@ -196,14 +201,17 @@ class SignUps:
             purpose_no=0, basis="doi", message_id=request_id,
         ))  # fmt: skip
 
-    def _limits(self, form: Form, recipient_key: bytes, network: str | None) -> list[Limit]:
-        """One mail per address in the time it may be answered; so many sign-ups per network and form in an hour."""
-        limits = [
-            Limit(_of_address(recipient_key), 1, WINDOW, mailed=True),
-            Limit(self._name("form", form.name), form.hourly, _HOUR, mailed=False),
-        ]
-        if network is not None:
-            name = self._name("network", form.name, network)
+    def _limits(self, form: Form | None, recipient_key: bytes, wish: Wish) -> list[Limit]:
+        """One mail per address in the time it may be answered; so many sign-ups per network and form in an hour.
+
+        What the controller's own programs say is not limited but by address.
+        """
+        limits = [Limit(_of_address(recipient_key), 1, WINDOW, mailed=True)]
+        if form is None or wish.told:
+            return limits
+        limits.append(Limit(self._name("form", form.name), form.hourly, _HOUR, mailed=False))
+        if wish.network is not None:
+            name = self._name("network", form.name, wish.network)
             limits.append(Limit(name, form.hourly_per_network, _HOUR, mailed=False))
         return limits
 
@@ -408,6 +416,27 @@ def _record(
     }  # fmt: skip
 
 
+def _trace(form: Form | None, wish: Wish, consent_id: str) -> dict[str, Any]:
+    """What is kept apart from the ledger: needed at the confirmation, or for twelve months only."""
+    trace = {
+        "id": consent_id, "form": form.name if form is not None else None, "language": wish.language,
+        "speaks": wish.speaks, "parent": wish.parent, "birth_date": _born(wish),
+    }  # fmt: skip
+    if form is None or form.keep_origin:
+        trace |= {"ip": wish.ip, "user_agent": wish.user_agent}
+    return trace
+
+
+def _facts(wish: Wish) -> dict[str, str]:
+    """What is said of the person themselves."""
+    facts = {"language": wish.language if wish.speaks else None, "birth_date": _born(wish)}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _born(wish: Wish) -> str | None:
+    return wish.birth_date.isoformat() if wish.birth_date is not None else None
+
+
 def _acts(found: _Found, consent: Consent, now: datetime) -> list[Act]:
     """The confirmation, and what the person said of themselves at the form: only now it is known to be theirs."""
     assert found.asked is not None
@@ -419,7 +448,8 @@ def _acts(found: _Found, consent: Consent, now: datetime) -> list[Act]:
         said |= {"parental_authorisation": True, "checked": "confirmed from the mailbox of the parent"}
     acts = [Act(kind="opt_in_confirmed", public=said, private=None, **common)]  # type: ignore[arg-type]
     trace = found.asked.trace
-    facts = {name: trace[name] for name in ("birth_date", "language") if trace.get(name)}
+    said_of_them = ("birth_date", "language") if trace.get("speaks") else ("birth_date",)
+    facts = {name: trace[name] for name in said_of_them if trace.get(name)}
     if facts:
         acts.append(Act(kind="person", public={}, private=facts, **common))  # type: ignore[arg-type]
     return acts

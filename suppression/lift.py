@@ -38,8 +38,10 @@ def lift(
 
     The request counts, not the click that confirmed it: whoever says stop in between has said stop.
     """
-    asked_at = consent.double_opt_in.requested_at
-    if consent.double_opt_in.confirmed_at is None or asked_at is None or not at < asked_at:
+    asked_at, given_at = consent.double_opt_in.requested_at, consent.given_at
+    if consent.double_opt_in.confirmed_at is None or asked_at is None or given_at is None:
+        return None
+    if not at < min(asked_at, given_at):
         return None
     if not in_force(at, lifted_at, now) or scope == "global" or reason not in THEIR_OWN:
         return None

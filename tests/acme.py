@@ -89,6 +89,8 @@ de = "Einladungen zu Verkostungen"
 class = "marketing"
 purpose = "newsletter"
 from_domains = ["acme.example"]
+directed_at_children = false
+motivation.directed_at_children = "Wine is for adults."
 [controllers.acme.streams.orders]
 class = "transactional"
 from_domains = ["acme.example"]

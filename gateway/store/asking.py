@@ -30,7 +30,8 @@ class Once(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """One sign-up as it is stored: all of it, or nothing. `act` has the consent record and the address.
+    """One sign-up as it is stored: all of it, or nothing. `act` has the consent record and the address; `more` acts
+    say what else is known by it at once.
 
     `arrival`: the mail that asks to confirm; None where none is to leave, and then the consent counts at once.
     `trace`: what is kept apart for a time only; its `id` is that of the consent.
@@ -42,6 +43,7 @@ class Asking:
     limits: Sequence[Limit]
     arrival: "Arrival | None"
     once: Once | None = None
+    more: "Sequence[Act]" = ()
 
 
 class Asked(NamedTuple):

@@ -40,6 +40,7 @@ def ask(handles: Handles, asking: Asking) -> Asked:
         handles.keys.make_person(act.controller_id, act.recipient_key)
     if people.record(handles, [act])[0]:
         _keep(handles, asking)
+        people.record(handles, asking.more)
     if asking.arrival is not None:
         queue.enqueue(handles, [asking.arrival])
     return Asked("kept", consent_id)

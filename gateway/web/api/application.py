@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.web.api import decisions, own_key
+from gateway.web.api import consents, decisions, own_key
 from gateway.web.api.door import Door
 from gateway.web.problem import MEDIA_TYPE, Fault, Problem
 from gateway.web.site import Site
@@ -60,7 +60,7 @@ def add_api(app: FastAPI, site: Site) -> None:
 
 def _routers(site: Site, door: Door) -> tuple[APIRouter, ...]:
     """The routes, module by module."""
-    return (own_key.routes(door), decisions.routes(site, door))
+    return (own_key.routes(door), consents.routes(site, door), decisions.routes(site, door))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
