@@ -62,9 +62,10 @@ motivation.directed_at_children = "Lemonade for everybody."
 
 @dataclass
 class Forms:
-    """The installation, and what visitors, readers of mail and decisions do with it."""
+    """The installation, and what visitors, readers of mail and decisions do with it. `key`: of the API, where used."""
 
     world: Acme
+    key: str = ""
 
     async def send(
         self, address: str, *purposes: str, form: str = "newsletter", host: str = "127.0.0.1", **more: str
