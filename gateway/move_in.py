@@ -193,6 +193,7 @@ async def _native(
     summary = await take_in(
         file, wanted, store=desk.store, controller=desk.controller, ring=desk.ring, now=desk.now, dry=desk.dry,
         progress=progress, import_id=desk.import_id, list_name=desk.list_name,
+        foresight=desk.foresight,
     )  # fmt: skip
     done.taken.append(Taken(part=file.name, kind=wanted, summary=summary))
 

@@ -27,6 +27,7 @@ from gateway.config import Controller
 from gateway.files import native, table
 from gateway.files.native import Kind, Native, Rejected, Stated
 from gateway.files.table import Refusal, Row, Rows, Table
+from gateway.foresee import Foresight
 from gateway.spill import Spill
 from gateway.store.contract import Statement, Stop, Store, SuppressionRow, Taken, Who
 from suppression.basis import OWN_SOURCES
@@ -100,6 +101,7 @@ class Summary:
 async def take_in(
     file: Path, kind: Kind, *, store: Store, controller: Controller, ring: KeyRing, now: datetime, dry: bool = False,
     progress: Progress | None = None, import_id: bytes = b"", list_name: str | None = None,
+    foresight: Foresight | None = None,
 ) -> Summary:  # fmt: skip
     """Take in one file. `dry`: look only, write nothing; a row that stands twice in the file then counts as new twice.
 
@@ -109,7 +111,14 @@ async def take_in(
     batches before it are kept.
     """
     desk = Desk(
-        store=store, controller=controller, ring=ring, now=now, dry=dry, import_id=import_id, list_name=list_name
+        store=store,
+        controller=controller,
+        ring=ring,
+        now=now,
+        dry=dry,
+        import_id=import_id,
+        list_name=list_name,
+        foresight=foresight,
     )
     progress = progress or _unwatched
     with _opened(file) as source:
@@ -128,7 +137,8 @@ async def take_in(
 class Desk:
     """What stays the same for all rows of an import. `import_id` empty: its entries are not marked.
 
-    `list_name`: the list of a third party they come from; None where each row says so, or none does.
+    `list_name`: the list of a third party they come from; None where each row says so, or none does. `foresight`: who
+    is told of each row what would become of it, in a dry run.
     """
 
     store: Store
@@ -138,6 +148,7 @@ class Desk:
     dry: bool = False
     import_id: bytes = b""
     list_name: str | None = None
+    foresight: Foresight | None = None
 
 
 async def take_in_rows(
@@ -156,14 +167,17 @@ async def take_in_rows(
     tell, committed = tell or _unwatched, committed or _unwatched
     with Spill(HELD) as spill:
         for number, row in enumerate(_each(rows), 1):
-            _sort_in(row, reader, clerk, rejects, spill)
+            _sort_in(row, reader, clerk, rejects, spill, desk.foresight)
             if number % BATCH == 0:
                 tell()
                 await asyncio.sleep(0)
         tell()
         done = 0
-        async for batch in _batches(spill, clerk):
-            summary.count(await _put(desk.store, batch, at=desk.now, dry=desk.dry))
+        async for lines, batch in _batches(spill, clerk):
+            taken = await _put(desk.store, batch, at=desk.now, dry=desk.dry)
+            if desk.foresight is not None:
+                await desk.foresight.look(desk.store, lines, batch, taken)
+            summary.count(taken)
             done += len(batch)
             committed(done, spill.rows)
     return summary
@@ -185,7 +199,9 @@ def _each(rows: Rows) -> Iterator[Row]:
         raise Refusal(None, "the file changed while it was read", "Let it be finished, then import it again") from None
 
 
-def _sort_in(row: Row, reader: Native, clerk: "Clerk", rejects: "Rejects", spill: Spill) -> None:
+def _sort_in(
+    row: Row, reader: Native, clerk: "Clerk", rejects: "Rejects", spill: Spill, foresight: Foresight | None
+) -> None:
     """Read a row and lay it aside in the order of the tables, so that a commit touches few of their pages."""
     result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
     if isinstance(result, Stated):
@@ -193,7 +209,7 @@ def _sort_in(row: Row, reader: Native, clerk: "Clerk", rejects: "Rejects", spill
         place = who.recipient_keys[0]
         try:
             spill.put(
-                place, (who.recipient_keys, who.global_keys, result.address, result.fields, result.opted_out)
+                place, (row.line, who.recipient_keys, who.global_keys, result.address, result.fields, result.opted_out)
             )  # fmt: skip
         except OSError as failed:
             what = f"the folder for temporary files cannot be written: {failed.strerror}"
@@ -202,10 +218,12 @@ def _sort_in(row: Row, reader: Native, clerk: "Clerk", rejects: "Rejects", spill
         reason = " ".join(result.reasons)
         clerk.summary.reject(row.line, reason)
         rejects.put(row, reason)
+        if foresight is not None:
+            foresight.reject(clerk.kind, row.line, reason)
 
 
-async def _batches(spill: Spill, clerk: "Clerk") -> AsyncIterator[list[Statement | Stop]]:
-    """What the rows say, a commit's worth at a time.
+async def _batches(spill: Spill, clerk: "Clerk") -> AsyncIterator[tuple[list[int], list[Statement | Stop]]]:
+    """What the rows say, a commit's worth at a time, with the lines they stand on.
 
     The next batch is made between commits, not beside them: other processes get the database in the gaps, so that no
     opt-out waits for an import.
@@ -213,14 +231,15 @@ async def _batches(spill: Spill, clerk: "Clerk") -> AsyncIterator[list[Statement
     rows = spill.sorted()
     while True:
         began = monotonic()
+        some = list(itertools.islice(rows, BATCH))
         batch = [
             clerk.file(Who(clerk.controller.id, keys, global_keys), Stated(*stated))
-            for keys, global_keys, *stated in itertools.islice(rows, BATCH)
+            for _, keys, global_keys, *stated in some
         ]
         if not batch:
             return
         await asyncio.sleep(GAP_SECONDS - (monotonic() - began))
-        yield batch
+        yield [line for line, *_ in some], batch
 
 
 async def _put(store: Store, batch: Sequence[Statement | Stop], *, at: datetime, dry: bool) -> list[Taken]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
 import typer
 
-from gateway.cli import command
+from gateway.cli import command, differences
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 
 if TYPE_CHECKING:
     from gateway.config import Controller
     from gateway.files.vendor import Terms
+    from gateway.foresee import Foreseen
     from gateway.move_in import MovedIn
     from gateway.take_in import Progress, Summary
 
@@ -54,6 +55,10 @@ def _add(kind: Kind) -> None:
         controller: ControllerName = None,
         form: Annotated[FormName, typer.Option("--format", help="Which tool the file is from.")] = "auto",
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; write nothing.")] = False,
+        diff: Annotated[
+            str | None,
+            typer.Option("--diff", metavar="FILE", help="With --dry-run: each row, addresses too; - to print."),
+        ] = None,
         zone: Annotated[
             str, typer.Option("--timezone", metavar="ZONE", help="Of dates that name none, such as Europe/Amsterdam.")
         ] = "UTC",
@@ -92,11 +97,16 @@ def _add(kind: Kind) -> None:
             single_opt_in=single, given_column=plain(given), by=by.strip() or "command line",
         )  # fmt: skip
         _check(terms, who, named=bool(by.strip()))
-        done = _run(kind, file, form, terms, who, config, dry_run, list_name)
+        if diff is not None and not dry_run:
+            raise Refused("--diff tells what a dry run would change: add --dry-run.")
+        with contextlib.ExitStack() as stack:
+            tell = None if diff is None else stack.enter_context(differences.written(diff, as_json=as_json))
+            done = _run(kind, file, form, terms, who, config, dry_run, list_name, tell)
         if as_json:
             _print_json(done, dry_run)
         else:
-            _print(done, dry_run)
+            with contextlib.redirect_stdout(sys.stderr if diff == "-" else sys.stdout):
+                _print(done, dry_run)
 
 
 for _kind in get_args(Kind):
@@ -123,9 +133,10 @@ def _check(terms: "Terms", who: "Controller", *, named: bool) -> None:
 
 def _run(
     kind: Kind, file: Path, form: FormName, terms: "Terms", who: "Controller", config: Path, dry_run: bool,
-    list_name: str | None,
+    list_name: str | None, tell: "Callable[[Foreseen], None] | None",
 ) -> "MovedIn":  # fmt: skip
     from gateway.files.table import Refusal
+    from gateway.foresee import Foresight
     from gateway.move_in import move_in
     from gateway.take_in import Desk
 
@@ -141,7 +152,15 @@ def _run(
                     f"There is no list {list_name!r} at {who.id}; nothing was imported. Make its file first: "
                     f"consentgate consent source add {list_name} --seller NAME"
                 )
-            desk = Desk(store=store, controller=who, ring=ring, now=terms.now, dry=dry_run, list_name=list_name)
+            desk = Desk(
+                store=store,
+                controller=who,
+                ring=ring,
+                now=terms.now,
+                dry=dry_run,
+                list_name=list_name,
+                foresight=None if tell is None else Foresight(tell),
+            )
             with _bar(file.name) as progress, _few_collections():
                 return await move_in(file, kind, form=form, desk=desk, terms=terms, progress=progress)
 

@@ -1,9 +1,16 @@
 """What every store promises about imports as wholes: that they happened, and that one can be taken back."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from suppression.standing import Document
+
+if TYPE_CHECKING:
+    from gateway.store.contract import Who
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +85,4 @@ class Imported(Protocol):
     ) -> UndonePage: ...
     async def roster(self, controller_id: str, *, after: bytes, n: int) -> RosterPage: ...
     async def nameless(self, controller_id: str) -> int: ...
+    async def documents(self, wanted: Sequence[Who]) -> list[tuple[Document, Mapping[str, str]]]: ...

@@ -1,14 +1,16 @@
 """The SQLite store's calls about imports as wholes. See imported.Imported, call by call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 from gateway.store import hash_lists, imports, roster
 from gateway.store.connection import Handles
+from gateway.store.contract import Who
 from gateway.store.imported import Import, RosterPage, UndonePage
 from gateway.store.people import milliseconds
+from suppression.standing import Document
 
 T = TypeVar("T")
 
@@ -49,3 +51,6 @@ class SqliteImported:
 
     async def nameless(self, controller_id: str) -> int:
         return await self._read(partial(roster.nameless, controller_id=controller_id))
+
+    async def documents(self, wanted: Sequence[Who]) -> list[tuple[Document, Mapping[str, str]]]:
+        return await self._read(partial(roster.documents, wanted=wanted))

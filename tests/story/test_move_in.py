@@ -314,3 +314,73 @@ def test_a_bare_hash_is_kept_nowhere(installation: Installation) -> None:
     file.unlink()
     held = b"".join(one.read_bytes() for one in installation.dir.glob("*.db*"))
     assert digest.digest() not in held and digest.hexdigest().encode() not in held
+
+
+# A dry run with a diff
+
+
+def foreseen(place: Installation, kind: str, file: Path, *more: object) -> list[dict[str, Any]]:
+    """What a dry run says of each row, by line."""
+    told = lines_of(place.tool("import", kind, file, "--dry-run", "--diff", "-", "--json", *more))
+    return sorted((row for row in told if "changes" in row), key=lambda row: (row["kind"], row["line"]))
+
+
+def test_a_dry_run_tells_of_each_row_what_it_would_change(installation: Installation) -> None:
+    first = consent(ANNA, id="7")
+    installation.load("consents", [first, consent("out@example.org")])
+    installation.tool("suppress", "add", "out@example.org")
+    installation.tool("person", "erase", "gone@example.org")
+    rows = [
+        {**first, "evidence.origin": "beurs"}, consent("new@example.org"), consent(ANNA, id="8", purposes="events"),
+        consent("out@example.org"), consent("gone@example.org"), consent("nobody"), consent("new@example.org"),
+        consent("out@example.org", id="9"),
+    ]  # fmt: skip
+    file = write(installation, "more.csv", rows)
+    before = everything(installation)
+    told = foreseen(installation, "consents", file)
+    assert [(row["line"], row["outcome"], row["stopped"]) for row in told] == [
+        (2, "changed", False), (3, "new", False), (4, "added", False), (5, "unchanged", True), (6, "erased", True),
+        (7, "rejected", False), (8, "unchanged", False), (9, "added", True),
+    ]  # fmt: skip
+    assert told[0]["changes"] == [
+        {"field": "evidence.origin", "from": "https://acme.example/newsletter", "to": "beurs"}
+    ]
+    assert told[0]["address"] == ANNA and told[5]["reason"].startswith("email: is not an e-mail address")
+    assert everything(installation) == before
+
+
+def test_a_diff_of_people_and_suppressions_names_the_fields(installation: Installation) -> None:
+    installation.load("people", [{"email": ANNA, "country": "NL", "name": "Anna"}])
+    people = write(installation, "p.csv", [{"email": ANNA, "country": "BE", "name": "An", "undeliverable": "true"}])
+    [row] = foreseen(installation, "people", people)
+    assert {(one["field"], one["from"], one["to"]) for one in row["changes"]} == {
+        ("country", "NL", "BE"), ("name", "Anna", "An"), ("undeliverable", "", "true"),
+    }  # fmt: skip
+    stops = write(installation, "s.csv", [{"email": ANNA, "scope": "purpose", "purpose": "events"}])
+    [stop] = foreseen(installation, "suppressions", stops)
+    assert (stop["outcome"], stop["address"]) == ("added", ANNA)
+    assert {"field": "purpose", "from": "", "to": "events"} in stop["changes"]
+
+
+def test_the_file_of_a_diff_is_new_private_and_runs_no_formula(installation: Installation) -> None:
+    formula = write(installation, "f.csv", [consent("=cmd@example.org"), consent(ANNA)])
+    out = installation.dir / "diff.csv"
+    done = installation.tool("import", "consents", formula, "--dry-run", "--diff", out)
+    assert done.returncode == 0 and b"2 would be kept" in done.stdout and b"example.org" not in done.stdout
+    assert out.stat().st_mode & 0o777 == 0o600
+    lines = out.read_text("utf-8").splitlines()
+    assert lines[0] == "kind,line,address,outcome,stopped,changes,reason"
+    assert any(line.startswith("consents,2,'=cmd@example.org,new,no,") for line in lines)
+    again = installation.tool("import", "consents", formula, "--dry-run", "--diff", out)
+    assert again.returncode == 1 and b"is not written over" in again.stderr
+    wet = installation.tool("import", "consents", formula, "--diff", "-")
+    assert wet.returncode == 1 and b"add --dry-run" in wet.stderr and not person(installation, ANNA).standing.known
+
+
+def test_what_a_diff_foretells_is_what_happens(installation: Installation) -> None:
+    file = audience(installation)
+    told = foreseen(installation, "all", file, *STATED)
+    kept = [row for row in told if row["outcome"] in ("new", "added", "changed")]
+    assert len(kept) == taken(installation, file, *STATED)["kept"]
+    again = foreseen(installation, "all", file, *STATED)
+    assert {row["outcome"] for row in again} == {"unchanged", "rejected"}

@@ -1,0 +1,66 @@
+"""The list a dry run of `import` writes on request: what would become of each row, addresses included."""
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+from gateway.cli.refusal import Refused
+
+if TYPE_CHECKING:
+    from gateway.foresee import Foreseen
+
+COLUMNS: Final = ("kind", "line", "address", "outcome", "stopped", "changes", "reason")
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would run as a formula (OWASP, CSV injection)."""
+
+
+@contextlib.contextmanager
+def written(place: str, *, as_json: bool) -> "Iterator[Callable[[Foreseen], None]]":
+    """Where each row is told: a new file for its owner only, or `-` for standard output; CSV, or JSON lines."""
+    with contextlib.ExitStack() as stack:
+        if place == "-":
+            out: TextIO = sys.stdout
+        else:
+            out = stack.enter_context(_made(Path(place)))
+        yield _json_lines(out) if as_json or place.endswith(".jsonl") else _csv(out)
+        out.flush()
+
+
+def _made(place: Path) -> TextIO:
+    try:
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Refused(f"{place} is there already, and is not written over. Name another file.") from None
+    except OSError as failed:
+        raise Refused(f"{place} cannot be written: {failed.strerror}. Check its folder.") from None
+    return os.fdopen(handle, "w", encoding="utf-8", newline="")
+
+
+def _json_lines(out: TextIO) -> "Callable[[Foreseen], None]":
+    def tell(row: "Foreseen") -> None:
+        changes = [{"field": one.field, "from": one.before, "to": one.after} for one in row.changes]
+        told = {
+            "kind": row.kind, "line": row.line, "address": row.address, "outcome": row.outcome,
+            "stopped": row.stopped, "changes": changes, "reason": row.reason,
+        }  # fmt: skip
+        out.write(json.dumps(told, ensure_ascii=False) + "\n")
+
+    return tell
+
+
+def _csv(out: TextIO) -> "Callable[[Foreseen], None]":
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+
+    def tell(row: "Foreseen") -> None:
+        changes = "; ".join(f"{one.field}: {one.before or '(none)'} -> {one.after or '(none)'}" for one in row.changes)
+        stopped = "yes" if row.stopped else "no"
+        cells = [row.kind, str(row.line), row.address or "", row.outcome, stopped, changes, row.reason]
+        writer.writerow([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in cells])
+
+    return tell
