@@ -12,7 +12,7 @@ from gateway.cli.refusal import Refused
 from suppression.address import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.config import Config, Controller
     from gateway.store.contract import Store
@@ -27,8 +27,70 @@ PurposeName = Annotated[str | None, typer.Option("--purpose", metavar="NAME", he
 
 def add_to(person: typer.Typer) -> None:
     """Make these commands part of the group."""
-    for work in (restrict, lift, rectify):
+    for work in (export, restrict, lift, rectify):
         person.command(work.__name__)(work)
+
+
+def export(
+    address: Address,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.zip|DIR", help="Where to; it must not exist yet.")],
+    language: Annotated[
+        Literal["nl", "en", "fr", "de"] | None, typer.Option("--language", help="Of the page; else the person's.")
+    ] = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """Hand out all that is on file about a person, and what they may take along; GDPR articles 15 and 20.
+
+    A page to read, the same as JSON, and JSON and CSV of what the person provided. The look is written to the ledger.
+    """
+    from gateway.disclose import hand_out
+    from gateway.words import Words
+
+    loaded, who = _where(config, controller)
+    plain = known_form(address)
+    if out.exists():
+        raise Refused(f"{out} exists. Name a new file or folder.")
+    done = _run(
+        loaded,
+        lambda store, ring: hand_out(
+            store, loaded, who, ring, Words.load(), plain, language=language, by=BY, now=command.now()
+        ),
+    )
+    try:
+        _write(out, done.files)
+    except OSError as failed:
+        raise Refused(f"{out} cannot be written: {failed.strerror}. Name a place that can be.") from None
+    if as_json:
+        command.out({
+            "controller": who.id, "out": str(out), "files": list(done.files), "known": done.known,
+            "readable": done.readable,
+        })  # fmt: skip
+    else:
+        print(f"{out}: {', '.join(done.files)}")
+    if not done.known:
+        command.say("Nothing is on file about this address at this controller; the files say so.")
+    if not done.readable:
+        command.say("A part of it cannot be read now and is missing: see `consentgate ledger rebuild --check`.")
+    command.say("Only its owner can read it. Hand it over on a way that fits, and remove it then.")
+
+
+def _write(out: Path, files: "Mapping[str, bytes]") -> None:
+    """Files in a new folder, or in a new ZIP where the name ends so; readable by the owner only."""
+    if out.suffix.lower() != ".zip":
+        out.mkdir(mode=0o700)
+        for name, data in files.items():
+            command.private(out / name, data)
+        return
+    import io
+    import zipfile
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as book:
+        for name, data in files.items():
+            book.writestr(name, data)
+    command.private(out, packed.getvalue())
 
 
 def restrict(

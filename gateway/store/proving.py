@@ -24,7 +24,7 @@ def entries_shown(handles: Handles, who: Who) -> list[ShownEntry]:
     places = [(who.controller_id, key) for key in who.recipient_keys] + [(EVERYWHERE, key) for key in who.global_keys]
     found = []
     for controller_id, recipient_key in places:
-        secret = handles.keys.person(controller_id, recipient_key)
+        secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
         if secret is None:
             continue
         for row in SQL.entries_about(handles.db, controller_id=controller_id, subject=secret.subject(recipient_key)):

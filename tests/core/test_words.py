@@ -60,7 +60,7 @@ def test_every_key_of_a_template_or_module_exists_and_none_is_left_over(catalogu
         "reason.", "ground.", "step.", "because.", "why.ground.", "why.since.", "family.", "role.", "funnel.",
         "blocked.period.", "undone.", "late.", "again.", "expired.", "overtaken.",
         "busy.", "down.", "missing.", "staff.", "grade.", "lack.", "source.",
-        "explain.", "fact.", "reach.", "rehearsals.by.", "entry.", "proof.outcome.", "proof.channel.",
+        "explain.", "fact.", "dossier.", "reach.", "rehearsals.by.", "entry.", "proof.outcome.", "proof.channel.",
         "pack.", "rules.source.", "rules.error.", "rules.done.", "rules.ground.",
         "decision.title.", "people.",
     }  # fmt: skip

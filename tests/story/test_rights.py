@@ -1,6 +1,12 @@
 """What people may ask for: to be left alone for a while, to be put right, to see what is stored. As commands."""
 
+import csv
+import io
+import json
 import sqlite3
+import stat
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +197,78 @@ def test_of_a_person_whose_key_is_lost_a_restriction_is_taken_and_nothing_is_lif
     assert installation.tool("ledger", "rebuild").returncode == 0
     assert {one.scope for one in person(installation, ANNA).standing.restrictions} == {"marketing", "all"}
     whole(installation)
+
+
+# access and portability
+
+
+def exported(place: Installation, address: str, folder: Path, *args: object) -> dict[str, bytes]:
+    told(place, "export", address, "--out", folder, *args)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
+    return files
+
+
+def test_a_person_gets_all_that_is_on_file_readable_and_as_data(gateway: Gateway, tmp_path: Path) -> None:
+    place = gateway.installation
+    taken(place, "consents", [consent(ANNA), consent(ANNA, purposes="events"), consent(WIM)])
+    taken(place, "sales", [sale(ANNA, "wine")])
+    taken(place, "people", [{"email": ANNA, "name": "=Anna", "country": "NL", "language": "nl", "external_id": "17"}])
+    gateway.send([ANNA], newsletter("Nieuwe wijnen"))
+    taken(place, "suppressions", [{"email": ANNA, "scope": "purpose", "purpose": "newsletter", "at": ago(0)}])
+    gateway.send([ANNA], newsletter("Te laat"))
+    files = exported(place, ANNA.upper(), tmp_path / "anna")
+    assert set(files) == {"access.html", "access.json", "portable.json", "portable.csv"}
+    access = json.loads(files["access.json"])
+    assert access["person"]["address"] == ANNA and access["person"]["name"] == "=Anna"
+    assert {purpose for one in access["consents"] for purpose in one["purposes"]} == {"newsletter", "events"}
+    assert [(one["subject"], one["decision"]) for one in access["decisions"]] == [
+        ("Te laat", "block"), ("Nieuwe wijnen", "allow"),
+    ]  # fmt: skip
+    assert access["decisions"][0]["reason_code"] == "SUPPRESSED_PURPOSE" and access["decisions"][0]["article"]
+    assert [one["purpose"] for one in access["opt_outs"]] == ["newsletter"]
+    kinds = [one["kind"] for one in access["history"]]
+    assert kinds[-5:] == ["consent", "sale", "person", "suppression", "withdrawal"]
+    assert "command line" not in files["access.json"].decode()
+    page = files["access.html"].decode()
+    assert '<html lang="nl">' in page and "Te laat" in page and "Nieuwe wijnen" in page and "<script" not in page
+    assert "Waarvoor u toestemming gaf" in page and WIM not in page
+    whole(place)
+    [looked] = [one for one in entries(place, ANNA) if one.kind == "looked_at"]
+    assert looked.fields["purpose"] == "access"
+
+
+def test_what_may_be_taken_along_has_nothing_derived_and_no_cell_that_runs(gateway: Gateway, tmp_path: Path) -> None:
+    place = gateway.installation
+    taken(place, "consents", [consent(ANNA)])
+    taken(place, "people", [{"email": ANNA, "name": "=1+1", "undeliverable": "true"}])
+    gateway.send([ANNA], newsletter())
+    files = exported(place, ANNA, tmp_path / "anna", "--language", "de")
+    portable = files["portable.json"].decode()
+    assert "Ihre Daten" in files["access.html"].decode()
+    for derived in ("undeliverable", "proof_grade", "reason_code", "decision"):
+        assert derived in files["access.json"].decode() and derived not in portable
+    rows = list(csv.DictReader(io.StringIO(files["portable.csv"].decode("utf-8-sig"))))
+    assert {"record": "person", "field": "name", "value": "'=1+1"} in rows
+    assert {"record": "provided.consents.1", "field": "purposes", "value": "newsletter"} in rows
+
+
+def test_an_export_is_a_new_zip_or_folder_and_says_when_nothing_is_on_file(
+    installation: Installation, tmp_path: Path
+) -> None:
+    told(installation, "export", ANNA, "--out", tmp_path / "nobody.zip")
+    with zipfile.ZipFile(tmp_path / "nobody.zip") as book:
+        access = json.loads(book.read("access.json"))
+    assert access["consents"] == access["history"] == access["decisions"] == []
+    assert stat.S_IMODE((tmp_path / "nobody.zip").stat().st_mode) == 0o600
+    assert not person(installation, ANNA).seen
+    assert "exists" in refused(installation, "export", ANNA, "--out", tmp_path / "nobody.zip")
+
+
+def test_of_whoever_was_erased_only_that_is_handed_out(installation: Installation, tmp_path: Path) -> None:
+    taken(installation, "people", [{"email": ANNA, "name": "Anna"}])
+    told(installation, "erase", ANNA)
+    access = json.loads(exported(installation, ANNA, tmp_path / "anna")["access.json"])
+    assert "name" not in access["person"] and access["history"] == [] and access["declared"] == {}
+    assert [one["reason"] for one in access["opt_outs"]] == ["erasure"]
