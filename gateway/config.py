@@ -76,6 +76,15 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Who gets the signed heads of the ledger, and by which controller's stream; nobody where `heads_to` is empty."""
+
+    heads_to: tuple[str, ...]
+    heads_controller: str
+    heads_stream: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """How copies leave. `hosts` are tried in order; `rate_per_second` None means no limit."""
 
@@ -261,6 +270,7 @@ class Config:
     trusted_proxies: tuple[Network, ...]
     limits: Limits
     log: Log
+    ledger: Ledger
     routes: Mapping[str, Route]
     controllers: Mapping[str, Controller]
     logins: Mapping[str, Login]
@@ -331,6 +341,11 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, digest: str) -> Con
         trusted_proxies=v["trusted_proxies"],
         limits=Limits(**v["limits"]),
         log=Log(**v["log"]),
+        ledger=Ledger(
+            heads_to=v["ledger"]["heads_to"],
+            heads_stream=v["ledger"]["heads_stream"] or "",
+            heads_controller=v["ledger"]["heads_controller"] or next(iter(v["controllers"])),
+        ),
         routes={name: Route(name=name, **r) for name, r in v["routes"].items()},
         controllers={name: _controller(name, c) for name, c in v["controllers"].items()},
         logins={

@@ -24,7 +24,26 @@ def check(reader: Reader, v: Values) -> None:
         reader.problem("controllers", "no controller is declared", "Add [controllers.NAME] for the sender of the mail")
     for name, controller in v["controllers"].items():
         _controller(reader, v, f"controllers.{name}", controller)
+    _heads(reader, v)
     _unique(reader, v)
+
+
+def _heads(reader: Reader, v: Values) -> None:
+    """Whoever is to get heads can be mailed them."""
+    ledger = v["ledger"]
+    if not ledger["heads_to"] or _any_failed(reader, "ledger"):
+        return
+    owner, stream = ledger["heads_controller"], ledger["heads_stream"]
+    if owner is None and len(v["controllers"]) > 1:
+        reader.problem("ledger.heads_controller", "is missing", "Name the controller in whose name heads are mailed")
+        return
+    if owner is not None:
+        _known(reader, "ledger.heads_controller", (owner,), v["controllers"], "controller", "controllers")
+    sender = v["controllers"].get(owner) if owner else next(iter(v["controllers"].values()), None)
+    if stream is None:
+        reader.problem("ledger.heads_stream", "is missing", "Name a stream whose route and domain heads leave by")
+    elif sender is not None:
+        _known(reader, "ledger.heads_stream", (stream,), sender["streams"], "stream", "streams")
 
 
 def _installation(reader: Reader, v: Values) -> None:

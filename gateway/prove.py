@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gateway.store.contract import Store
+from gateway.store.contract import Arrival, Store
 from gateway.store.evidence import ChainRest, Difference, KeptHead
 from gateway.store.material import Amiss
 from suppression.chain import Explain, Finding, Head, HeadKeys, Stored, Verifier, waiting
@@ -29,6 +29,8 @@ DAY_MS: Final = 86_400_000
 EXPLAINED: Final = 50
 """Changed entries per chain whose changed field is looked for."""
 
+Letters = Callable[[Sequence[KeptHead]], Sequence[Arrival]]
+"""The mails about new heads."""
 Progress = Callable[[str, int, int], None]
 """Called with the controller, the entries seen so far and those there are."""
 
@@ -215,9 +217,15 @@ async def head(store: Store, keys: HeadKeys, controller_id: str, now: datetime) 
     return KeptHead(head=made, public_key=keys.public, signature=keys.sign(made))
 
 
-async def keep_heads(store: Store, keys: HeadKeys, now: datetime) -> int:
-    """Once a day keep a signed head of every chain that grew. How many were kept.
+async def keep_heads(
+    store: Store,
+    keys: HeadKeys,
+    now: datetime,
+    letters: Callable[[Sequence[KeptHead]], Sequence[Arrival]] | None = None,
+) -> int:
+    """Once a day keep a signed head of every chain that grew, and send it outside. How many were kept.
 
+    `letters`: the mails about new heads, which are queued with them.
     A head of a day to come, from a clock that ran ahead, does not stand in the way of today's.
     """
     day = int(now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
@@ -228,9 +236,7 @@ async def keep_heads(store: Store, keys: HeadKeys, now: datetime) -> int:
         new = await head(store, keys, controller_id, now) if not kept or kept[-1].head.at not in today else None
         if new is not None and (not kept or kept[-1].head.seq < new.head.seq):
             due.append(new)
-    if due:
-        await store.keep_heads(due)
-    return len(due)
+    return await store.keep_heads(due, letters(due) if letters is not None else ()) if due else 0
 
 
 def head_row(kept: KeptHead) -> dict[str, Any]:

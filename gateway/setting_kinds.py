@@ -351,6 +351,13 @@ def _required_text(value: Any, directory: Path, below: str) -> str:
     return text
 
 
+def _mailbox(value: Any, directory: Path) -> str:
+    text = _contact(value, directory)
+    if "@" not in text or "://" in text:
+        raise Bad(f"{text!r} is not an e-mail address", "Write it as name@example.com")
+    return text
+
+
 def choice(*values: str) -> Kind:
     """One of some words."""
 
@@ -397,6 +404,7 @@ NETWORKS: Final = Kind("list of networks", _list(_network, "networks"), ())
 URL: Final = Kind("web address", _url)
 DATABASE: Final = Kind("database", _database, None, True)
 CONTACT: Final = Kind("e-mail or web address", _contact)
+MAILBOXES: Final = Kind("list of e-mail addresses", _list(_mailbox, "e-mail addresses"), ())
 COUNTRY: Final = Kind("country code", _country)
 TIMEZONE: Final = Kind("time zone", _timezone)
 COLOUR: Final = Kind("colour", _colour)

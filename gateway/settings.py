@@ -66,6 +66,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ), Setting(
         "log.format", kind.choice("text", "json"), "text", "Form of the log on standard error: key=value text or JSON lines."),
     Setting("log.level", kind.choice("debug", "info", "warning", "error"), "info", "Least level that is written."),
+    Setting("ledger.heads_to", kind.MAILBOXES, [], "Addresses outside that get the signed heads of the ledger, daily where something was added: who holds them sees when the whole database was put back to an older state."),
+    Setting("ledger.heads_controller", kind.NAME, None, "The controller in whose name heads are mailed. Absent: the only one."),
+    Setting("ledger.heads_stream", kind.NAME, None, "The stream of that controller by whose route and domain they leave. Needed with heads_to."),
     Setting("routes.*.kind", kind.choice("capture", "smarthost"), REQUIRED, "How copies leave. `capture` keeps them and shows them on the web page; nothing leaves."),
     Setting("routes.*.hosts", kind.HOSTS, [], "Smarthosts, HOST:PORT each, in order of preference."),
     Setting("routes.*.tls", kind.choice("none", "opportunistic", "require", "verify"), "verify", "TLS to the smarthost; `verify` also checks its certificate and name."),

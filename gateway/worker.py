@@ -9,9 +9,10 @@ import errno
 import gc
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.accept import Accept
 from gateway.appraise import keep_counting
 from gateway.config import Config, ConfigError, load, serve_problems
 from gateway.deliver import Deliver
+from gateway.head_mail import HeadMail
 from gateway.hear import Hear
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
@@ -35,7 +37,8 @@ from gateway.rehearse import Rehearsals
 from gateway.render import Renderer, numbers
 from gateway.show import captured_mail, link_context
 from gateway.sign_up import SignUps
-from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.contract import Arrival, Store, StoreUnavailable
+from gateway.store.evidence import KeptHead
 from gateway.web.connection import Connection
 from gateway.web.server import build_app
 from gateway.web.site import Site
@@ -274,12 +277,16 @@ class Worker:
                     while await self._store.sweep(now=now, captures_before=now - CAPTURES_KEPT):
                         pass
                     await self._sign_ups.sweep()
-                    await prove.keep_heads(self._store, self._head_keys, now)
+                    await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
                     await self._store.forget_erased()
                     await self._store.empty_logs()
             except (StoreUnavailable, OSError) as down:
                 log.store_unavailable(where="house", error=down)
+
+    def _head_letters(self, kept: Sequence[KeptHead], *, now: datetime) -> list[Arrival]:
+        mail = HeadMail(config=self.config, words=self._words, scales=self._scales, ring=self._ring)
+        return mail.letters([prove.head_row(one) for one in kept], now)
 
     async def _keep_ledger(self) -> None:
         """Twice a second: what anybody wrote gets its place in the chain (P7)."""

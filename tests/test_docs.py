@@ -112,6 +112,7 @@ OTHERS = {
     "--to",
     "--data",
     "--hide-all",
+    "--public-key",
 }
 """Options of other programs that the documents use."""
 

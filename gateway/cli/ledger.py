@@ -13,10 +13,12 @@ from gateway.cli.refusal import Refused
 from gateway.config import Config
 
 if TYPE_CHECKING:
+    from gateway.head_mail import HeadMail
     from gateway.prove import Rebuilt, Verified
     from gateway.store.contract import Store
     from gateway.store.evidence import Difference, KeptHead
     from suppression.chain import Finding
+    from suppression.vault import KeyRing
 
 app = command.make_app()
 ledger = typer.Typer(
@@ -97,19 +99,32 @@ def _show_verified(result: "Verified", as_json: bool) -> None:
 
 
 @ledger.command("head")
-def show_head(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = None, as_json: Json = False) -> None:
+def show_head(
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    mail: Annotated[
+        bool, typer.Option("--mail", help="Mail it, too, to the addresses of ledger.heads_to; the gateway sends it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Sign where each chain ends now. Keep what it prints elsewhere: `ledger verify --head` compares."""
     from gateway import prove
 
     loaded = command.configuration(config)
-    keys = prove.head_keys(command.key_ring(loaded))
+    if mail and not loaded.ledger.heads_to:
+        raise Refused(f"ledger.heads_to in {loaded.path} names nobody. Add the addresses heads are to be mailed to.")
+    ring = command.key_ring(loaded)
+    keys = prove.head_keys(ring)
 
     async def heads() -> list[dict[str, Any]]:
         async with command.opened(loaded) as store:
             await store.seal()
             names = await _ledgers(store, loaded, controller, ())
             made = [await prove.head(store, keys, name, command.now()) for name in names]
-            return [prove.head_row(one) for one in made if one is not None]
+            rows = [prove.head_row(one) for one in made if one is not None]
+            if mail and rows:
+                await store.enqueue(*_head_mail(loaded, ring).letters(rows, command.now()))
+            return rows
 
     found = command.run(heads())
     if not found:
@@ -119,6 +134,17 @@ def show_head(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = 
             command.out(row)
         else:
             print("\n".join(f"{name + ':':12}{value}" for name, value in row.items()), end="\n\n")
+    if mail:
+        command.say(f"Queued for {', '.join(loaded.ledger.heads_to)}; the running gateway sends it.")
+
+
+def _head_mail(loaded: Config, ring: "KeyRing") -> "HeadMail":
+    from gateway.head_mail import HeadMail
+    from gateway.keys import signers
+    from gateway.weigh import Scales
+    from gateway.words import Words
+
+    return HeadMail(config=loaded, words=Words.load(), scales=Scales(loaded, frozenset(signers(loaded))), ring=ring)
 
 
 @ledger.command("rebuild")

@@ -4,7 +4,7 @@ Pure: texts and addresses in, bytes out. Nothing that is put into a field can be
 """
 
 import re
-from base64 import b64encode
+from base64 import b64encode, encodebytes
 from binascii import b2a_qp
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from hashlib import sha256
 class Letter:
     """A message to one person. `text` and `html` say the same; `language` is that of both. `at` aware.
 
-    `message_id` with its angle brackets.
+    `message_id` with its angle brackets. `html` empty: text alone. `attached`: files by name, with their content types.
     """
 
     to: str
@@ -28,11 +28,11 @@ class Letter:
     language: str
     message_id: str
     at: datetime
+    attached: tuple[tuple[str, str, bytes], ...] = ()
 
 
 def make_letter(letter: Letter) -> bytes:
     """The letter with CRLF line ends and `Auto-Submitted: auto-generated` (RFC 3834 5): no machine answers it."""
-    boundary = "=_" + sha256(letter.message_id.encode() + letter.html.encode()).hexdigest()[:40]
     head = [
         field("From", f"{phrase(letter.sender_name)} <{letter.sender}>"),
         field("To", f"<{letter.to}>"),
@@ -42,12 +42,28 @@ def make_letter(letter: Letter) -> bytes:
         field("Auto-Submitted", "auto-generated"),
         field("MIME-Version", "1.0"),
         field("Content-Language", letter.language),
-        field("Content-Type", f'multipart/alternative; boundary="{boundary}"'),
     ]
+    said = text_part("plain", letter.text)
+    if letter.html:
+        said = _multipart("alternative", [said, text_part("html", letter.html)], letter.message_id)
+    if letter.attached:
+        said = _multipart("mixed", [said, *(_file(*one) for one in letter.attached)], letter.message_id)
+    return "".join(head).encode() + said
+
+
+def _multipart(kind: str, parts: list[bytes], message_id: str) -> bytes:
+    boundary = "=_" + sha256(message_id.encode() + b"".join(parts)).hexdigest()[:40]
     mark = f"--{boundary}".encode()
-    parts = [text_part("plain", letter.text), text_part("html", letter.html)]
-    body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts)
-    return "".join(head).encode() + b"\r\n" + body + mark + b"--\r\n"
+    head = field("Content-Type", f'multipart/{kind}; boundary="{boundary}"').encode()
+    return head + b"\r\n" + b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
+
+
+def _file(name: str, content_type: str, content: bytes) -> bytes:
+    """An attached file (RFC 2183). `name`: ASCII without quotation marks."""
+    return (
+        f'Content-Type: {content_type}\r\nContent-Disposition: attachment; filename="{name}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n\r\n"
+    ).encode() + encodebytes(content).replace(b"\n", b"\r\n")
 
 
 def text_part(kind: str, text: str) -> bytes:

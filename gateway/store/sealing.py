@@ -17,6 +17,7 @@ from suppression import chain, ledger
 from suppression.chain import Head, Stored, Tail
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "ledger.sql"), "sqlite3")
+DAY_MS: Final = 86_400_000
 BATCH: Final = 500
 """Entries sealed in one transaction: a bound on how long mail waits for it."""
 
@@ -154,10 +155,14 @@ def last_entry_id(handles: Handles, controller_id: str) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
-def keep_heads(handles: Handles, kept: Sequence[KeptHead]) -> None:
-    """Keep signed heads; one for the same number is there already, or is added."""
+def keep_heads(handles: Handles, kept: Sequence[KeptHead]) -> int:
+    """Keep signed heads, but for those of a chain that has one of the same day; how many are new."""
+    new = 0
     for one in kept:
-        SQL.add_head(
-            handles.db, controller_id=one.head.controller_id, seq=one.head.seq, hash=one.head.hash, at=one.head.at,
-            public_key=one.public_key, signature=one.signature,
-        )  # fmt: skip
+        last = SQL.last_head(handles.db, controller_id=one.head.controller_id)
+        if last is None or (last[0] < one.head.seq and last[1] // DAY_MS != one.head.at // DAY_MS):
+            new += SQL.add_head(
+                handles.db, controller_id=one.head.controller_id, seq=one.head.seq, hash=one.head.hash, at=one.head.at,
+                public_key=one.public_key, signature=one.signature,
+            )  # fmt: skip
+    return new

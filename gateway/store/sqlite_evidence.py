@@ -8,9 +8,9 @@ from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
-from gateway.store import erasure, people, rebuild, sealing
+from gateway.store import erasure, people, queue, rebuild, sealing
 from gateway.store.connection import Handles, Thread
-from gateway.store.contract import StoreUnavailable
+from gateway.store.contract import Arrival, StoreUnavailable
 from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage, Sealing
 from suppression.chain import Stored
 
@@ -101,8 +101,16 @@ class SqliteEvidence:
     async def heads(self, controller_id: str) -> list[KeptHead]:
         return await self._read(partial(sealing.heads, controller_id=controller_id))
 
-    async def keep_heads(self, heads: Sequence[KeptHead]) -> None:
-        await self._write(partial(sealing.keep_heads, kept=heads))
+    async def keep_heads(self, heads: Sequence[KeptHead], letters: Sequence[Arrival] = ()) -> int:
+        """Keep signed heads; how many are new. Letters about them are queued with them, unless another process did."""
+
+        def unit(handles: Handles) -> int:
+            new = sealing.keep_heads(handles, heads)
+            if new:
+                queue.enqueue(handles, letters)
+            return new
+
+        return await self._write(unit)
 
     async def rebuild(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage:
         unit = partial(rebuild.page, controller_id=controller_id, after=after, n=n, write=write)

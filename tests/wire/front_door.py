@@ -14,7 +14,7 @@ from typing import Any
 
 import argon2
 
-from gateway.config import Config, Controller, Limits, Listen, Log, Login, Stream, Tls
+from gateway.config import Config, Controller, Ledger, Limits, Listen, Log, Login, Stream, Tls
 from gateway.inbound.listener import Listener
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
@@ -120,6 +120,7 @@ def make_config(
         trusted_proxies=(),
         limits=limits,
         log=Log(format="text", level="info"),
+        ledger=Ledger(heads_to=(), heads_controller="acme", heads_stream=""),
         routes={},
         controllers={"acme": controller},
         logins={name: make_login(name) for name in ("news", "plus+name")} if logins is None else logins,
