@@ -10,8 +10,8 @@ is seen through); relative links and those in style sheets are not read.
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from posixpath import normpath
 from typing import NamedTuple
 from unicodedata import combining, normalize
@@ -26,8 +26,10 @@ from gateway.mail.mime import Message
 MOST_LINKS = 20_000
 """Different links of one message that are looked at, at most; one with more counts as unmapped."""
 
+_HOSTS_KNOWN = 1_000
+_DROPPED = re.compile(r"[\t\r\n]+")  # a browser leaves them out of an address, wherever they stand
 _HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}|localhost")
-_URL = re.compile(r"(?:https?:)?//(?:[^/?#@\s]*@)?([^/?#:\s]+)(?::\d*)?([^?#]*)(\?[^#]*)?", re.IGNORECASE)
+_URL = re.compile(r"(?:https?:)?//(?:[^/?#@\s]*@)?([^/?#:\s]+)(?::\d*)?(/[^?#]*)?(\?[^#]*)?(?:#|$)", re.IGNORECASE)
 _IN_TEXT = re.compile(r"(?:https?://|(?<![\w.@/-])www\.)[^\s<>\"']+", re.IGNORECASE)
 _INSIDE = re.compile(r"https?(?:://|%3a%2f%2f)", re.IGNORECASE)
 _WORDS = re.compile(r"[\w*]+")
@@ -42,12 +44,11 @@ class BadPattern(ValueError):
 
 
 class LinkPattern(NamedTuple):
-    """`host`: lower-case A-label, or with `*.` in front any name below it. `path` matches path, or path and query."""
+    """`host`: an A-label, or with `*.` in front any name below it. `wanted`: an expression for path and query."""
 
     text: str
     host: str
-    path: re.Pattern[str]
-    with_query: bool
+    wanted: str
 
 
 def link_pattern(text: str) -> LinkPattern:
@@ -63,15 +64,16 @@ def link_pattern(text: str) -> LinkPattern:
         raise BadPattern("has no host", 'Write it as "shop.example/wine/*" or "*.shop.example/wine"')
     path, mark, query = (slash + rest).partition("?")
     path = _folded(path) or "/"
-    if path.endswith("/*") and not mark:
+    if mark:
+        return LinkPattern(text.strip(), host, _globbed(path, "[^?]*") + r"\?" + _globbed(_read(query), ".*"))
+    if path.endswith("/*"):
         path = path[:-2] or "/"
-    path += mark + unquote(query).casefold()
-    if "*" in path or mark:
-        wanted = "".join(".*" if piece == "*" else re.escape(piece) for piece in re.split(r"(\*)", path))
-    else:
-        stem = re.escape(path.rstrip("/"))
-        wanted = f"{stem}(?:/.*)?"
-    return LinkPattern(text.strip(), host, re.compile(wanted, re.DOTALL), bool(mark))
+    below = "" if "*" in path else "(?:/[^?]*)?"
+    return LinkPattern(text.strip(), host, _globbed(path.rstrip("/"), "[^?]*") + below + r"(?:\?.*)?")
+
+
+def _globbed(text: str, anything: str) -> str:
+    return anything.join(re.escape(piece) for piece in text.split("*"))
 
 
 def subject_pattern(text: str) -> re.Pattern[str]:
@@ -99,17 +101,25 @@ class Found:
     matched: tuple[str, ...]
 
 
+class _Host(NamedTuple):
+    """The patterns of one host as one expression, the most particular first; group n is that of rows[n - 1]."""
+
+    pattern: re.Pattern[str]
+    rows: tuple[tuple[LinkPattern, str | None], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryMap:
-    """One controller's patterns. `exact` and `below`: by host, category None for pages that are about no product.
+    """One controller's patterns: `links` with category None are about no product.
 
     `unmapped_unknown`: a link to a host with patterns that meets none makes the message's categories unknown.
+    `hosts` is a memory of what holds for a host, no part of the value.
     """
 
-    exact: Mapping[str, tuple[tuple[LinkPattern, str | None], ...]]
-    below: tuple[tuple[str, tuple[tuple[LinkPattern, str | None], ...]], ...]
+    links: tuple[tuple[LinkPattern, str | None], ...]
     subjects: tuple[tuple[re.Pattern[str], str, str], ...]
     unmapped_unknown: bool = False
+    hosts: dict[str, _Host | None] = field(default_factory=dict, compare=False, repr=False)
 
     def find(self, message: Message, subject: str) -> Found | None:
         """What the message is about; None when nothing in it is mapped."""
@@ -118,7 +128,7 @@ class CategoryMap:
         for pattern, text, category in self.subjects:
             if category not in categories and pattern.search(folded):
                 categories[category] = f"subject {text}"
-        unmapped = self._from_links(message, categories) if self.exact or self.below else None
+        unmapped = self._from_links(message, categories) if self.links else None
         matched = tuple(f"category {category} {place}" for category, place in categories.items())
         if unmapped is not None and self.unmapped_unknown:
             return Found(categories=(), matched=(*matched, f"category unknown, unmapped link to {unmapped}"))
@@ -130,27 +140,33 @@ class CategoryMap:
         for number, link in enumerate(links(message)):
             if number >= MOST_LINKS:
                 return unmapped or "more links than are read"
-            for host, path, query in targets(link):
-                rows = self._rows(host)
-                if not rows:
+            for host, path in targets(link):
+                known = self._of(host)
+                if known is None:
                     continue
                 # The most particular pattern speaks for a link; all links together speak for the message.
-                row = next((r for r in rows if r[0].path.fullmatch(path + query if r[0].with_query else path)), None)
-                if row is None:
+                met = known.pattern.fullmatch(path)
+                if met is None or met.lastindex is None:
                     unmapped = unmapped or host
-                elif row[1] is not None:
-                    categories.setdefault(row[1], f"link {row[0].text}")
+                    continue
+                pattern, category = known.rows[met.lastindex - 1]
+                if category is not None:
+                    categories.setdefault(category, f"link {pattern.text}")
         return unmapped
 
-    def _rows(self, host: str) -> Sequence[tuple[LinkPattern, str | None]]:
-        """The patterns for a host, the most particular first."""
-        rows = self.exact.get(host, ())
-        wild = [row for suffix, more in self.below if host.endswith(suffix) for row in more]
-        return sorted((*rows, *wild), key=_particular) if wild else rows
+    def _of(self, host: str) -> _Host | None:
+        """What holds for a host; None for one that no pattern speaks of."""
+        if host not in self.hosts:
+            if len(self.hosts) >= _HOSTS_KNOWN:
+                self.hosts.clear()
+            rows = sorted((row for row in self.links if _speaks_of(row[0], host)), key=lambda row: -len(row[0].text))
+            either = re.compile("|".join(f"({pattern.wanted})" for pattern, _ in rows), re.DOTALL)
+            self.hosts[host] = _Host(either, tuple(rows)) if rows else None
+        return self.hosts[host]
 
 
-def _particular(row: tuple[LinkPattern, str | None]) -> int:
-    return -len(row[0].text)
+def _speaks_of(pattern: LinkPattern, host: str) -> bool:
+    return host.endswith(pattern.host[1:]) if pattern.host.startswith("*.") else host == pattern.host
 
 
 def category_map(
@@ -158,21 +174,13 @@ def category_map(
     unmapped_unknown: bool = False,
 ) -> CategoryMap | None:  # fmt: skip
     """The map of patterns by category; None without any. `neutral`: links that are about no product."""
-    exact: dict[str, list[tuple[LinkPattern, str | None]]] = {}
-    below: dict[str, list[tuple[LinkPattern, str | None]]] = {}
-    of_links = [(text, name) for name, texts in links.items() for text in texts]
-    for text, category in (*of_links, *((text, None) for text in neutral)):
-        pattern = link_pattern(text)
-        if pattern.host.startswith("*."):
-            below.setdefault(pattern.host[1:], []).append((pattern, category))
-        else:
-            exact.setdefault(pattern.host, []).append((pattern, category))
+    of_links: list[tuple[str, str | None]] = [(text, name) for name, texts in links.items() for text in texts]
     of_subjects = tuple((subject_pattern(text), text, name) for name, texts in subjects.items() for text in texts)
     if not of_links and not of_subjects:
         return None
+    every = (*of_links, *((text, None) for text in neutral))
     return CategoryMap(
-        exact={host: tuple(sorted(rows, key=_particular)) for host, rows in exact.items()},
-        below=tuple((host, tuple(rows)) for host, rows in below.items()), subjects=of_subjects,
+        links=tuple((link_pattern(text), category) for text, category in every), subjects=of_subjects,
         unmapped_unknown=unmapped_unknown,
     )  # fmt: skip
 
@@ -210,13 +218,15 @@ def _in_html(document: bytes) -> Iterator[str]:
                     break
 
 
-def targets(link: str) -> Iterator[tuple[str, str, str]]:
-    """Where a link leads: host, path and query, folded; behind it, the addresses that a click-tracker carries along."""
+def targets(link: str) -> Iterator[tuple[str, str]]:
+    """Where a link leads: host, and path with query, folded; then the addresses a click-tracker carries along."""
+    link = _DROPPED.sub("", link)
     for _ in range(3):
         found = _URL.match(link)
         if found is None:
             return
-        yield _host(found[1]), _folded(found[2]) or "/", unquote(found[3] or "").casefold()
+        query = f"?{_read(found[3][1:])}" if found[3] else ""
+        yield _host(found[1]), (_folded(found[2] or "") or "/") + query
         inside = _INSIDE.search(link, found.end(1))
         if inside is None:
             return
@@ -236,10 +246,15 @@ def _host(host: str) -> str:
         return wild + host
 
 
+def _read(text: str) -> str:
+    """Percent signs read once, case folded."""
+    return (unquote(text) if "%" in text else text).casefold()
+
+
 def _folded(path: str) -> str:
     """A path in one spelling: percent signs read once, no doubled slashes, no dots to climb with, case folded."""
-    if not path:
-        return ""
-    plain = unquote(path).casefold()
+    plain = _read(path).replace("?", "%3f")  # one that was written so is no query
+    if "//" not in plain and "/." not in plain:
+        return plain
     climbed = normpath("/" + plain.lstrip("/"))
     return climbed if climbed == "/" or not plain.endswith("/") else climbed + "/"

@@ -1,5 +1,6 @@
 """What reports and pages read, in SQLite. Functions of a database thread's handles."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.resources import files
@@ -74,6 +75,12 @@ def campaign(handles: Handles, controller_id: str, stream: str, campaign: str) -
     first, last = (instant(int.from_bytes(message_id[:6], "big")) for message_id in span)
     subject = SQL.subject(handles.db, controller_id=controller_id, message_id=span[1])
     return first, last, Subjects(handles, controller_id).read(span[1], *subject)
+
+
+def campaign_kind(handles: Handles, controller_id: str, stream: str, campaign: str) -> Mapping[str, Any]:
+    """What a campaign's newest message was taken for; empty where there is none."""
+    row = SQL.kind_of_newest(handles.db, controller_id=controller_id, stream=stream, campaign=campaign)
+    return json.loads(row[0]) if row is not None else {}
 
 
 def captured(

@@ -244,6 +244,11 @@ class SqliteStore(
             partial(reports.campaign, controller_id=controller_id, stream=stream, campaign=campaign)
         )
 
+    async def campaign_kind(self, controller_id: str, stream: str, campaign: str) -> Mapping[str, Any]:
+        return await self._read(
+            partial(reports.campaign_kind, controller_id=controller_id, stream=stream, campaign=campaign)
+        )
+
     async def captured(
         self, controller_id: str, *, before: tuple[bytes, int] | None, n: int, addresses: bool
     ) -> list[Captured]:

@@ -77,6 +77,10 @@ ADDRESSES: dict[str, tuple[str, ...] | None] = {
     "https://shop.example/wine/about-us": None,
     "https://shop.example/item?id=3&Cat=Clothing": ("clothing",),
     "https://shop.example/item?id=3&cat=wine": None,
+    "https://shop.example/item%3Fcat=clothing": None,
+    "https://shop.example?wine": None,
+    "https://shop.ex\r\nample/wi\tne/1": ("wine",),
+    "https://shop.example/other?next=/wine/1": None,
     "https://kleding.example/": ("clothing",),
     "https://kleding.example/a/b?c": ("clothing",),
     "https://click.tool.example/r?u=https%3A%2F%2Fshop.example%2Fwine%2F1&k=9": ("wine",),
@@ -93,7 +97,7 @@ ADDRESSES: dict[str, tuple[str, ...] | None] = {
 def test_where_a_link_leads_says_what_it_is_about(url: str) -> None:
     wanted = ADDRESSES[url]
     assert found(mail(anchor(url))) == wanted
-    if "://" in url and "[" not in url:
+    if "://" in url and "[" not in url and "\n" not in url:
         assert found(mail(text=f"Look: {url}.")) == wanted
 
 
@@ -174,9 +178,9 @@ def test_links_are_found_whatever_surrounds_and_encodes_them(encoding: str, page
 @given(st.text(max_size=200))
 def test_any_address_leads_somewhere_or_nowhere(text: str) -> None:
     """Reading an address never raises, and gives hosts and paths in one spelling."""
-    for host, path, query in targets("https://" + text):
+    for host, rest in targets("https://" + text):
+        path, _, _ = rest.partition("?")
         assert host == host.lower() and path.startswith("/") and "//" not in path
-        assert query == "" or query.startswith("?")
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"utf-16", b"utf-8", b"iso-2022-jp", b"nonsense"]))

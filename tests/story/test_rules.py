@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -160,6 +161,30 @@ def test_what_nobody_ruled_on_is_asked_with_the_number_of_people(installation: I
         relay.drained()
     [question] = lines_of(installation.tool("rules", "similar", "questions", "--json"))
     assert question == {"offered": "wine", "bought": "clothing", "people": 2}
+
+
+def test_a_pack_put_into_the_folder_counts_after_a_reload_and_a_broken_one_changes_nothing(
+    made: Path, tmp_path: Path
+) -> None:
+    installation = fresh(made, tmp_path / "installation")
+    installation.change('public_url = "', 'packs = "packs"\npublic_url = "')
+    pack = installation.dir / "packs" / "nl.toml"
+    pack.parent.mkdir()
+    load_people(installation)
+    with relaying(installation) as relay:
+        relay.passes(WIM, newsletter("voor"))
+        pack.write_text(draft(in_force="2026-01-01", soft_opt_in_max_months=3))
+        relay.gateway.signal(signal.SIGHUP)
+        relay.gateway.eventually(lambda: "reloaded" in relay.gateway.log())
+        assert relay.kept_out(WIM, newsletter("na")) == "CUSTOMER_RELATION_STALE"
+        assert relay.blocked()[0].packs == "NL@2"
+        good = pack.read_text()
+        pack.write_text("colour = 3\n" + good)
+        relay.gateway.signal(signal.SIGHUP)
+        relay.gateway.eventually(lambda: "reload_refused" in relay.gateway.log())
+        assert f"{pack}:1: colour: is not a field of a pack. Remove it or correct its name." in relay.gateway.log()
+        pack.write_text(good)
+        assert relay.kept_out(WIM, newsletter("nog steeds")) == "CUSTOMER_RELATION_STALE"
 
 
 def linking(page: str, subject: str = "Nieuw") -> bytes:

@@ -157,6 +157,9 @@ async def test_open_questions_lead_to_the_form(world: Acme) -> None:
     chosen = (await client.get(link[1])).text
     assert '<option value="clothing" selected>' in chosen and '<option value="wine" selected>' in chosen
     assert "wim" not in page and "kees" not in page
+    overview = (await client.get("/staff/campaigns")).text
+    campaign = re.search(r'href="(/staff/campaigns/[0-9a-f]{20})"', overview)
+    assert campaign is not None and "<dd>wine</dd>" in (await client.get(campaign[1])).text
     await ruling(client, first="clothing", other="wine", similar="no", why="Ja, die klant zou verbaasd zijn.")
     assert "niemand tegengehouden" in (await client.get("/staff/rules")).text
 

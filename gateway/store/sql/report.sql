@@ -23,6 +23,11 @@ SELECT stream, campaign, name, n FROM tallies WHERE controller_id = :controller_
 SELECT min(message_id), max(message_id) FROM messages
 WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign;
 
+-- name: kind_of_newest(controller_id, stream, campaign)^
+-- What the classifier found in a campaign's newest message.
+SELECT kind FROM messages WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign
+ORDER BY message_id DESC LIMIT 1;
+
 -- name: subject(controller_id, message_id)^
 SELECT subject, subject_key FROM messages WHERE controller_id = :controller_id AND message_id = :message_id;
 

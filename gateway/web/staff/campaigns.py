@@ -65,7 +65,7 @@ class Campaigns:
         ]  # fmt: skip
         return self._desk.show(
             "campaign", visitor, place="campaigns", row=row, id=campaign_id(row), funnel=funnel([row]),
-            reasons=reasons,
+            reasons=reasons, kind=await self._desk.site.store.campaign_kind(row.controller, row.stream, row.campaign),
             observed=[
                 (count, self._desk.site.words.reason(code, visitor.language))
                 for code, count in sorted(row.observed_by_reason.items(), key=lambda item: (-item[1], item[0]))
