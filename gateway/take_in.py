@@ -24,7 +24,7 @@ import uuid_utils
 
 from gateway import record
 from gateway.config import Controller
-from gateway.files import native, table
+from gateway.files import clash, native, table
 from gateway.files.native import Kind, Native, Rejected, Stated
 from gateway.files.table import Refusal, Row, Rows, Table
 from gateway.foresee import Foresight
@@ -123,7 +123,7 @@ async def take_in(
     progress = progress or _unwatched
     with _opened(file) as source:
         size = os.fstat(source.fileno()).st_size
-        with Rejects(file, source.table(kind), dry=dry) as rejects:
+        with Rejects(file, source.rows(kind), dry=dry) as rejects:
             summary = await take_in_rows(
                 rejects.table, kind, desk=desk, rejects=rejects,
                 tell=lambda: progress(source.tell(), size * 3),  # reading takes about a third of the time
@@ -350,7 +350,7 @@ def _person(who: Who, stated: Stated, mark: Mapping[str, Any]) -> Statement:
 
 
 class _Source:
-    """The file, read twice over the same handle: once to see that it is text, once for its rows."""
+    """The file, read over one handle: to see that it is text, for what occurs twice in it, and for its rows."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
@@ -361,11 +361,20 @@ class _Source:
     def tell(self) -> int:
         return self._raw.tell()
 
-    def table(self, kind: Kind) -> Table:
-        """The rows of the file, once it has proved to be text."""
+    def rows(self, kind: Kind) -> Rows:
+        """The rows of the file, once it has proved to be text; those that contradict earlier ones have a fault."""
         table.check_text(iter(partial(self._raw.readline, table.LINE_BYTES + 1), b""))
+        rows, text = self._table(kind)
+        if not clash.applies(kind, rows.columns):
+            return rows
+        names = clash.repeated(rows, kind)
+        text.detach()  # or the file would be closed with it
+        return clash.Weighed(self._table(kind)[0], kind, names)
+
+    def _table(self, kind: Kind) -> tuple[Table, io.TextIOWrapper]:
         self._raw.seek(0)
-        return Table(io.TextIOWrapper(self._raw, encoding="utf-8-sig", newline=""), native.columns(kind))
+        text = io.TextIOWrapper(self._raw, encoding="utf-8-sig", newline="")
+        return Table(text, native.columns(kind)), text
 
 
 @contextlib.contextmanager

@@ -263,6 +263,38 @@ def test_different_acts_under_one_id_are_all_kept(installation: Installation) ->
     assert counts(taken(installation, "sales", bought)) == (2, 0, 0, 0)
 
 
+def test_rows_of_one_file_that_contradict_each_other_are_named_and_the_later_one_is_rejected(
+    installation: Installation,
+) -> None:
+    first = consent(ANNA, id="7")
+    rows = [
+        first, {**first, "evidence.origin": "elsewhere"}, first, consent(ANNA, id="7", purposes="events"),
+        consent(WIM, id="8"), consent(WIM, id="8", withdrawn_at=WITHDRAWN), consent(KLEED, id="7"),
+    ]  # fmt: skip
+    summary = taken(installation, "consents", rows)
+    assert counts(summary) == (5, 1, 1, 0)
+    assert summary.first_rejected == [(
+        3,
+        "id: line 2 says something else of the same consent. Keep one of the two, or give each an id of its own.",
+    )]  # fmt: skip
+    origins = [one.evidence.origin for one in person(installation, ANNA).standing.consents]
+    assert len(origins) == 2 and "elsewhere" not in origins
+    [kept] = person(installation, WIM).standing.consents
+    assert kept.withdrawn_at is not None  # the opt-out wins, whichever comes first
+    bought = sale(WIM, "wine", id="1")
+    sales = [bought, {**bought, "product_categories": "spirits"}, {**bought, "opt_out_used_at_collection": "true"}]
+    assert counts(taken(installation, "sales", sales)) == (2, 0, 1, 0)
+    people = [
+        {"email": ANNA, "country": "NL"}, {"email": ANNA, "language": "nl"}, {"email": ANNA.upper(), "country": "BE"},
+        {"email": ANNA, "undeliverable": "true"},
+    ]  # fmt: skip
+    summary = taken(installation, "people", people)
+    assert counts(summary) == (3, 0, 1, 0)
+    assert summary.first_rejected == [
+        (4, "country: line 2 says something else of the same person. Keep one of the two.")
+    ]
+
+
 def test_a_withdrawal_that_comes_later_ends_the_consent_imported_before(installation: Installation) -> None:
     taken(installation, "consents", [consent(ANNA)])
     taken(installation, "consents", [consent(ANNA, withdrawn_at=WITHDRAWN)])
