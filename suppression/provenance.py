@@ -19,6 +19,14 @@ from suppression.proof_meter import in_force
 
 ListKind = Literal["purchased_list", "third_party_share"]
 LIST_KINDS: Final[tuple[ListKind, ...]] = get_args(ListKind)
+ListLack = Literal["seller", "buyer", "nobody", "faults"]
+LIST_LACKS: Final[Mapping[ListLack, str]] = {
+    "seller": "the seller's check: collection record, wording, consent to sharing, date",
+    "buyer": "the buyer's own check: sample, result, who did it, date",
+    "nobody": "the buyer's check looked at nobody",
+    "faults": "the buyer's check found people of the sample wrong",
+}
+"""What may keep a list from being verified."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SHOWN: Final = 120
 """Characters of an origin that a recipient is told."""
@@ -85,24 +93,25 @@ class ListSource:
             if not buyer.checker.strip() or not buyer.result.strip():
                 raise SourceError("the buyer's check needs the name of who did it, and the result in words")
 
+    def lacks(self) -> tuple[ListLack, ...]:
+        """What keeps the list from being verified; empty where both sides checked it and found it good."""
+        buyer = self.buyer_check
+        faults: dict[ListLack, bool] = {
+            "seller": self.seller_check is None,
+            "buyer": buyer is None,
+            "nobody": buyer is not None and not buyer.sample,
+            "faults": buyer is not None and buyer.good < buyer.sample,
+        }
+        return tuple(lack for lack, there in faults.items() if there)
+
     def missing(self) -> tuple[str, ...]:
-        """What keeps the list from being verified, in words; empty where both sides checked it and found it good."""
-        wrong = []
-        if self.seller_check is None:
-            wrong.append("the seller's check: collection record, wording, consent to sharing, date")
-        if self.buyer_check is None:
-            wrong.append("the buyer's own check: sample, result, who did it, date")
-        elif not self.buyer_check.sample:
-            wrong.append("the buyer's check looked at nobody")
-        elif self.buyer_check.good < self.buyer_check.sample:
-            bad = self.buyer_check.sample - self.buyer_check.good
-            wrong.append(f"the buyer's check found {bad} of {self.buyer_check.sample} wrong")
-        return tuple(wrong)
+        """The same in words."""
+        return tuple(LIST_LACKS[lack] for lack in self.lacks())
 
     @property
     def complete(self) -> bool:
         """Whether both sides checked the list and found it good."""
-        return not self.missing()
+        return not self.lacks()
 
     def origin(self, rest: str | None) -> str:
         """What a record of this list carries as `evidence.origin`; `rest`: where in particular."""

@@ -20,8 +20,11 @@ import pytest
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
 
+from gateway import appraise
 from gateway.words import LANGUAGES
+from suppression.provenance import ListSource
 from tests.acme import PASSWORD, Acme, acme
+from tests.story.test_proof_pages import FORM
 from tests.story.test_web_staff import captured_evil
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -262,6 +265,26 @@ async def test_pages_are_whole_at_four_times_the_size_and_without_style(world: A
     assert places == sorted(places)
 
 
+async def with_proof(world: Acme) -> None:
+    """Somebody agreed to a wording that is on file, another list is not checked yet, and all of it is counted."""
+    await world.consented(ANNA, "bob@example.org")
+    await world.store.keep_wording("acme", FORM, at=world.now)
+    expo = ListSource(name="expo2026", kind="purchased_list", seller="Expo B.V.", version=1)
+    await world.store.keep_source("acme", expo, at=world.now)
+    await appraise.current(world.store, "acme", clock=world.clock)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_somebody_was_shown_can_be_read(world: Acme, browser: Browser, size: str, language: str) -> None:
+    await with_proof(world)
+    page = await (await window(browser, size, language)).new_page()
+    await page.goto(f"{world.config.public_url}/w/{world.link(ANNA, kind='why')}?lang={language}")
+    await page.click("summary")
+    await check(page, language)
+    assert "Altijd opzegbaar" in await page.inner_text("details")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_staff_pages_can_be_read_and_used(world: Acme, browser: Browser, size: str, scheme: Any) -> None:
@@ -277,9 +300,14 @@ async def test_staff_pages_can_be_read_and_used(world: Acme, browser: Browser, s
         "niemand@example.org": "RECIPIENT_UNKNOWN", "c@example.org": "CONSENT_UNPROVEN",
         "d@example.org": "ADDRESS_UNDELIVERABLE",
     }, subject="Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz " * 2)  # fmt: skip
-    for path in ("/staff", "/staff/campaigns", "/staff/blocked", "/staff/captured", "/staff/rules"):
+    for path in ("/staff", "/staff/campaigns", "/staff/blocked", "/staff/captured", "/staff/consents", "/staff/rules"):
         await page.goto(world.config.public_url + path)
         await check(page, "nl")
+    await with_proof(world)
+    await page.goto(world.config.public_url + "/staff/consents")
+    await check(page, "nl")
+    await page.click("tbody a")
+    await check(page, "nl")
     await page.goto(world.config.public_url + "/staff/campaigns")
     await page.click("tbody a")
     await check(page, "nl")

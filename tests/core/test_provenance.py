@@ -51,7 +51,7 @@ FILES = {"expo2026": CHECKED}
         (OPENED, ["seller's check", "buyer's own check"]),
         (OPENED.next(seller_check=SELLER), ["buyer's own check"]),
         (OPENED.next(buyer_check=BUYER), ["seller's check"]),
-        (CHECKED.next(buyer_check=replace(BUYER, good=19)), ["found 1 of 20 wrong"]),
+        (CHECKED.next(buyer_check=replace(BUYER, good=19)), ["of the sample wrong"]),
         (CHECKED.next(buyer_check=replace(BUYER, sample=0, good=0)), ["looked at nobody"]),
         (CHECKED, []),
     ],

@@ -1,6 +1,7 @@
 """What proves consents, on pages: the wording a recipient was shown, and the proof of a whole list for staff."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from gateway import appraise
 from suppression.evidence import Choice, Wording
+from suppression.provenance import ListSource
 from tests.acme import NOW, OTHER, Acme, acme
 
 ANNA, BOB = "anna@example.org", "bob@example.org"
@@ -86,6 +88,30 @@ async def test_staff_see_the_proof_of_the_list_and_what_would_raise_it(world: Ac
         page = (await browser.get("/staff/consents")).text
         assert "Goed <strong>2</strong>" in page
         assert "Bewaar haar met" not in page
+
+
+async def test_staff_read_a_wording_and_see_which_lists_are_not_checked(world: Acme) -> None:
+    digest = await world.store.keep_wording("acme", FORM, at=NOW)
+    await world.store.keep_source(
+        "acme", ListSource(name="expo2026", kind="purchased_list", seller="Expo <B.V.>", version=1), at=NOW
+    )
+    await appraise.current(world.store, "acme", clock=world.clock)
+    async with contextlib.aclosing(await world.signed_in("mara", "marketer")) as browser:
+        page = (await browser.get("/staff/consents")).text
+        assert "Expo &lt;B.V.&gt;" in page
+        assert "Uw eigen controle ontbreekt." in page
+        [link] = re.findall(r'href="(/staff/consents/wordings/[^"]+)"', page)
+        assert link == f"/staff/consents/wordings/acme/{digest.hex()}"
+        wording = (await browser.get(link)).text
+        assert "Ja, mail mij &lt;nieuws&gt;" in wording
+        assert "<p>Altijd opzegbaar</p>" in wording
+        assert "alert(1)" not in wording
+        for wrong in (f"acme/{'0' * 64}", "acme/x", f"nobody/{digest.hex()}"):
+            assert (await browser.get(f"/staff/consents/wordings/{wrong}")).status_code == 404
+    await world.staff("otto", "privacy", controllers=["other"])
+    async with world.client() as stranger:
+        await stranger.post("/staff/login", data={"name": "otto", "password": "proeverij op de kade"})
+        assert (await stranger.get(link)).status_code == 404
 
 
 async def test_who_works_for_another_controller_sees_another_list(world: Acme) -> None:
