@@ -17,7 +17,7 @@ from gateway.weigh import Case, Scales
 from suppression import standing
 from suppression.address import canonical
 from suppression.facts import Facts, FactsError, Suppression
-from suppression.history import Listed, amount, suppression
+from suppression.history import Listed, amount, suppression, with_hash_list
 from suppression.similarity import Ruled, ruled
 from suppression.vault import KeyRing
 
@@ -62,7 +62,7 @@ def lookup(ring: KeyRing, controller_id: str, recipient_key: bytes | None, addre
     first = (recipient_key,) if recipient_key is not None else ()
     return Who(
         controller_id=controller_id, recipient_keys=(*first, *(key for key in keys if key != recipient_key)),
-        global_keys=ring.global_keys(plain) if plain is not None else (),
+        global_keys=ring.global_keys(plain) if plain is not None else (), address=plain,
     )  # fmt: skip
 
 
@@ -99,10 +99,12 @@ def person_at(history: History, at: datetime, rulings: Sequence[SimilarRuling] =
                 stands = standing.read(counted.document)
             except (FactsError, ValueError, KeyError, TypeError):
                 readable = False
+    since = history.hashed_since if history.hashed_since is not None and history.hashed_since <= upto else None
+    stops, by_hash = with_hash_list(tuple(suppressions), history.controller_id, since)
     return Person(
         controller_id=history.controller_id, recipient_key=history.recipient_key, seen=history.seen,
         addressed=history.addressed, readable=readable, version=sum(e.known_at <= upto for e in history.own.entries),
-        standing=stands, suppressions=tuple(suppressions), ruled=ruled_at(rulings, at),
+        standing=stands, suppressions=stops, by_hash=by_hash, ruled=ruled_at(rulings, at),
     )  # fmt: skip
 
 

@@ -98,8 +98,18 @@ def _common(teller: Teller, fields: Mapping[str, Any]) -> Iterator[str]:
     """Where it came from, who did it, and the reference that the person was given."""
     source, by, ref = fields.get("source"), fields.get("by"), fields.get("ref")
     if isinstance(source, str) and source:
-        yield teller.say("timeline.source", source=source.replace("_", " "))
+        yield teller.say("timeline.source", source=_source(teller, source))
     if isinstance(by, str) and by:
         yield teller.say("timeline.by", by=by)
     if isinstance(ref, str) and ref:
         yield teller.say("timeline.reference", reference=reference(bytes.fromhex(ref)))
+
+
+def _source(teller: Teller, source: str) -> str:
+    """Where a consent or an opt-out came from, in words where there are any."""
+    for key in (f"source.{source}", f"proof.channel.{source}"):
+        try:
+            return teller.say(key)
+        except KeyError:
+            continue
+    return source.replace("_", " ")

@@ -117,6 +117,21 @@ def suppression(listed: Listed, controller_id: str | None) -> Suppression:
     )  # fmt: skip
 
 
+def with_hash_list(
+    suppressions: tuple[Suppression, ...], controller_id: str, since: int | None
+) -> tuple[tuple[Suppression, ...], bool]:
+    """The suppressions of somebody whose address is on a controller's list by its hash since then (ms), None: is not.
+
+    The second says whether the list is all that stands in the way of everything; then it counts as an entry.
+    """
+    if since is None or any(entry.scope != "purpose" and entry.lifted_at is None for entry in suppressions):
+        return suppressions, False
+    listed = Suppression(
+        scope="sender", controller_id=controller_id, purpose=None, reason="admin", at=_instant(since), lifted_at=None
+    )
+    return (*suppressions, listed), True
+
+
 def _milliseconds(written: str) -> int:
     return int(datetime.fromisoformat(written).timestamp() * 1000)
 

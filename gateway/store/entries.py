@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import aiosql
 
-from gateway.store import people
+from gateway.store import hash_lists, people
 from gateway.store.connection import Handles
 from gateway.store.contract import SuppressionRow, Who
 from gateway.store.history import Decided, History, Owned
@@ -40,6 +40,10 @@ def histories(handles: Handles, wanted: Sequence[Who]) -> list[History]:
         listed = _listed(handles, places)
         standing = _with_row(handles, wanted, people.SQL.standings_of_many.sql)
         profiled = _with_row(handles, wanted, people.SQL.profiles_of_many.sql)
+        hashed = {
+            owner: hash_lists.listed(handles, owner, [who for who in wanted if who.controller_id == owner])
+            for owner in {who.controller_id for who in wanted}
+        }
     finally:
         handles.db.execute("COMMIT")
     found = []
@@ -58,6 +62,7 @@ def histories(handles: Handles, wanted: Sequence[Who]) -> list[History]:
             sealed=own is None and any(place in standing for place in mine), own=owned(first),
             elsewhere=tuple(owned(place) for place in _places(who) if place != first),
             unreadable=tuple(entry for place in _places(who) for entry in unreadable.get(place, ())),
+            hashed_since=hashed[who.controller_id].get(who.address or ""),
         ))  # fmt: skip
     return found
 

@@ -29,7 +29,7 @@ class History:
     `recipient_key`: the key their rows stand under; `seen` False where there is none that opens (never seen, or
     erased). `own` has the entries under that key. `elsewhere` has those under other live keys and of global scope, of
     which only suppressions count. `sealed`: a standing is stored that nobody can open. `unreadable`: entries that do
-    not open, without their fields.
+    not open, without their fields. `hashed_since`: since when a list has the hash of the address (ms).
     """
 
     controller_id: str
@@ -40,6 +40,7 @@ class History:
     own: Owned
     elsewhere: tuple[Owned, ...]
     unreadable: tuple[Entry, ...]
+    hashed_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
 from suppression.facts import FactsError, Suppression
+from suppression.history import with_hash_list
 from suppression.similarity import Ruled
 from suppression.vault import SECRET_BYTES, PersonSecret, Unreadable, unseal
 
@@ -104,10 +105,7 @@ def _person(handles: Handles, known: _Known, who: Who) -> Person:
     """One person. More than one live key id: rows may stand under an older key; suppressions of all of them count."""
     controller_id = who.controller_id
     suppressions = tuple(s for key in (*who.recipient_keys, *who.global_keys) for s in known.suppressions.get(key, ()))
-    since = known.hashed.get(who.address or "")
-    by_hash = since is not None and not any(s.scope != "purpose" and s.lifted_at is None for s in suppressions)
-    if since is not None and by_hash:
-        suppressions += (_of_hash_list(controller_id, since),)
+    suppressions, by_hash = with_hash_list(suppressions, controller_id, known.hashed.get(who.address or ""))
     found = next((key for key in who.recipient_keys if key in known.wrapped), None)
     version, stands, readable = 0, _NOBODY, True
     recipient_key = found or (_tombstone(handles, who) if suppressions else who.recipient_keys[0])
@@ -125,13 +123,6 @@ def _person(handles: Handles, known: _Known, who: Who) -> Person:
         addressed=found in known.addressed, version=version, readable=readable, standing=stands,
         suppressions=suppressions, by_hash=by_hash, ruled=known.ruled,
     )  # fmt: skip
-
-
-def _of_hash_list(controller_id: str, since: int) -> Suppression:
-    """What it amounts to that the hash of an address is on a controller's list."""
-    return Suppression(
-        scope="sender", controller_id=controller_id, purpose=None, reason="admin", at=instant(since), lifted_at=None
-    )
 
 
 def _tombstone(handles: Handles, who: Who) -> bytes:

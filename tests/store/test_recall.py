@@ -1,6 +1,7 @@
 """A person as of an instant, from the ledger: the same as the store gave then."""
 
 import asyncio
+import hashlib
 import sqlite3
 import tempfile
 from collections import Counter
@@ -183,6 +184,42 @@ async def test_rows_under_an_older_live_key_are_found_and_its_opt_outs_count(hom
         live = (await store.people([both]))[0]
         assert len(live.standing.consents) == 1
         same(live, (await recall.as_of(store, [(both, life.now)]))[0])
+
+
+async def test_a_list_of_hashes_counts_from_when_it_was_brought(home: Home) -> None:
+    async with home.opened() as store:
+        life = Life(home, store)
+        await life.do("consent", PEOPLE[0], 1)
+        was = life.now
+        digest = hashlib.sha256(PEOPLE[0].encode()).digest()
+        await store.add_hashes("acme", [("sha256", digest)], at=was + timedelta(hours=1), dry=False)
+        who = replace(home.who(PEOPLE[0]), address=PEOPLE[0])
+        before, after = await recall.as_of(store, [(who, was), (who, was + timedelta(hours=2))])
+        assert isinstance(before, Person) and isinstance(after, Person)
+        assert (before.by_hash, before.suppressions) == (False, ())
+        live = (await store.people([who]))[0]
+        same(live, after)
+        assert after.by_hash and live.by_hash
+
+
+async def test_decisions_of_a_controller_are_read_page_by_page_and_about_a_person(home: Home) -> None:
+    async with home.opened() as store:
+        for _ in range(3):
+            await store.enqueue(home.arrival(*PEOPLE))
+        pages, after = [], (b"", -1)
+        while page := await store.decided_after("acme", after=after, upto=b"\xff" * 16, n=4):
+            pages.append([(one.message_id, one.copy_no) for one in page])
+            after = pages[-1][-1]
+        assert [len(page) for page in pages] == [4, 2]
+        everything = [place for page in pages for place in page]
+        assert everything == sorted(set(everything)) and len(everything) == 6
+        about = await store.decided_about("acme", home.who(PEOPLE[1]).recipient_keys, since=START, n=2)
+        assert [one.copy_no for one in about] == [1, 1] and about[0].message_id == everything[-1][0]
+        assert await store.decided_about("other", home.who(PEOPLE[1]).recipient_keys, since=START, n=2) == []
+        first = await store.decided_of_message("acme", everything[0][0], after=-1, n=9)
+        assert [one.copy_no for one in first] == [0, 1]
+        known = await store.addresses("acme", [one.recipient_key for one in first])
+        assert sorted(known.values()) == sorted(PEOPLE)
 
 
 async def test_an_entry_counts_from_when_it_was_written_where_its_act_is_dated_earlier(home: Home) -> None:

@@ -67,8 +67,9 @@ class Decisions:
                 return self._desk.gone(visitor)
             now = site.clock()
             [one] = await explain.decisions(site.store, mine_of(site), [decided], now=now)
-            by = f"staff {visitor.staff.name}"
-            await explain.looked(site.store, decided.controller_id, explain.on_file([one]), by=by, now=now)
+            await explain.looked(
+                site.store, decided.controller_id, explain.on_file([one]), by=visitor.staff.name, now=now
+            )
         controller = visitor.controllers[decided.controller_id]
         words, language = site.words, visitor.language
         return self._desk.show(

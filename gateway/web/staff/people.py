@@ -103,8 +103,7 @@ class People:
         [history] = await site.store.histories([wanted.who])
         erased = not person.seen and any(s.reason == "erasure" for s in person.suppressions)
         if person.seen:
-            by = f"staff {visitor.staff.name}"
-            await explain.looked(site.store, controller.id, [person.recipient_key], by=by, now=now)
+            await explain.looked(site.store, controller.id, [person.recipient_key], by=visitor.staff.name, now=now)
         may = explain.may_receive_person(mine_of(site), controller, person, now=now)
         decided = await site.store.decided_about(
             controller.id, wanted.who.recipient_keys, since=now - LATELY, n=LISTED
