@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import prove
+from gateway import exhibits, prove
 from gateway.bundle import Bundle, line
 from gateway.config import MARKETING, Config, Controller
 from gateway.record import staff_acts
-from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
+from gateway.store.contract import Act, Store, SuppressionRow, Who
 from gateway.store.evidence import KeptHead
-from gateway.store.material import KeptWording
 from gateway.store.proof import Passage, Place, ShownEntry
 from gateway.testimony import CampaignStory, PersonStory, campaign_page, person_page
 from gateway.weigh import Case
@@ -94,13 +93,14 @@ async def about_person(witness: Witness, controller: Controller, plain: str, out
         row for owner, key in [*((controller.id, k) for k in who.recipient_keys), *(("", k) for k in who.global_keys)]
         for row in await store.suppressions_of(owner, key)
     ]  # fmt: skip
-    wordings = await _wordings(store, controller.id, person)
+    wordings = await exhibits.wordings(store, controller.id, person)
+    attachments = await store.attachments(controller.id, person.recipient_key)
     wording_entries = await store.wording_entries(controller.id, [one.wording.name for one in wordings])
     shown = [*entries, *(ShownEntry(stored=one, opened=None) for one in wording_entries)]
     story = PersonStory(
         controller=controller, address=plain, recipient_key=person.recipient_key, standing=person.standing,
         entries=entries, passages=passages, stops=[(row, left_after(row, passages)) for row in stops],
-        wordings=wordings, at=witness.now, public_key=keys.public,
+        wordings=wordings, attachments=attachments, at=witness.now, public_key=keys.public,
     )  # fmt: skip
     with Bundle(out, witness.now) as bundle:
         bundle.add("index.html", person_page(witness.words, witness.language, story).encode())
@@ -109,7 +109,7 @@ async def about_person(witness: Witness, controller: Controller, plain: str, out
         with bundle.adding("decisions.jsonl") as write:
             for passage in passages:
                 write(line(_passage_row(passage)))
-        _add_wordings(bundle, wordings)
+        await exhibits.add(bundle, store, story)
         await _add_ledger(witness, bundle, keys, shown)
         about = {"controller": controller.id, "about": {"person": person.recipient_key, "address": plain}}
         digest = bundle.seal({**about, **_public(keys)}, keys.sign_manifest)
@@ -217,22 +217,6 @@ async def _passages_in(
         for one in page:
             yield one
         after = (page[-1].message_id, page[-1].copy_no)
-
-
-async def _wordings(store: Store, controller_id: str, person: Person) -> list[KeptWording]:
-    """What was shown, as far as it is on file: the versions that the consents name."""
-    names = dict.fromkeys(c.evidence.wording_version for c in person.standing.consents if c.evidence.wording_version)
-    found = [await store.wording(controller_id, name) for name in names]
-    return [one for one in found if one is not None]
-
-
-def _add_wordings(bundle: Bundle, wordings: Sequence[KeptWording]) -> None:
-    """The bytes that were hashed, named by their digest, and which name stands for which."""
-    for digest, one in {one.digest: one for one in wordings}.items():
-        bundle.add(f"wordings/{digest.hex()}.json", one.wording.content())
-    bundle.add_json(
-        "wordings.json", [{"name": x.wording.name, "sha256": x.digest, "first_at": x.first_at} for x in wordings]
-    )
 
 
 # the ledger

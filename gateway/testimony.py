@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 
 from gateway.config import Controller
 from gateway.store.contract import SuppressionRow
-from gateway.store.material import KeptWording
+from gateway.store.material import KeptAttachment, KeptWording
 from gateway.store.proof import Passage, ShownEntry
 from gateway.words import GROUND_AND_STEP, Language, Words
 from suppression.consent import Consent
-from suppression.standing import Standing
+from suppression.ledger import BLIND_BYTES
+from suppression.standing import SIGN_UP, Standing
 
 OUTCOMES: Final[Mapping[str, str]] = {
     "delivered": "sent", "captured": "captured", "blocked": "blocked", "skipped": "blocked", "failed": "failed",
@@ -27,9 +28,10 @@ OUTCOMES: Final[Mapping[str, str]] = {
 CHANNELS: Final = frozenset({"one-click", "page", "mail", "api", "form", "staff", "import", "request"})
 """Where an opt-out came from, as the page has words for it."""
 WORDED: Final = frozenset({
-    "consent", "opt_in_requested", "opt_in_confirmed", "sale", "person", "withdrawal", "objection", "complaint",
-    "withdrawal_undone", "suppression", "suppression_lifted", "restriction", "restriction_lifted", "rectification",
-    "erasure_request", "undeliverable", "mailed", "confirmation_sent", "looked_at", "erasure", "wording",
+    "consent", "opt_in_requested", "opt_in_confirmed", "opt_in_expired", "sale", "person", "withdrawal", "objection",
+    "complaint", "withdrawal_undone", "suppression", "suppression_lifted", "restriction", "restriction_lifted",
+    "rectification", "erasure_request", "import_undone", "evidence", "undeliverable", "mailed", "confirmation_sent",
+    "looked_at", "erasure", "wording",
 })  # fmt: skip
 """Kinds of entries that the page has words for."""
 MOST_ROWS: Final = 2000
@@ -48,6 +50,7 @@ class PersonStory:
     passages: Sequence[Passage]
     stops: Sequence[tuple[SuppressionRow, Sequence[Passage]]]
     wordings: Sequence[KeptWording]
+    attachments: Sequence[KeptAttachment]
     at: datetime
     public_key: bytes
 
@@ -70,9 +73,10 @@ def person_page(words: Words, language: Language, story: PersonStory) -> str:
     """The page of a proof about one person."""
     teller = _Teller(words, language, story.controller)
     wordings = {one.wording.name: one for one in story.wordings}
+    asked = dict(_asked(one) for one in story.entries if one.stored.kind == b"opt_in_requested" and one.opened)
     return words.render(
         "proof/person.html", language, story=story, zone=teller.zone, key=story.public_key.hex(),
-        consents=[teller.consent(one, wordings) for one in story.standing.consents],
+        consents=[teller.consent(one, wordings, asked) for one in story.standing.consents],
         sales=[teller.dated(f"fact.sale.{one.kind}", one.concluded_at) for one in story.standing.sales],
         stops=[teller.stop(row, late) for row, late in story.stops],
         mail=[teller.mail(one) for one in story.passages[-MOST_ROWS:]],
@@ -94,6 +98,12 @@ def campaign_page(words: Words, language: Language, story: CampaignStory) -> str
     )  # fmt: skip
 
 
+def _asked(entry: ShownEntry) -> tuple[str, Any]:
+    """The id of a consent, and the mail that asked to confirm it; None where its words were not kept."""
+    private = json.loads((entry.opened or b"")[BLIND_BYTES:])
+    return private["id"], private.get(SIGN_UP, {}).get("mail")
+
+
 class _Teller:
     """Rows of the page in the reader's language."""
 
@@ -110,13 +120,13 @@ class _Teller:
     def dated(self, key: str, at: datetime | None) -> str:
         return self.text(key, date=self.moment(at))
 
-    def consent(self, one: Consent, wordings: Mapping[str, KeptWording]) -> dict[str, Any]:
+    def consent(self, one: Consent, wordings: Mapping[str, KeptWording], asked: Mapping[str, Any]) -> dict[str, Any]:
         """What was asked, shown, given and confirmed."""
         purposes = [self._words.purpose(self._controller, name, self._language) for name in one.purposes]
         version = one.evidence.wording_version
         return {
             "purposes": ", ".join(purposes), "facts": list(self._facts_of(one)), "wording": version,
-            "shown": wordings.get(version) if version is not None else None,
+            "shown": wordings.get(version) if version is not None else None, "asked": asked.get(one.id),
         }  # fmt: skip
 
     def _facts_of(self, one: Consent) -> Iterator[tuple[str, str]]:

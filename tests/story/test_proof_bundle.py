@@ -1,6 +1,7 @@
 """A proof is made by the program, and checked without it, in an empty folder; whatever is changed in it is found."""
 
 import hashlib
+import html
 import json
 import re
 import sqlite3
@@ -19,11 +20,12 @@ from gateway.keys import key_ring
 from gateway.prove import head_keys
 from gateway.store.contract import SuppressionRow
 from gateway.store.proof import Passage
-from gateway.testify import left_after
+from gateway.testify import Witness, about_person, left_after
 from gateway.weigh import Case
 from suppression.evidence import Choice, Wording
 from tests.installation import ANNA, KLEED, NIEMAND, WIM, Installation, consent, lines_of, newsletter, order
 from tests.story.relay import Relay, config_of, fresh, load, load_people, one_click_url, with_store
+from tests.story.sign_ups import forms
 
 FORM = Wording(
     name="w1", language="nl", layout="Nieuwsbrief van Acme", layout_type="text/plain", notice_version="pn1",
@@ -165,6 +167,37 @@ def test_making_a_proof_is_written_down(told: Installation, tmp_path: Path) -> N
     assert [one["kind"] for one in after] == [*(one["kind"] for one in before), "looked_at"]
 
 
+def test_a_file_that_proves_a_consent_is_in_it_as_it_was_given(
+    told: Installation, tmp_path: Path, verifier: Path
+) -> None:
+    scan = _file(tmp_path / "Form & scan.pdf", b"%PDF-1.4 signed")
+    assert told.tool("consent", "attach", WIM, scan, "--note", "<i>on paper</i>").returncode == 0
+    proof = proved(told, tmp_path / "p.zip", "--person", WIM)
+    assert checked(verifier, proof)[0] == 0
+    files = contents(proof)
+    (row,) = json.loads(files["attachments.json"])
+    assert files[row["file"]] == scan.read_bytes() and row["sha256"] == hashlib.sha256(scan.read_bytes()).hexdigest()
+    assert "&lt;i&gt;on paper&lt;/i&gt;" in files["index.html"].decode()
+
+
+async def test_the_mail_that_asked_to_confirm_is_told_and_when_it_was_confirmed(tmp_path: Path, verifier: Path) -> None:
+    async with forms(tmp_path) as here:
+        await here.click(await here.asked("nieuw@example.org"))
+        world = here.world
+        witness = Witness(
+            store=world.store, config=world.config, words=world.words, ring=world.ring, language="nl", by="test",
+            now=world.now,
+        )  # fmt: skip
+        done = await about_person(witness, world.config.controllers["acme"], "nieuw@example.org", tmp_path / "p.zip")
+    assert done.entries >= 2 and checked(verifier, done.path)[0] == 0
+    files = contents(done.path)
+    recorded = json.loads(files["person.json"])["recorded"]
+    (asked,) = [one["said"] for one in recorded if one["kind"] == "opt_in_requested"]
+    page = html.unescape(files["index.html"].decode())
+    assert asked["sign_up"]["mail"]["text"].splitlines()[0] in page
+    assert "Bevestigd vanuit de mailbox" in page and "opt_in_confirmed" in {one["kind"] for one in recorded}
+
+
 # tampering
 
 
@@ -178,7 +211,7 @@ def flipped(content: bytes) -> Iterator[bytes]:
 
 def test_any_file_that_was_changed_taken_out_or_put_in_is_found(proof: Path, verifier: Path, tmp_path: Path) -> None:
     files = contents(proof)
-    assert len(files) == 10
+    assert len(files) == 12
     tried = 0
     for name, content in files.items():
         for other in flipped(content) if content else (b"x",):
