@@ -282,8 +282,8 @@ class Config:
         return Path(self.database_url.removeprefix("sqlite:"))
 
 
-def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read and check one configuration file.
+def load(path: Path, *, environ: Mapping[str, str] = os.environ, changes: Mapping[str, Any] = {}) -> Config:
+    """Read and check one configuration file. `changes`: values in place of the file's, by dotted path.
 
     Raises ConfigError with all problems: an unreadable file, bad TOML, unknown names, bad values, missing files or
     motivations, references to what is not declared.
@@ -302,6 +302,8 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
         at = re.search(r"line (\d+)", str(error))
         line = int(at.group(1)) if at else None
         raise ConfigError([_problem(path, f"is not TOML: {error}", "Correct the line", line)]) from None
+    for key, value in changes.items():
+        _put(document, key, value)
     reader = Reader(path, text, environ)
     values = reader.read(document)
     check(reader, values)
@@ -310,6 +312,18 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Config:
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line or 0))
     return _build(path, values, book, _digest(text, values["packs"]))
+
+
+def _put(document: dict[str, Any], key: str, value: object) -> None:
+    """Set one value of a TOML document. Where the path leads through a value, that is for the reader to refuse."""
+    *way, last = key.split(".")
+    at = document
+    for name in way:
+        below = at.setdefault(name, {})
+        if not isinstance(below, dict):
+            below = at[name] = {}
+        at = below
+    at[last] = value
 
 
 def _digest(text: str, packs: Path | None) -> str:

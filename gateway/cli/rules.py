@@ -12,6 +12,7 @@ import typer
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
+from gateway.cli.whatif import whatif
 from gateway.packs import read_packs, read_text
 from suppression.jurisdiction import PackBook, baseline, bound, pack_name
 from suppression.pack import Pack, PackError, read_pack
@@ -26,6 +27,7 @@ rules = typer.Typer(help="The rules: packs by country, the table of rules, simil
 similar = typer.Typer(help="Which product categories are similar, and who ruled so.", no_args_is_help=True)
 app.add_typer(rules, name="rules")
 rules.add_typer(similar, name="similar")
+rules.command("whatif")(whatif)
 
 MaybeConfig = Annotated[
     Path | None,

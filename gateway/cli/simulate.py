@@ -281,7 +281,7 @@ def _tell(outlook: Outlook, addresses: bool, as_json: bool, about: dict[str, Any
 
 
 @contextlib.contextmanager
-def bar(total: int | None = None) -> Iterator[Callable[[int], None] | None]:
+def bar(total: int | None = None, unit: str = "recipients") -> Iterator[Callable[[int], None] | None]:
     """A count that moves, where somebody looks at standard error."""
     if not sys.stderr.isatty():
         yield None
@@ -289,7 +289,7 @@ def bar(total: int | None = None) -> Iterator[Callable[[int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    look = (BarColumn(), MofNCompleteColumn(), TextColumn("recipients"), TimeElapsedColumn())
+    look = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
     with Progress(*look, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("", total=total)
         yield lambda done: shown.update(task, completed=done)

@@ -113,11 +113,10 @@ class Rehearsed:
         """What somebody could mend, the most people first."""
         words, found = self._desk.site.words, []
         for (code, lacking), count in outlook.rescues.most_common() if outlook else ():
-            pieces = lacking.split(", ") if code == "CONSENT_UNPROVEN" and lacking else []
-            detail = (
-                ", ".join(words.text(visitor.language, f"lack.{piece.removesuffix('_version')}") for piece in pieces)
-                or lacking
-            )
+            detail = words.text(visitor.language, "rehearsals.lacking", what=lacking) if lacking else ""
+            if code == "CONSENT_UNPROVEN" and lacking:
+                pieces = [piece.removesuffix("_version") for piece in lacking.split(", ")]
+                detail = " ".join(words.text(visitor.language, f"lack.{piece}") for piece in pieces)
             by = f"rehearsals.by.{ACTOR[code]}"
             found.append({
                 "count": count, "words": words.reason(code, visitor.language), "detail": detail,
