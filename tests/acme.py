@@ -20,7 +20,8 @@ from argon2 import PasswordHasher
 
 from gateway.config import Config, load
 from gateway.keys import signers
-from gateway.notice import Notices
+from gateway.mail.envelope import Rcpt
+from gateway.notice import Notices, pack_rcpt
 from gateway.rehearse import Rehearsals
 from gateway.render import renderer
 from gateway.show import link_context
@@ -42,6 +43,10 @@ NEWSLETTER = Case(
     message_class="marketing", promotional=False, purpose="newsletter", categories=(), transaction_ref=False,
     restriction_exemption=None, unsubscribe="injectable", from_domain="acme.example",
 )  # fmt: skip
+ENVELOPE = {
+    "mail_from": "news@acme.example", "ret": None, "envid": None, "helo": "tool.example", "peer_ip": "127.0.0.1",
+    "tls": True, "login": True, "body_8bit": False, "smtputf8": False,
+}  # fmt: skip
 PASSWORD = "proeverij op de kade"
 SINCE = NOW - timedelta(days=170)
 
@@ -261,25 +266,27 @@ class Acme:
 
     async def send(
         self, codes: Mapping[str, str], *, subject: str = "Nieuwe wijnen", campaign: str = "c1", content: bytes = b"",
-        controller: str = "acme", categories: tuple[str, ...] = (),
+        controller: str = "acme", categories: tuple[str, ...] = (), rehearsed: bool = False,
     ) -> str:  # fmt: skip
         """A message arrived and each address got the decision of this reason code; what was allowed is captured.
 
+        `rehearsed`: all of it is put by instead.
         Returns the message id as reports write it.
         """
         message_id, content = uuid_utils.uuid7().bytes, content or newsletter(subject)
         rulings = [Ruling(decision=_decision(code), as_of=self.now, packs="NL default") for code in codes.values()]
         copies = [
             NewCopy(
-                copy_no=n, recipient_key=self.key(address, controller), address=address, rcpt=b"{}", ruling=ruling,
-                state="claimed" if ruling.decision.verdict == "allow" else "blocked", route="main", due_at=None,
+                copy_no=n, recipient_key=self.key(address, controller), address=address, ruling=ruling,
+                rcpt=pack_rcpt(Rcpt(address=address)), route="main", due_at=None,
+                state="rehearsed" if rehearsed else "claimed" if ruling.decision.verdict == "allow" else "blocked",
             )
             for n, (address, ruling) in enumerate(zip(codes, rulings, strict=True))
         ]  # fmt: skip
         await self.store.enqueue(Arrival(
             controller_id=controller, message_id=message_id, at=self.now, stream="newsletter", campaign=campaign,
-            mode="enforce", kind=replace(NEWSLETTER, categories=categories).to_json(),
-            envelope={}, subject=subject, body=content,
+            mode="rehearse" if rehearsed else "enforce", kind=replace(NEWSLETTER, categories=categories).to_json(),
+            envelope=ENVELOPE, subject=subject, body=content,
             size=len(content), copies=copies,
             worker="test",
         ))  # fmt: skip

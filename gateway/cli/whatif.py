@@ -4,24 +4,20 @@ import tomllib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from gateway import what_if as story
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
-from gateway.cli.simulate import bar
-from gateway.config import Config, ConfigError, load
-from gateway.keys import signers
-from gateway.packs import read_text
-from gateway.weigh import Scales
-from gateway.what_if import MOST_PEOPLE, Changed, Comparison, Turn
-from suppression.address import masked
-from suppression.jurisdiction import PackBook
-from suppression.pack import PackError, read_pack
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.weigh import Scales
+    from gateway.what_if import Changed, Comparison, Turn
+    from suppression.jurisdiction import PackBook
 
 
 def whatif(
@@ -51,6 +47,9 @@ def whatif(
     """
     if not (pack or settings or other):
         raise Refused("Say what is different: --pack FILE, --set KEY=VALUE, or --draft FILE.")
+    from gateway import what_if as story
+    from gateway.cli.simulate import bar
+
     present = command.configuration(config)
     draft = _draft(other or config, [_change(text) for text in settings or []])
     draft = replace(draft, packs=_with(draft.packs, pack or []))
@@ -65,7 +64,7 @@ def whatif(
                 for name in names:
                     await story.what_if(
                         store, _laid(present), _laid(draft), ring, name, since=now - timedelta(days=days), upto=now,
-                        comparison=found.setdefault(name, Comparison()), progress=progress,
+                        comparison=found.setdefault(name, story.Comparison()), progress=progress,
                     )  # fmt: skip
 
     command.run(compare())
@@ -76,7 +75,10 @@ def whatif(
             _print(name, comparison, days, addresses)
 
 
-def _laid(config: Config) -> tuple[Config, Scales]:
+def _laid(config: "Config") -> "tuple[Config, Scales]":
+    from gateway.keys import signers
+    from gateway.weigh import Scales
+
     return config, Scales(config, frozenset(signers(config)))
 
 
@@ -91,16 +93,22 @@ def _change(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-def _draft(path: Path, changes: list[tuple[str, Any]]) -> Config:
+def _draft(path: Path, changes: list[tuple[str, Any]]) -> "Config":
     """The settings as they would be; Refused with every problem."""
+    from gateway.config import ConfigError, load
+
     try:
         return load(path, changes=dict(changes))
     except ConfigError as error:
         raise Refused(str(error)) from None
 
 
-def _with(book: PackBook, drafts: list[Path]) -> PackBook:
+def _with(book: "PackBook", drafts: list[Path]) -> "PackBook":
     """The book with each draft as the only version of its pack."""
+    from gateway.packs import read_text
+    from suppression.jurisdiction import PackBook
+    from suppression.pack import PackError, read_pack
+
     versions = dict(book.versions)
     for file in drafts:
         try:
@@ -111,7 +119,7 @@ def _with(book: PackBook, drafts: list[Path]) -> PackBook:
     return PackBook(versions=versions)
 
 
-def _as_json(name: str, found: Comparison, addresses: bool) -> dict[str, Any]:
+def _as_json(name: str, found: "Comparison", addresses: bool) -> dict[str, Any]:
     return {
         "controller": name, "decisions": found.looked_at, "facts_gone": found.gone,
         "not_reproduced": sum(found.unlike.values()), "not_reproduced_by_code": dict(found.unlike.most_common()),
@@ -127,11 +135,13 @@ def _as_json(name: str, found: Comparison, addresses: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sorted(found: Comparison) -> list[tuple[Turn, Changed]]:
+def _sorted(found: "Comparison") -> "list[tuple[Turn, Changed]]":
     return sorted(found.turns.items(), key=lambda item: (-item[1].decisions, item[0]))
 
 
-def _samples(changed: Changed, addresses: bool) -> list[dict[str, Any]]:
+def _samples(changed: "Changed", addresses: bool) -> list[dict[str, Any]]:
+    from suppression.address import masked
+
     return [
         {
             "at": one.at, "message_id": str(UUID(bytes=one.message_id)), "copy_no": one.copy_no,
@@ -141,7 +151,9 @@ def _samples(changed: Changed, addresses: bool) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _print(name: str, found: Comparison, days: int, addresses: bool) -> None:
+def _print(name: str, found: "Comparison", days: int, addresses: bool) -> None:
+    from gateway.what_if import MOST_PEOPLE
+
     print(f"{name}: {found.looked_at:,} decisions of the last {days} days.")
     compared = found.looked_at - found.gone - found.dropped - sum(found.unlike.values())
     if found.gone:

@@ -300,7 +300,8 @@ async def test_staff_pages_can_be_read_and_used(world: Acme, browser: Browser, s
         "niemand@example.org": "RECIPIENT_UNKNOWN", "c@example.org": "CONSENT_UNPROVEN",
         "d@example.org": "ADDRESS_UNDELIVERABLE",
     }, subject="Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz " * 2)  # fmt: skip
-    for path in ("/staff", "/staff/campaigns", "/staff/blocked", "/staff/captured", "/staff/consents", "/staff/rules"):
+    for name in ("", "/campaigns", "/blocked", "/rehearsals", "/captured", "/consents", "/rules"):
+        path = "/staff" + name
         await page.goto(world.config.public_url + path)
         await check(page, "nl")
     await with_proof(world)
@@ -314,6 +315,17 @@ async def test_staff_pages_can_be_read_and_used(world: Acme, browser: Browser, s
     await page.goto(world.config.public_url + "/staff/captured")
     await page.click("tbody a")
     await check(page, "nl")
+    await world.bought("wim@example.org", "clothing")
+    await world.send({
+        "anna@example.org": "ALLOW_OPT_IN", "wim@example.org": "PRODUCT_NOT_SIMILAR", "x@example.org": "ALLOW_OPT_IN",
+    }, subject="Proef", campaign="c2", rehearsed=True)  # fmt: skip
+    await world.consented("x@example.org")
+    await page.goto(world.config.public_url + "/staff/rehearsals")
+    await check(page, "nl")
+    await page.click("tbody a")
+    await check(page, "nl")
+    await page.goto(page.url + "/release")
+    await check(page, "nl")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -321,7 +333,7 @@ async def test_staff_pages_speak_four_languages(world: Acme, browser: Browser, l
     await world.send({"bob@example.org": "SUPPRESSED_PURPOSE", "anna@example.org": "ALLOW_OPT_IN"})
     context = await window(browser, "phone", language)
     page = await signed_in(world, context, "privacy")
-    for path in ("/staff", "/staff/campaigns", "/staff/blocked", "/staff/captured"):
+    for path in ("/staff", "/staff/campaigns", "/staff/blocked", "/staff/rehearsals", "/staff/captured"):
         await page.goto(world.config.public_url + path)
         await check(page, language)
 

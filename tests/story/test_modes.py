@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import report
+from gateway import rehearse, report
 from tests.installation import ANNA, KLEED, NIEMAND, WIM, Installation, newsletter
+from tests.peers import ScriptedPeer
 from tests.story.relay import Relay, fresh, load_people, one_click_url, page_links, relaying, with_store
+from tests.story.test_hand_over import working
 
 MODE = 'categories = ["wine"]\n'
 
@@ -97,3 +99,46 @@ def test_observing_for_too_long_is_refused(installation: Installation) -> None:
         done = installation.tool(command)
         assert done.returncode == 1
         assert "observe_until: is more than 30 days off" in done.stderr.decode()
+
+
+# where days have to pass
+
+
+async def test_what_waits_when_observing_ends_is_kept_out(installation: Installation) -> None:
+    installation.change(MODE, observing(1))  # until midnight
+    async with (
+        ScriptedPeer({"MAIL": ["451 4.3.2 later", "250 2.1.0 ok"]}) as peer,
+        working(installation, peer.port) as work,
+    ):
+        await work.send(KLEED, newsletter("te laat"))
+        await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
+        await work.pass_time(timedelta(days=1))  # nothing was restarted
+        await work.until(lambda: work.copies()[0][0] == "blocked")
+        assert not peer.transactions
+        store, config = work.worker._store, work.worker.config
+        [row] = await report.blocked(store, controllers=config.controllers)
+        assert (row.reason_code, row.decision) == ("PRODUCT_NOT_SIMILAR", "block")
+        [counts] = await report.campaigns(store, controllers=config.controllers)
+        assert (counts.accepted, counts.allowed, counts.observed, counts.blocked) == (1, 0, 0, 1)
+
+
+async def test_time_to_try_counts_from_the_release(installation: Installation) -> None:
+    """A campaign released on the fourth day is tried as long as one that was never rehearsed (2 days)."""
+    installation.change(MODE, MODE + 'mode = "rehearse"\n')
+    async with ScriptedPeer({"MAIL": "451 4.3.2 later"}) as peer, working(installation, peer.port) as work:
+        await work.send(ANNA, newsletter("vrij").replace(b"Subject:", b"X-Consentgate-Campaign: late\r\nSubject:", 1))
+        await work.pass_time(timedelta(days=4))
+        assert work.copies()[0][0] == "rehearsed"
+        config, ring = work.worker.config, work.worker._ring
+        chosen = rehearse.Campaign(controller_id="acme", stream="newsletter", campaign="late")
+        moved = await rehearse.release(
+            work.worker._store, config, work.worker._scales, work.worker._notices, ring, chosen, by="test",
+            clock=work.clock,
+        )  # fmt: skip
+        assert moved == (1, 0)
+        await work.pass_time(timedelta())
+        await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
+        await work.pass_time(timedelta(days=1, hours=20))
+        await work.until(lambda: work.copies()[0][:2] == ("queued", 2))
+        await work.pass_time(timedelta(hours=5))
+        await work.until(lambda: work.copies()[0][0] == "failed")

@@ -21,6 +21,7 @@ from gateway.web.session import LASTS
 from tests.acme import OTHER, PASSWORD, Acme, acme, newsletter
 
 PAGES = [
+    "/staff/rehearsals",
     "/staff",
     "/staff/campaigns",
     "/staff/blocked",
