@@ -152,6 +152,11 @@ def _run(
                     f"There is no list {list_name!r} at {who.id}; nothing was imported. Make its file first: "
                     f"consentgate consent source add {list_name} --seller NAME"
                 )
+            if terms.wording and await store.wording(who.id, terms.wording) is None:
+                command.say(
+                    f"Warning: no wording {terms.wording!r} is kept at {who.id}, so nobody can see what it said. "
+                    "Keep it: consentgate consent wording add"
+                )
             desk = Desk(
                 store=store,
                 controller=who,

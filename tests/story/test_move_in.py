@@ -115,6 +115,8 @@ def test_what_is_stated_needs_a_name_and_a_purpose_that_is_declared(installation
     assert nameless.returncode == 1 and b"--by NAME" in nameless.stderr
     unknown = installation.tool("import", "all", file, "--purpose", "nieuws", "--by", "Jan")
     assert unknown.returncode == 1 and b"no purpose 'nieuws'" in unknown.stderr
+    unseen = installation.tool("import", "all", file, "--wording", "w9", "--by", "Jan", "--dry-run")
+    assert unseen.returncode == 0 and b"no wording 'w9' is kept at acme" in unseen.stderr
     nowhere = installation.tool("import", "all", file, "--timezone", "Mars/Olympus")
     assert nowhere.returncode == 1 and b"no time zone" in nowhere.stderr
     own = write(installation, "own.csv", [consent(ANNA)])
