@@ -126,11 +126,8 @@ class SignUps:
         self._config, self._scales = config, scales
 
     def age(self, controller: Controller) -> int:
-        """Below which age a parent has to agree: the strictest of the countries assumed for this controller."""
-        default = controller.default_country if controller.default_country_motivation else None
-        codes, _ = resolve(None, None, default, controller.country or None)
-        packs = self._scales.packs(controller.id, self._clock())
-        return max((packs[code].age_of_digital_consent for code in codes if code in packs), default=18)
+        """Below which age a parent has to agree."""
+        return age_of_consent(self._scales, controller, self._clock())
 
     def is_minor(self, controller: Controller, birth: date, today: date) -> bool:
         """Whether a parent has to agree (GDPR art. 8)."""
@@ -391,6 +388,14 @@ class SignUps:
             before=now - TRACE_KEPT, said_before=now - SAID_ONCE, now=now, n=_AT_ONCE
         ) == _AT_ONCE:  # fmt: skip
             pass
+
+
+def age_of_consent(scales: Scales, controller: Controller, now: datetime) -> int:
+    """Below which age a parent has to agree: the strictest of the countries assumed for a controller (GDPR art. 8)."""
+    default = controller.default_country if controller.default_country_motivation else None
+    codes, _ = resolve(None, None, default, controller.country or None)
+    packs = scales.packs(controller.id, now)
+    return max((packs[code].age_of_digital_consent for code in codes if code in packs), default=18)
 
 
 class SaidOtherwise(Exception):

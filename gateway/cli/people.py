@@ -9,6 +9,7 @@ from gateway import record
 from gateway.cli import command
 from gateway.cli.attachments import attach, list_attachments
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.forms import form
 from gateway.cli.refusal import Refused
 from gateway.cli.sources import source
 from gateway.cli.wordings import wording
@@ -24,6 +25,7 @@ suppress = typer.Typer(help="The list of people who must not be mailed.", no_arg
 app.add_typer(consent, name="consent")
 app.add_typer(suppress, name="suppress")
 consent.add_typer(wording, name="wording")
+consent.add_typer(form, name="form")
 consent.add_typer(source, name="source")
 consent.command("attach")(attach)
 consent.command("attachments")(list_attachments)

@@ -15,6 +15,7 @@ import pytest
 from gateway import record
 from gateway.sign_up import TRACE_KEPT
 from gateway.store.evidence import Erasure
+from gateway.web.public.shown_form import ShownForm
 from tests.acme import NOW
 from tests.story.sign_ups import Forms, forms
 
@@ -332,3 +333,39 @@ async def test_a_form_that_asks_no_birth_date_takes_no_parent(here: Forms) -> No
     await here.click(token)
     [consent] = (await here.person(NEW)).standing.consents
     assert not consent.parental_authorisation
+
+
+# on a page of the controller's own
+
+
+async def a_snippet(here: Forms, name: str = "newsletter") -> str:
+    """The name of the wording of a snippet that was made."""
+    world = here.world
+    controller = world.config.controllers["acme"]
+    shown = ShownForm(world.config, world.words, world.sign_ups.age)
+    html, wording = shown.snippet(controller, controller.forms[name], "nl")
+    assert html.count('type="checkbox"') == len(controller.forms[name].purposes) and "checked" not in html
+    assert f'value="{wording.name}"' in html and 'action="http://127.0.0.1:8080/s/acme/' in html
+    assert wording.layout in html.replace(f'<input type="hidden" name="wording" value="{wording.name}">\n', "")
+    await world.store.keep_wording("acme", wording, at=world.now)
+    return wording.name
+
+
+async def test_a_form_on_the_controllers_own_page_is_proven_by_its_own_wording(here: Forms) -> None:
+    wording = await a_snippet(here)
+    said = {"address": NEW, "purpose-newsletter": "yes", "wording": wording}
+    async with here.world.client(headers={"Origin": "https://shop.acme.example"}) as client:
+        assert (await client.post("/s/acme/newsletter?lang=nl", data=said)).status_code == 200
+    [consent] = (await here.person(NEW)).standing.consents
+    assert consent.evidence.wording_version == wording
+    assert consent.evidence.origin == "https://shop.acme.example"
+
+
+async def test_a_wording_that_this_form_has_not_is_not_believed(here: Forms) -> None:
+    foreign = await a_snippet(here, "youth")
+    await here.asked(BOB)
+    own = (await here.person(BOB)).standing.consents[0].evidence.wording_version
+    for odd in (foreign, "snippet newsletter nl 000000000000", own, "x" * 5000):
+        answer = await here.send(NEW, "newsletter", wording=str(odd), host="8.8.4.4")
+        assert "Wat wilt u ontvangen?" in answer.text and NEW in answer.text
+        assert not (await here.person(NEW)).seen

@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,16 +22,15 @@ from gateway.sign_up import Wish
 from gateway.web.guard import client_key
 from gateway.web.public.form import read_form
 from gateway.web.public.page import Pages
+from gateway.web.public.shown_form import ShownForm, snippet_prefix
 from gateway.web.public.unsubscribe import failed
 from gateway.web.site import PATIENCE, Site
-from gateway.words import Language, Words
+from gateway.words import Language
 from suppression.address import canonical
-from suppression.evidence import Choice, Wording
 
 ANSWER_AFTER: Final = 0.3
 """Seconds until a sign-up is answered, so that the wait does not tell what there was to do."""
 _OLDEST: Final = timedelta(days=130 * 366)
-_SNIPPET: Final = "snippet"
 _USER_AGENT: Final = 300
 """Characters kept of what a browser says it is."""
 
@@ -53,6 +51,7 @@ class SignUp:
 
     def __init__(self, site: Site, pages: Pages) -> None:
         self._site, self._pages, self._words = site, pages, site.words
+        self._shown = ShownForm(site.config, site.words, site.sign_ups.age)
         self._kept: set[str] = set()
         """Wordings that this process has seen kept."""
 
@@ -184,52 +183,21 @@ class SignUp:
             if kept is None or not set(filled.ticked) <= set(kept.wording.purposes):
                 return None
             return named
-        wording = self.wording(controller, form, language, parent=filled.parent)
+        wording = self._shown.wording(controller, form, language, parent=filled.parent)
         if wording.name not in self._kept:
             await self._site.store.keep_wording(controller.id, wording, at=now)
             self._kept.add(wording.name)
         return wording.name
 
-    def wording(self, controller: Controller, form: Form, language: Language, *, parent: bool = False) -> Wording:
-        """The form as it is shown to everybody, word for word."""
-        values = self._values(controller, form, language, Filled(parent=parent))
-        return named_after(f"form {form.name} {language}", Wording(
-            name="form", language=language, layout_type="text/html",
-            layout=self._words.render("public/sign_up_shown.html", language, controller=controller, **values),
-            choices=choices(self._words, controller, form, language), notice_url=controller.notice_url,
-            notice_version=controller.notice_version or None,
-        ))  # fmt: skip
-
     def _form(
         self, request: Request, controller: Controller, form: Form, filled: Filled, *, status: int = 200
     ) -> Response:  # fmt: skip
         language = self._language(request, controller)
-        values = self._values(controller, form, language, filled)
-        return self._pages.show(request, "sign_up", language, controller=controller, status=status, **values)
-
-    def _values(self, controller: Controller, form: Form, language: Language, filled: Filled) -> dict[str, Any]:
-        say, age = self._words.text, self._site.sign_ups.age(controller)
-        heading = in_language(form.title, language, controller) or say(
-            language, "sign_up.title", name=controller.display_name
-        )
-        lines = [in_language(text, language, controller) for text in (form.intro, form.frequency)]
-        if filled.parent:
-            heading = say(language, "sign_up.parent_title")
-            lines.insert(0, say(language, "sign_up.parent_text", age=age))
-        link = None
-        if controller.notice_url:
-            link = Markup('<a href="{}" rel="noreferrer">{}</a>').format(
-                controller.notice_url, say(language, "sign_up.notice_link")
-            )
-        return {
-            "heading": heading, "lines": [line for line in lines if line], "notice_link": link,
-            "target": f"/s/{controller.id}/{form.name}?lang={language}", "wrong": filled.wrong,
-            "hidden": {"parent": "yes"} if filled.parent else {}, "asks": form.double_opt_in,
-            "boxes": [(c.purpose, c.text) for c in choices(self._words, controller, form, language)],
-            "ticked": filled.ticked, "typed": filled.address, "typed_birth": filled.birth,
-            "address_label": say(language, "sign_up.parent_address" if filled.parent else "sign_up.address"),
-            "birth_why": say(language, "sign_up.birth_why", age=age) if self._asks_birth(form, filled) else None,
-        }  # fmt: skip
+        values = self._shown.values(controller, form, language, parent=filled.parent)
+        return self._pages.show(
+            request, "sign_up", language, controller=controller, status=status, wrong=filled.wrong,
+            ticked=filled.ticked, typed=filled.address, typed_birth=filled.birth, **values,
+        )  # fmt: skip
 
     def _thanks(
         self, request: Request, controller: Controller, form: Form, filled: Filled, language: Language
@@ -244,29 +212,3 @@ class SignUp:
         return self._pages.show(
             request, "plain", language, controller=controller, heading=heading, lines=lines, link=None
         )
-
-
-def choices(words: Words, controller: Controller, form: Form, language: Language) -> tuple[Choice, ...]:
-    """The boxes of a form: one per purpose, not ticked."""
-    return tuple(
-        Choice(
-            purpose=purpose, ticked=False,
-            text=words.text(language, "sign_up.box", purpose=words.purpose(controller, purpose, language)),
-        )
-        for purpose in form.purposes
-    )  # fmt: skip
-
-
-def in_language(texts: Mapping[str, str], language: Language, controller: Controller) -> str:
-    """A controller's own text in the reader's language, else in its own; empty where there is none."""
-    return texts.get(language) or texts.get(controller.language) or ""
-
-
-def named_after(prefix: str, wording: Wording) -> Wording:
-    """A wording whose name says what it is and, by its digest, which one."""
-    return wording.named(f"{prefix} {wording.digest().hex()[:12]}")
-
-
-def snippet_prefix(form: Form) -> str:
-    """How names of wordings begin that stand on the controller's own site."""
-    return f"{_SNIPPET} {form.name} "
