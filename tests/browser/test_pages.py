@@ -55,7 +55,8 @@ TEXTS = """() => {
 }"""
 CONTROLS = """() => [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select')].map(e => ({
   tag: e.tagName, name: e.getAttribute('aria-label') || (e.labels && e.labels[0] ? e.labels[0].innerText : e.innerText),
-  height: e.getBoundingClientRect().height, width: e.getBoundingClientRect().width,
+  height: (e.type === 'checkbox' ? e.parentElement : e).getBoundingClientRect().height,
+  width: e.getBoundingClientRect().width,
   inline: getComputedStyle(e).display === 'inline' || e.className === 'skip',
 }))"""
 # Where a table's cells stand below each other (narrow windows): widths of each row's heading and of the row.
