@@ -361,6 +361,20 @@ async def test_a_form_on_the_controllers_own_page_is_proven_by_its_own_wording(h
     assert consent.evidence.origin == "https://shop.acme.example"
 
 
+@pytest.mark.parametrize(
+    "claimed",
+    ["https://evil.example", "https://acme.example.evil.example", "https://notacme.example", "null", "x" * 999,
+     "https://acme.example:x/\\n", "https://[", "http://acme.example"],
+)  # fmt: skip
+async def test_a_strangers_link_does_not_come_into_our_mail(here: Forms, claimed: str) -> None:
+    said = {"address": NEW, "purpose-newsletter": "yes"}
+    async with here.world.client(headers={"Origin": claimed}) as client:
+        assert (await client.post("/s/acme/newsletter?lang=nl", data=said)).status_code == 200
+    [consent] = (await here.person(NEW)).standing.consents
+    origin = str(consent.evidence.origin)
+    assert origin.startswith("http://127.0.0.1:8080/s/acme/") or origin == "https://acme.example"
+
+
 async def test_a_wording_that_this_form_has_not_is_not_believed(here: Forms) -> None:
     foreign = await a_snippet(here, "youth")
     await here.asked(BOB)

@@ -6,11 +6,11 @@ takes as long, whoever asks and whatever is known of the address.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -31,6 +31,7 @@ from suppression.address import canonical
 ANSWER_AFTER: Final = 0.3
 """Seconds until a sign-up is answered, so that the wait does not tell what there was to do."""
 _OLDEST: Final = timedelta(days=130 * 366)
+_ORIGIN: Final = re.compile(r"https://([a-z0-9.-]{1,253})(?::[0-9]{1,5})?")
 _USER_AGENT: Final = 300
 """Characters kept of what a browser says it is."""
 
@@ -158,19 +159,20 @@ class SignUp:
             user_agent=(request.headers.get("user-agent") or "")[:_USER_AGENT] or None,
             birth_date=born, parent=filled.parent,
             evidence={
-                "method": "web form", "wording_version": wording,
-                "privacy_notice_version": controller.notice_version or None, "origin": self._origin(request, form),
+                "method": "web form", "wording_version": wording, "origin": self._origin(request, controller, form),
+                "privacy_notice_version": controller.notice_version or None,
             },
         )  # fmt: skip
 
-    def _origin(self, request: Request, form: Form) -> str:
-        """The page it came from: this form's, or the site on which the form stands."""
-        own = f"{self._site.config.public_url.rstrip('/')}/s/{form.controller}/{form.name}"
-        sent = urlsplit((request.headers.get("origin") or "")[:200])
-        ours = urlsplit(self._site.config.public_url)
-        if sent.scheme not in ("http", "https") or not sent.hostname or sent.netloc == ours.netloc:
-            return own
-        return f"{sent.scheme}://{sent.netloc}"
+    def _origin(self, request: Request, controller: Controller, form: Form) -> str:
+        """The page it came from: this form's, or the controller's own site on which the form stands.
+
+        Nothing else a visitor claims: it is shown in the mail, which must not carry a stranger's link.
+        """
+        sent = _ORIGIN.fullmatch(request.headers.get("origin") or "")
+        if sent is not None and any(f".{sent[1]}".endswith(f".{own}") for own in controller.domains):
+            return f"https://{sent[1]}"
+        return f"{self._site.config.public_url.rstrip('/')}/s/{form.controller}/{form.name}"
 
     async def _wording(
         self, controller: Controller, form: Form, filled: Filled, language: Language, named: str | None, now: datetime
