@@ -1,4 +1,4 @@
-"""How good the proof of a whole list is: every person's consents are graded, a page at a time, and counted.
+"""How good the proof is: of one person's consents, and of a whole list, graded a page at a time and counted.
 
 Standings are sealed per person, so that nothing but opening each can count them. A count is kept; it is made anew when
 the ledger grew, and costs a bounded share of one core: what took long is done seldom. Grades decide nothing.
@@ -6,13 +6,16 @@ the ledger grew, and costs a bounded share of one core: what took long is done s
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
 from gateway import log
 from gateway.store.contract import Store, StoreUnavailable
-from gateway.store.material import KeptMeter
+from gateway.store.material import KeptMeter, KeptWording
+from suppression.consent import Consent
+from suppression.evidence import Grade, grade
 from suppression.proof_meter import Meter
 
 PAGE: Final = 200
@@ -70,6 +73,26 @@ async def current(
         return kept
     _, newest = await store.begin_meter(controller_id, now=clock(), until=clock() + SELDOM)
     return await count(store, controller_id, entry_id=newest, clock=clock, progress=progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """One consent, how good its proof is, and the wording it names where that is on file."""
+
+    consent: Consent
+    grade: Grade
+    wording: KeptWording | None
+
+
+async def graded(store: Store, controller_id: str, consents: Iterable[Consent]) -> list[Graded]:
+    """The proof of one person's consents."""
+    found = []
+    for consent in consents:
+        version = consent.evidence.wording_version
+        wording = await store.wording(controller_id, version) if version is not None else None
+        made = grade(consent, wording_on_file=wording is not None)
+        found.append(Graded(consent=consent, grade=made, wording=wording))
+    return found
 
 
 async def keep_counting(store: Store, controllers: Callable[[], Iterable[str]], clock: Callable[[], datetime]) -> None:

@@ -11,12 +11,10 @@ import typer
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
-from suppression.address import canonical
+from gateway.cli.rights import known_form
 from suppression.fields import written
 
 if TYPE_CHECKING:
-    from gateway.config import Config
-    from gateway.store.contract import Person, Store
     from gateway.store.material import KeptAttachment
 
 MOST_BYTES: Final = 10_000_000
@@ -42,7 +40,7 @@ def attach(
 
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
-    plain = _canonical(address)
+    plain = known_form(address)
     if len(note) > NOTE_LENGTH:
         raise Refused(f"--note has {len(note)} characters; {NOTE_LENGTH} at most. Put the rest into the file.")
     content = _read(file)
@@ -50,7 +48,7 @@ def attach(
 
     async def keep() -> bytes:
         async with command.opened(loaded) as store:
-            person = await _person(store, loaded, who.id, plain)
+            person = await command.person_of(store, loaded, who.id, plain)
             return await store.attach(NewAttachment(
                 controller_id=who.id, recipient_key=person.recipient_key, at=command.now(), name=file.name,
                 media_type=media_type, note=note.strip(), consent_id=consent, by=by.strip() or "command line",
@@ -81,14 +79,14 @@ def list_attachments(
 
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
-    plain = _canonical(address)
+    plain = known_form(address)
     lost = 0
 
     async def show() -> "list[tuple[KeptAttachment, Path | None]]":
         found: list[tuple[KeptAttachment, Path | None]] = []
         nonlocal lost
         async with command.opened(loaded) as store:
-            person = await _person(store, loaded, who.id, plain)
+            person = await command.person_of(store, loaded, who.id, plain)
             if person.seen:
                 await store.record([
                     Act(
@@ -144,18 +142,3 @@ def _write(out: Path, kept: "KeptAttachment", content: bytes) -> Path:
     except OSError as failed:
         raise Refused(f"{path} cannot be written: {os.strerror(failed.errno or 0)}.") from None
     return path
-
-
-async def _person(store: "Store", config: "Config", controller_id: str, plain: str) -> "Person":
-    from gateway.store.contract import Who
-
-    ring = command.key_ring(config)
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain))
-    return (await store.people([who]))[0]
-
-
-def _canonical(address: str) -> str:
-    plain = canonical(address)
-    if plain is None:
-        raise Refused("That is not an e-mail address. Write it as name@example.com.")
-    return plain

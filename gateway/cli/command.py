@@ -16,7 +16,7 @@ from gateway.cli.refusal import Refused
 
 if TYPE_CHECKING:
     from gateway.config import Config, Controller
-    from gateway.store.contract import Store
+    from gateway.store.contract import Person, Store
     from suppression.vault import KeyRing
 
 T = TypeVar("T")
@@ -80,6 +80,15 @@ def key_ring(config: "Config") -> "KeyRing":
     from suppression.vault import KeyRing
 
     return KeyRing(read_installation_keys(config.installation_key))
+
+
+async def person_of(store: "Store", config: "Config", controller_id: str, plain: str) -> "Person":
+    """The person of a normalised address as the store knows them, or would file them."""
+    from gateway.store.contract import Who
+
+    ring = key_ring(config)
+    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain))
+    return (await store.people([who]))[0]
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

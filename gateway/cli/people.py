@@ -11,13 +11,12 @@ from gateway.cli.attachments import attach, list_attachments
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.forms import form
 from gateway.cli.refusal import Refused
+from gateway.cli.rights import known_form
 from gateway.cli.sources import source
 from gateway.cli.wordings import wording
-from gateway.config import Config, Controller
-from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
-from suppression.address import canonical
+from gateway.config import Controller
+from gateway.store.contract import Act, SuppressionRow
 from suppression.fields import written
-from suppression.vault import KeyRing
 
 app = command.make_app()
 consent = typer.Typer(help="Record a consent, and keep what proves consents.", no_args_is_help=True)
@@ -54,7 +53,7 @@ def add_consent(
     """Record that a person agreed, one consent per purpose. It lifts no suppression: an opt-out stays in force."""
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
-    plain = _canonical(address)
+    plain = known_form(address)
     purposes = purpose or list(who.purposes)
     if unknown := [name for name in purposes if name not in who.purposes]:
         raise Refused(f"There is no purpose {unknown[0]!r} at {who.id}. Known: {', '.join(who.purposes)}.")
@@ -68,7 +67,7 @@ def add_consent(
                 raise Refused(
                     f"There is no wording {wording_name!r} at {who.id}. See: consentgate consent wording list"
                 )
-            person = await _person(store, loaded, who.id, plain)
+            person = await command.person_of(store, loaded, who.id, plain)
             at = command.now()
             if any(row.reason == "erasure" and row.lifted_at is None for row in person.suppressions):
                 raise Refused("This person was erased and asked not to be written to again. Nothing was recorded.")
@@ -128,13 +127,13 @@ def add_suppression(
     """Put a person on the list; it counts for every decision from now on."""
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
-    plain = _canonical(address)
+    plain = known_form(address)
     if purpose is not None and purpose not in who.purposes:
         raise Refused(f"There is no purpose {purpose!r} at {who.id}. Known: {', '.join(who.purposes)}.")
 
     async def put() -> record.OptOut:
         async with command.opened(loaded) as store:
-            person = await _person(store, loaded, who.id, plain)
+            person = await command.person_of(store, loaded, who.id, plain)
             return await record.suppress(
                 store, who.id, person.recipient_key, purpose=purpose, reason=reason, source="staff", now=command.now()
             )
@@ -192,21 +191,3 @@ def _show(page: list[SuppressionRow], addresses: bool, as_json: bool) -> None:
             ))  # fmt: skip
     if cells:
         command.columns(cells, ("recipient", "scope", "purpose", "reason", "source", "at", "lifted"))
-
-
-def _canonical(address: str) -> str:
-    plain = canonical(address)
-    if plain is None:
-        raise Refused("That is not an e-mail address. Write it as name@example.com.")
-    return plain
-
-
-async def _person(store: Store, config: Config, controller_id: str, plain: str) -> Person:
-    """The person as the store knows them, or would file them."""
-    ring: KeyRing = command.key_ring(config)
-    who = Who(
-        controller_id=controller_id,
-        recipient_keys=ring.recipient_keys(controller_id, plain),
-        global_keys=ring.global_keys(plain),
-    )
-    return (await store.people([who]))[0]

@@ -1,5 +1,6 @@
 """Commands about one person: show, erase; those of rights.py."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from gateway.cli.refusal import Refused
 from gateway.cli.rights import known_form
 from gateway.config import Config
 from suppression.consent import Consent
-from suppression.evidence import LACKS, grade
+from suppression.evidence import LACKS
 from suppression.fields import written
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ async def _stored(store: "Store", config: Config, controller_id: str, plain: str
         "erased": any(s.reason == "erasure" and s.lifted_at is None for s in one.suppressions),
         "country": standing.country, "billing_country": standing.billing_country, "language": standing.language,
         "consents": [consent.to_dict() for consent in standing.consents],
-        "proof": [await _proof(store, controller_id, consent) for consent in standing.consents],
+        "proof": await _proof(store, controller_id, standing.consents),
         "attachments": [
             {
                 "id": kept.attachment_id, "at": kept.at, "name": kept.name, "media_type": kept.media_type,
@@ -140,15 +141,17 @@ async def _stored(store: "Store", config: Config, controller_id: str, plain: str
     }  # fmt: skip
 
 
-async def _proof(store: "Store", controller_id: str, consent: Consent) -> dict[str, Any]:
-    """How good the proof of a consent is, and what would raise it."""
-    version = consent.evidence.wording_version
-    on_file = version is not None and await store.wording(controller_id, version) is not None
-    graded = grade(consent, wording_on_file=on_file)
-    return {
-        "consent": consent.id, "purposes": list(consent.purposes), "grade": graded.level,
-        "wording_on_file": on_file, "lacks": [LACKS[lack] for lack in graded.lacks],
-    }  # fmt: skip
+async def _proof(store: "Store", controller_id: str, consents: Sequence[Consent]) -> list[dict[str, Any]]:
+    """How good the proof of each consent is, and what would raise it."""
+    from gateway import appraise
+
+    return [
+        {
+            "consent": one.consent.id, "purposes": list(one.consent.purposes), "grade": one.grade.level,
+            "wording_on_file": one.wording is not None, "lacks": [LACKS[lack] for lack in one.grade.lacks],
+        }
+        for one in await appraise.graded(store, controller_id, consents)
+    ]  # fmt: skip
 
 
 def _cell(value: object) -> str:

@@ -1,12 +1,13 @@
 """What proves consents, by the commands of the operator: wordings, grades, attached files; and what erasure leaves."""
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from tests.installation import ANNA, Installation, consent, lines_of
+from tests.installation import ANNA, Gateway, Installation, consent, lines_of
 
 FORM = "<form><label><input type=checkbox> Ja, mail mij</label></form>"
 SECRET = b"handtekening van Anna Zeldzaam " * 50
@@ -157,6 +158,17 @@ def test_verify_names_an_attachment_that_was_touched_and_the_export_says_so(
     assert done.returncode == 1
     assert b"gone or were changed" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_running_gateway_counts_by_itself(gateway: Gateway) -> None:
+    def counted() -> bool:
+        with contextlib.closing(sqlite3.connect(gateway.installation.dir / "consentgate.db")) as db:
+            return bool(db.execute("SELECT count(*) FROM meters WHERE counted_at IS NOT NULL").fetchone()[0])
+
+    gateway.eventually(counted)
+    assert gateway.stop() == 0
+    [row] = lines_of(gateway.installation.tool("report", "evidence", "--json"))
+    assert (row["people"], row["agreed"]) == (3, 1)
 
 
 @pytest.mark.parametrize(

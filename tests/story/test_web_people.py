@@ -12,6 +12,7 @@ import pytest
 from gateway.store.evidence import Erasure
 from suppression.ledger import CONTROLLER_KINDS, KINDS
 from tests.acme import NOW, OTHER, Acme, acme
+from tests.story.test_proof_pages import FORM
 
 VERA, KEES = "vera@example.org", "kees@example.org"
 
@@ -108,6 +109,16 @@ async def test_a_person_is_found_by_the_whole_address_in_a_post_and_the_look_is_
         assert "Gegevens ingezien door pia" in again
     assert await looks(world) == ["pia"] * 2
     assert all(VERA not in route for route, _, _ in world.requests)
+
+
+async def test_each_consent_in_force_shows_how_good_its_proof_is_and_what_was_shown(world: Acme) -> None:
+    digest = await world.store.keep_wording("acme", FORM, at=NOW)
+    async with contextlib.aclosing(await world.signed_in("pia", "privacy")) as client:
+        page = await looked_up(client, VERA)
+        assert "Bewijs van toestemming" in page.text
+        assert f'href="/staff/consents/wordings/acme/{digest.hex()}"' in page.text
+        assert "Goed De aanmelding is niet vanuit de mailbox bevestigd." in text_of(page)
+        assert "Bewijs van toestemming" not in (await looked_up(client, KEES)).text
 
 
 async def test_the_auditor_sees_the_same_with_the_address_shortened(world: Acme) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import explain
+from gateway import appraise, explain
 from gateway.config import Controller
 from gateway.recall import lookup
 from gateway.sentences import tell
@@ -26,6 +26,7 @@ from gateway.web.staff.decisions import find, mine_of, path_of
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.figures import family
 from suppression.address import canonical, masked
+from suppression.proof_meter import in_force
 
 LATELY: Final = timedelta(days=92)
 LISTED: Final = 50
@@ -116,6 +117,11 @@ class People:
                 {"stream": name, "verdict": said.verdict, "told": tell(words, language, said, controller),
                  "family": family(said.code)}
                 for name, said in may.items()
+            ],
+            "proof": [
+                {"graded": one, "purposes": [words.purpose(controller, x, language) for x in one.consent.purposes]}
+                for one in await appraise.graded(site.store, controller.id, person.standing.consents)
+                if in_force(one.consent, controller.id, now)
             ],
             "moments": timeline(words, language, history, controller),
             "mails": [
