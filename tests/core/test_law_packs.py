@@ -4,10 +4,12 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 import pytest
 
+from suppression.basis import B2B_TESTS
 from suppression.decision import decide, next_change
 from suppression.facts import Facts
 from suppression.jurisdiction import load_packs, resolve
@@ -120,6 +122,81 @@ def test_each_parameter_says_whether_another_value_is_laxer() -> None:
         assert (difference.field, difference.laxer) == (name, laxer), (code, name, value)
         assert in_words(difference.after) != in_words(difference.before)
     assert {name for _, name, _, _ in rows} == {*PARAMETERS, "statutory"}
+
+
+MONTHS_AGO = ("2026-02-10", "2025-10-01", "2025-07-01", "2025-02-01", "2024-01-01", "2022-06-01")
+BIRTHS = ("2012-06-01", "2011-06-01", "2010-06-01", "2008-06-01")
+
+
+def telling_facts() -> list[dict[str, Any]]:
+    """Facts that hang on one parameter of a pack each: close to a limit, or with one ground and no other."""
+    found = [
+        base(
+            sender__is_charity=True, message__charitable_only=True,
+            sales=[sale(kind=kind, concluded_at=f"{day}T10:00:00Z")],
+        )
+        for kind in ("purchase", "negotiation", "donation", "free_account", "inquiry", "contract")
+        for day in MONTHS_AGO
+    ]  # fmt: skip
+    found += [base(consents=[consent(given_at=f"{day}T10:00:00Z")]) for day in MONTHS_AGO]
+    for birth in BIRTHS:
+        found.append(base(recipient__birth_date=birth, consents=[consent()]))
+        found.append(base(recipient__birth_date=birth, sales=[sale()]))
+    found += [
+        base(
+            recipient__kind=kind, recipient__address_kind=address, recipient__published_for_marketing=published,
+            recipient__informed_at_collection=informed, message__b2b_relevant=relevant,
+        )
+        for kind, address, published, informed, relevant in product(
+            ("legal_person", "sole_trader"), ("role", "personal"), (True, False), (True, False), (True, False)
+        )
+    ]  # fmt: skip
+    chain = sale(
+        concluded_at="2024-06-01T10:00:00Z", marketing_sent_at=["2025-03-01T10:00:00Z", "2025-12-01T10:00:00Z"]
+    )
+    for records in ({"sales": [sale()]}, {"consents": [consent()]}, {"sales": [chain]}):
+        found += [
+            base(**records), base(sender__postal_address_present=False, **records),
+            base(message__ad_identifiable=False, **records), base(recipient__on_exclusion_register=True, **records),
+        ]  # fmt: skip
+    found.append(base(sales=[sale()], consents=[consent(action="pre_ticked")]))
+    running = sale(kind="contract", concluded_at="2020-06-01T10:00:00Z", relation_active=True)
+    return [*found, base(sales=[running]), base()]
+
+
+VALUES: dict[str, tuple[Any, ...]] = {
+    "model": ("consent", "casl", "optout"), "consent_max_months_since_interaction": (None, 6, 12, 36),
+    "age_of_digital_consent": (13, 14, 16), "soft_opt_in": (True, False),
+    "soft_opt_in_contexts": (frozenset(("purchase",)), frozenset(("purchase", "negotiation", "donation")), frozenset()),
+    "soft_opt_in_max_months": (0, 6, 12, 36), "soft_opt_in_time_rule": ("stale", "rolling"),
+    "charity_contexts": (frozenset(), frozenset(("donation",)), frozenset(("donation", "inquiry"))),
+    "charity_collected_on_or_after": (None, datetime(2025, 9, 1, tzinfo=UTC), datetime(2026, 2, 5, tzinfo=UTC)),
+    "free_account_counts_as_sale": (True, False), "pre_ticked_box_is_opt_out": (True, False),
+    "implied_consent_months": ({"purchase": 24, "inquiry": 6}, {"purchase": 12}, {"purchase": 24, "inquiry": 36}),
+    "b2b_exemption": tuple(sorted(B2B_TESTS)), "postal_address_required": (True, False),
+    "ad_label": ("always", "unless_consent", "never"), "exclusion_register_check": (True, False),
+}  # fmt: skip
+CITE = dict.fromkeys(("consent", "no_basis", "soft_opt_in", "charity", "b2b", "implied", "opt_out_regime"), "law")
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_who_is_let_in_by_another_value_is_what_laxer_means(name: str) -> None:
+    """What is not laxer lets nobody in who was kept out before; and of every parameter some value does."""
+    facts, let_in = telling_facts(), False
+    for code, before, after in product(("NL", "IE", "UK", "CA", "US"), VALUES[name], VALUES[name]):
+        old = replace(packs()[code], cite=CITE, **{name: before})
+        new = replace(old, **{name: after})
+        if name == "soft_opt_in":  # a pack that knows the exception has all that belongs to it
+            old, new = (replace(p, soft_opt_in_max_months=24, soft_opt_in_time_rule="stale",
+                                soft_opt_in_contexts=frozenset(("purchase",))) for p in (old, new))  # fmt: skip
+        laxer = any(difference.laxer for difference in compare(new, old))
+        for document in facts:
+            read = Facts.from_dict(document | {"jurisdictions": [code]})
+            if decide(read, packs() | {code: new}).verdict == "allow":
+                kept_out = decide(read, packs() | {code: old}).verdict != "allow"
+                assert laxer or not kept_out, (code, name, before, after)
+                let_in = let_in or kept_out
+    assert let_in, "the facts above tell nothing of this parameter"
 
 
 NL2 = re.sub(
