@@ -1,10 +1,10 @@
 -- name: entries_of_many()
--- Entries about several people, each in order of writing, by the index ledger_subject. WANTED stands for rows of
--- number, controller and subject. INDEXED BY: for many rows the planner would rather index the whole ledger anew.
+-- Entries about several people, by the index ledger_subject; whoever asks sorts them, since the database would sort them
+-- with all they hold. WANTED stands for rows of number, controller and subject. INDEXED BY: for many rows the planner
+-- would rather index the whole ledger anew.
 WITH wanted (place, owner, wanted_subject) AS (VALUES WANTED)
 SELECT place, entry_id, at, kind, public, private, commitment
-FROM wanted CROSS JOIN ledger INDEXED BY ledger_subject ON controller_id = owner AND subject = wanted_subject
-ORDER BY place, entry_id;
+FROM wanted CROSS JOIN ledger INDEXED BY ledger_subject ON controller_id = owner AND subject = wanted_subject;
 
 -- name: decided(controller_id, message_id, copy_no)^
 -- The decision on one copy.
