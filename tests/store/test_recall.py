@@ -101,6 +101,25 @@ class Life:
             ]  # fmt: skip
             await self.store.lift(acts, replace(row, lifted_at=self.now))
 
+    async def restrict(self, address: str, n: int) -> None:
+        await self.store.record([self._act(address, "restriction", {
+            "ref": f"r{n % 3}", "controller_id": "acme", "scope": "marketing", "purpose": None,
+            "from": written(self.now),
+        }, {})])  # fmt: skip
+
+    async def release(self, address: str, n: int) -> None:
+        fields = {"ref": f"r{n % 3}", "at": written(self.now)}
+        await self.store.record([self._act(address, "restriction_lifted", fields, {})])
+
+    async def ask_erasure(self, address: str, n: int) -> None:
+        fields = {"ref": f"e{n % 2}", "controller_id": "acme", "received_at": written(self.now)}
+        status = "open" if n % 3 else "refused"
+        await self.store.record([self._act(address, "erasure_request", {**fields, "status": status}, {})])
+
+    async def correct(self, address: str, n: int) -> None:
+        changed = {"country": "FR" if n % 2 else None, "kind": "sole_trader"}
+        await self.store.record([self._act(address, "rectification", {"changed": changed}, {})])
+
     async def brought(self, address: str, n: int) -> None:
         given = {**CONSENT, "id": f"i{n % 4}", "given_at": written(START - timedelta(days=400 * n))}
         who = self.home.who(address)
@@ -119,7 +138,10 @@ class Life:
         await self.store.take_in_stops([Stop(who=who, row=row, acts=opt_out_acts(row))], at=self.now, dry=False)
 
 
-ACTS = ("consent", "sale", "person", "dead", "hand_over", "click", "undo", "brought", "listed")
+ACTS = (
+    "consent", "sale", "person", "dead", "hand_over", "click", "undo", "brought", "listed", "restrict", "release",
+    "ask_erasure", "correct",
+)  # fmt: skip
 
 
 def same(live: Person, recalled: Person | Gone) -> None:
