@@ -197,7 +197,7 @@ def _stop(controller_id: str, recipient_key: bytes, now: datetime) -> Suppressio
 
 async def _on_file(store: Store, ring: KeyRing, controller_id: str, plain: str) -> tuple[Person, Document]:
     """A person and what their entries amount to. Refusal for whoever was erased: nothing is kept about them."""
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain))
+    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
     [person], [history] = await store.people([who]), await store.histories([who])
     if any(one.reason == "erasure" and one.lifted_at is None for one in person.suppressions) and not person.seen:
         raise Refusal("the person was erased; nothing is on file but that no marketing may be sent")

@@ -50,7 +50,7 @@ async def gather(
     store: Store, config: Config, controller: Controller, ring: KeyRing, plain: str, *, now: datetime
 ) -> Dossier:
     """Everything about one person at one controller. `plain`: the normalised address."""
-    who = Who(controller.id, ring.recipient_keys(controller.id, plain), ring.global_keys(plain))
+    who = Who(controller.id, ring.recipient_keys(controller.id, plain), ring.global_keys(plain), plain)
     [person], [history] = await store.people([who]), await store.histories([who])
     profile = await store.profile(controller.id, person.recipient_key)
     decisions = await store.decided_about(controller.id, who.recipient_keys, since=BEGINNING, n=MOST)

@@ -76,7 +76,7 @@ class Witness:
 async def about_person(witness: Witness, controller: Controller, plain: str, out: Path) -> Testified:
     """A proof about one person at one controller, by normalised address. Unprovable, OSError, StoreUnavailable."""
     store, ring = witness.store, witness.ring
-    who = Who(controller.id, ring.recipient_keys(controller.id, plain), ring.global_keys(plain))
+    who = Who(controller.id, ring.recipient_keys(controller.id, plain), ring.global_keys(plain), plain)
     person = (await store.people([who]))[0]
     if not person.seen and not person.suppressions:
         raise Unprovable(f"nothing is on file about this address at {controller.id}")

@@ -87,7 +87,7 @@ async def person_of(store: "Store", config: "Config", controller_id: str, plain:
     from gateway.store.contract import Who
 
     ring = key_ring(config)
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain))
+    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
     return (await store.people([who]))[0]
 
 

@@ -111,7 +111,7 @@ async def _stored(store: "Store", config: Config, controller_id: str, plain: str
     from gateway.store.contract import Act, Who
 
     ring = command.key_ring(config)
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain))
+    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
     one = (await store.people([who]))[0]
     if one.seen:
         await store.record([

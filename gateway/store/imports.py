@@ -1,7 +1,8 @@
 """Imports in SQLite: the list of them, and taking one back. Functions of a database thread's handles.
 
 What one import brought is known by its entries in the ledger, which carry its id. Taking it back writes one entry a
-person, `import_undone`, that holds what the person's records are without it; nothing is deleted (P7).
+person, `import_undone`, that holds what the person's records are without it; nothing of the ledger is deleted (P7).
+Address and name of whoever is unknown again go, where nothing else is about them.
 """
 
 import json
@@ -70,6 +71,8 @@ def undo_page(
         if done is None:
             continue
         left, kept = done
+        if not left:
+            SQL.drop_newcomer(handles.db, controller_id=controller_id, import_id=import_id, recipient_key=key)
         changed, opted_out, unknown = changed + 1, opted_out + kept, unknown + (not left and not kept)
     return UndonePage(
         people=len(keys), changed=changed, opted_out=opted_out, unknown=unknown,

@@ -200,6 +200,7 @@ def test_an_import_taken_back_leaves_its_opt_outs_and_nothing_else(installation:
     assert (done["people"], done["unknown"], done["opted_out"], done["already"]) == (6, 4, 2, False)
     anna = person(installation, ANNA)
     assert not anna.standing.known and anna.standing.consents == ()
+    assert len(everything(installation)["consentgate.db/people"]) == 2  # of those who are unknown again nothing is kept
     assert not person(installation, "fien@example.org").standing.recipient.undeliverable
     for name in ("dora", "emil"):
         assert person(installation, f"{name}@example.org").suppressions
@@ -251,6 +252,19 @@ def test_an_undone_import_can_be_run_again_and_is_another(installation: Installa
     assert two["kept"] == 1 and two["import"] != one
     undone(installation, two["import"])
     assert not person(installation, ANNA).standing.known and whole(installation)
+
+
+def test_whoever_was_mailed_meanwhile_keeps_the_row_that_reports_need(gateway: Gateway) -> None:
+    place = gateway.installation
+    gateway.send(["eerder@example.org"], newsletter())
+    brought = taken(place, write(place, "c.csv", [consent(f"{n}@example.org") for n in ("eerder", "later", "nooit")]),
+                    kind="consents")["import"]  # fmt: skip
+    gateway.send(["later@example.org"], newsletter("Twee"))
+    gateway.eventually(lambda: sum(row["accepted"] for row in place.report("campaigns")) == 2)
+    before = len(everything(place)["consentgate.db/people"])
+    assert undone(place, brought)["unknown"] == 3
+    assert len(everything(place)["consentgate.db/people"]) == before - 1
+    assert whole(place)
 
 
 def test_an_import_that_is_not_there_is_not_taken_back(installation: Installation) -> None:

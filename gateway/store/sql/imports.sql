@@ -24,3 +24,10 @@ ORDER BY recipient_key LIMIT :n;
 SELECT COUNT(DISTINCT recipient_key) FROM suppressions WHERE controller_id = :controller_id AND NOT EXISTS (
   SELECT 1 FROM people WHERE people.controller_id = :controller_id AND people.recipient_key = suppressions.recipient_key
 );
+
+-- name: drop_newcomer(controller_id, import_id, recipient_key)!
+-- The row with address and name of somebody an import had made known, where nothing else is about them.
+DELETE FROM people WHERE controller_id = :controller_id AND recipient_key = :recipient_key
+  AND first_seen = (SELECT at FROM imports WHERE controller_id = :controller_id AND import_id = :import_id)
+  AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.controller_id = :controller_id AND s.recipient_key = :recipient_key)
+  AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.controller_id = :controller_id AND c.recipient_key = :recipient_key);
