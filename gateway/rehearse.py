@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -38,6 +38,8 @@ BATCH = 500
 """People decided in one go: so many look-ups cost little more than one, and memory stays flat."""
 RELEASED_AT_ONCE = 200
 """Copies moved in one transaction, or those of one message: a bound on how long mail waits for it."""
+KEPT = timedelta(days=5)
+"""How long what was not released is kept (RULES.md 7.2, captured or rehearsed mail)."""
 SAMPLES = 5
 """People shown per reason."""
 

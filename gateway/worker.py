@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -33,7 +33,7 @@ from gateway.inbound.submission import Submission
 from gateway.keys import key_ring, signers, token_keys
 from gateway.notice import Notices
 from gateway.outbound.pool import Pool
-from gateway.rehearse import Rehearsals
+from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
 from gateway.show import captured_mail, link_context
 from gateway.sign_up import SignUps
@@ -45,8 +45,6 @@ from gateway.web.site import Site
 from gateway.weigh import Scales
 from gateway.words import Words
 
-CAPTURES_KEPT = timedelta(days=5)
-"""How long captured mail is kept (RULES.md 7.2)."""
 _REMEDIES = {
     errno.EADDRINUSE: "Stop what uses it, or set another port.",
     errno.EACCES: "Ports below 1024 need root or CAP_NET_BIND_SERVICE; or set another port.",
@@ -274,7 +272,7 @@ class Worker:
                 turn += 1
                 if turn % SWEEP_EVERY == 1:
                     now = self._clock()
-                    while await self._store.sweep(now=now, captures_before=now - CAPTURES_KEPT):
+                    while await self._store.sweep(now=now, captures_before=now - KEPT):
                         pass
                     await self._sign_ups.sweep()
                     await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))

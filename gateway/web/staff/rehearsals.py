@@ -5,7 +5,6 @@ background: the page shows how many copies are still there.
 """
 
 import asyncio
-from datetime import timedelta
 from typing import Any, Final, get_args
 
 from starlette.requests import Request
@@ -13,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gateway import report
-from gateway.rehearse import Campaign, Outlook
+from gateway.rehearse import KEPT, Campaign, Outlook
 from gateway.report import CampaignRow
 from gateway.show import INVENTED
 from gateway.web.public.form import read_form
@@ -27,8 +26,6 @@ from suppression.address import masked
 from suppression.link_token import Kind
 from suppression.reason_code import ACTOR
 
-KEPT: Final = timedelta(days=5)
-"""How long what was not released is kept (RULES.md 7.2)."""
 DECIDED_ANEW: Final = 5_000
 """Up to so many copies a page decides anew; of more it shows what was decided when they came in."""
 CLIPPED: Final = 102 * 1024
