@@ -113,8 +113,8 @@ async def test_what_keeps_mail_back_counts_at_once_and_a_proposal_may_be_decline
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"other": "shoes"}, "Kies twee soorten uit de lijst."),
-        ({"other": "wine"}, "Kies twee verschillende soorten"),
+        ({"other": "shoes"}, "Kies twee productgroepen uit de lijst."),
+        ({"other": "wine"}, "Kies twee verschillende productgroepen"),
         ({"why": "  "}, "Schrijf op waarom."),
         ({"similar": "perhaps"}, "Kies een van beide antwoorden."),
     ],
@@ -169,5 +169,5 @@ async def test_a_sender_without_categories_is_told_what_to_do(world: Acme) -> No
     async with world.client(headers={"Accept-Language": "nl"}) as client:
         await client.post("/staff/login", data={"name": "all", "password": "proeverij op de kade"})
         page = (await client.get("/staff/rules?controller=other")).text
-        assert "nog geen productsoorten" in page and 'name="why"' not in page
+        assert "nog geen productgroepen" in page and 'name="why"' not in page
         assert '<option value="other" selected>' in page

@@ -212,7 +212,7 @@ async def test_overview_and_campaign_tell_the_same_numbers_with_reasons(world: A
     assert link is not None
     campaign = (await client.get(link[1])).text
     assert "3 van 4 tegengehouden" in campaign
-    assert "Soorten producten" in campaign and "klanten zonder toestemming krijgen deze mail niet" in campaign
+    assert "Productgroepen" in campaign and "klanten zonder toestemming krijgen deze mail niet" in campaign
     for told in (
         "Heeft zich voor deze mails afgemeld.", "Toestemming kan altijd worden ingetrokken",
         "Alleen de persoon zelf kan dit terugdraaien.", "Klant, maar kocht iets anders dan wat nu wordt aangeboden.",
