@@ -13,6 +13,10 @@ from pathlib import Path
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
+FIRST = 2
+"""The first version that can be brought further: before it, nothing was released, and the ledger had another form."""
+
+
 class MigrationFailed(Exception):
     """A step could not be applied; the text names the file and what the database said."""
 
@@ -56,6 +60,10 @@ def migrate(path: Path, target: int, steps: Mapping[int, str]) -> list[int]:
     if version > target:
         raise MigrationFailed(
             f"{path.name}: version {version} is newer than this program's {target}; use a newer consentgate"
+        )
+    if version < FIRST:
+        raise MigrationFailed(
+            f"{path.name}: it was made before the first release, and its ledger has another form; make a new one with init"
         )
     wanted = list(range(version + 1, target + 1))
     if missing := [number for number in wanted if number not in steps]:

@@ -48,7 +48,7 @@ from gateway.store.sqlite_sign_ups import SqliteSignUps
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 """As the last line of schema.sql stamps it."""
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "settings.sql"), "sqlite3")
 

@@ -104,9 +104,10 @@ BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 CREATE TRIGGER heads_fixed BEFORE UPDATE ON heads
 BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 
--- What was handed in. mode: what decisions did; rehearse until it is released, at released_at. subject: sealed under the person of subject_key where there is one recipient, else under the
--- controller's own key. open: copies that are not final yet; at 0 body and envelope go. digest: SHA-256 of the
--- original as it was accepted. kind: what the classifier found, as JSON without personal data.
+-- What was handed in. mode: what decisions did; rehearse until it is released, at released_at. subject: sealed under the
+-- person of subject_key where there is one recipient, else under the controller's own key. open: copies that are not
+-- final yet; at 0 body and envelope go. digest: SHA-256 of the original as it was accepted. kind: what the classifier
+-- found, as JSON without personal data.
 CREATE TABLE messages (
   controller_id TEXT NOT NULL,
   message_id BLOB NOT NULL,
@@ -336,4 +337,4 @@ CREATE TABLE hash_algorithms (
   PRIMARY KEY (controller_id, algorithm)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO meta (name, value) VALUES ('schema', '1');
+INSERT INTO meta (name, value) VALUES ('schema', '2');
