@@ -63,7 +63,7 @@ def migrate(path: Path, target: int, steps: Mapping[int, str]) -> list[int]:
         )
     if version < FIRST:
         raise MigrationFailed(
-            f"{path.name}: it was made before the first release, and its ledger has another form; make a new one with init"
+            f"{path.name}: it is from before the first release, with a ledger of another form; make a new one with init"
         )
     wanted = list(range(version + 1, target + 1))
     if missing := [number for number in wanted if number not in steps]:
