@@ -205,12 +205,10 @@ def _sort_in(
     """Read a row and lay it aside in the order of the tables, so that a commit touches few of their pages."""
     result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
     if isinstance(result, Stated):
-        who = clerk.who(result.address)
-        place = who.recipient_keys[0]
+        address = result.address
+        keys, global_keys = clerk.keys(address)
         try:
-            spill.put(
-                place, (row.line, who.recipient_keys, who.global_keys, result.address, result.fields, result.opted_out)
-            )  # fmt: skip
+            spill.put(keys[0], (row.line, keys, global_keys, address, result.fields, result.opted_out))
         except OSError as failed:
             what = f"the folder for temporary files cannot be written: {failed.strerror}"
             raise Refusal(None, what, "Make room there, or name another one in TMPDIR") from None
@@ -269,11 +267,9 @@ class Clerk:
         self.mark = {BROUGHT_BY: self.import_id.hex()} if self.import_id else {}
         self.mark_that_stays = {**self.mark, STAYS: True} if self.import_id else {}
 
-    def who(self, address: str) -> Who:
-        """The person at this controller, and everywhere."""
-        return Who(
-            self.controller.id, self.ring.recipient_keys(self.controller.id, address), self.ring.global_keys(address)
-        )
+    def keys(self, address: str) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """The keys of the person at this controller, and those of everywhere."""
+        return self.ring.recipient_keys(self.controller.id, address), self.ring.global_keys(address)
 
     def file(self, who: Who, stated: Stated) -> Statement | Stop:
         """What a row says, under the keys of the person it is about."""

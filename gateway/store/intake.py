@@ -74,13 +74,20 @@ def prepare(statements: Sequence[Statement], new: Collection[bytes]) -> Prepared
         facts = None
         if len(statement.entries) == 1:
             facts = standing.opening(kind, statement.encoded[0] if statement.encoded else ledger.encode(fields))
-        profile = ledger.encode({"address": statement.address, **statement.profile})
+        profile = _filed(statement.address, statement.profile)
         made[place] = Fresh(
             secret, key, secret.subject(place),
             seal(key, profile, profile_row(controller_id, place), random.take(NONCE_BYTES)),
             facts and seal(key, facts, standing_row(controller_id, place), random.take(NONCE_BYTES)),
         )  # fmt: skip
     return made
+
+
+def _filed(address: str, said: Mapping[str, str]) -> bytes:
+    """A profile as it is stored. Most rows have an address alone, which needs no escapes."""
+    if said or not address.isascii() or '"' in address or "\\" in address:
+        return ledger.encode({"address": address, **said})
+    return b'{"address":"%s"}' % address.encode()
 
 
 def take_in(
@@ -108,13 +115,16 @@ def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bo
 
 def _state(batch: "_Batch", statement: Statement) -> Taken:
     person = batch.people[statement.who.recipient_keys[0]]
-    active = [row for row in person.suppressions if in_force(row.at, row.lifted_at, batch.at)]
-    if _erased(active):
-        return Taken("erased", new_person=False, stopped=True)
-    purposes = statement.purposes
-    stopped = any(
-        row.scope != "purpose" or row.purpose is None or purposes is None or row.purpose in purposes for row in active
-    )
+    stopped = False
+    if person.suppressions:
+        active = [row for row in person.suppressions if in_force(row.at, row.lifted_at, batch.at)]
+        if _erased(active):
+            return Taken("erased", new_person=False, stopped=True)
+        purposes = statement.purposes
+        stopped = any(
+            row.scope != "purpose" or row.purpose is None or purposes is None or row.purpose in purposes
+            for row in active
+        )
     if person.unreadable:
         return Taken("unreadable", new_person=False, stopped=stopped)
     new_person, changed = person.secret is None, False
@@ -230,6 +240,10 @@ class _Batch:
     last_ids: dict[str, bytes | None] = field(default_factory=dict)
     public: tuple[Mapping[str, Any], bytes] = ({}, b"{}")
     random: "_Random" = field(default_factory=lambda: _Random())
+    ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ms = milliseconds(self.at)
 
     def read(self, wanted: Sequence[Who]) -> None:
         """Read everybody of one controller who is met in the batch, each table once."""
@@ -297,7 +311,7 @@ class _Batch:
             person.subject = person.secret.subject(person.key)
         self.entries.setdefault(controller_id, []).append(
             ledger.write_encoded(
-                controller_id=controller_id, entry_id=self._entry_id(controller_id), at=milliseconds(self.at),
+                controller_id=controller_id, entry_id=self._entry_id(controller_id), at=self.ms,
                 kind=kind, key=person.seal_key, subject=person.subject, public=public, private=private,
                 random=self.random.take(ledger.RANDOM_BYTES),
             )
@@ -327,7 +341,7 @@ class _Batch:
 
     def write(self) -> None:
         """Write all of it; the transaction is the caller's."""
-        db, keys, at = self.handles.db, self.handles.keys, milliseconds(self.at)
+        db, keys, at = self.handles.db, self.handles.keys, self.ms
         db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         # In key order, the order of the tables: neighbours share pages.
         met = sorted((one for one in self.people.values() if one.secret is not None), key=lambda one: one.key)

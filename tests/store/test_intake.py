@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.store import intake, sqlite
 from gateway.store.contract import Statement, Taken
@@ -87,6 +89,14 @@ async def test_the_same_comes_out_with_and_without_what_was_made_ahead(
         assert await store.address("acme", person.recipient_key) == address
     assert documents == [["1", "2", "3"]] * 2
     assert await differences(store) == []
+
+
+@given(
+    st.emails() | st.text(max_size=9), st.dictionaries(st.sampled_from(["name", "external_id"]), st.text(max_size=9))
+)
+def test_a_profile_is_stored_as_its_canonical_json(address: str, profile: dict[str, str]) -> None:
+    address = "".join(character for character in address if character.isprintable())
+    assert intake._filed(address, profile) == encode({"address": address, **profile})
 
 
 async def test_rows_between_those_asked_for_are_not_mistaken_for_them(home: Keyed, store: sqlite.SqliteStore) -> None:
