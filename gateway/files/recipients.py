@@ -23,8 +23,12 @@ def recipients(lines: Iterable[bytes]) -> Iterator[str]:
         names = [cell.strip().lower() for cell in next(csv.reader([first], delimiter=delimiter), [])]
         if COLUMN in names:
             at = names.index(COLUMN)
-            cells = (row[at].strip() for row in csv.reader(texts, delimiter=delimiter) if len(row) > at)
-            yield from filter(None, cells)
+            reader = csv.reader(texts, delimiter=delimiter)
+            try:
+                yield from filter(None, (row[at].strip() for row in reader if len(row) > at))
+            except csv.Error:
+                what = "or a row before it has a quotation mark that is not closed"
+                raise Refusal(reader.line_num + 1, what, "Close or double it, or write one address a line") from None
             return
     yield from filter(None, (line.strip() for line in chain([first], texts)))
 
