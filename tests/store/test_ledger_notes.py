@@ -1,6 +1,7 @@
 """Entries of the ledger about no person, and any history of a person beside its projection."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import prove
-from gateway.store import sqlite
+from gateway.store import proving, sqlite
 from gateway.store.contract import Act, Staff
 from gateway.store.evidence import Note
 from suppression import ledger
@@ -139,3 +140,23 @@ def test_replaying_any_history_gives_the_standing_there_is(history: list[tuple[s
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(live(Path(folder)))
+
+
+async def test_a_page_of_a_campaign_costs_the_same_however_many_follow(home: Keyed, store: sqlite.SqliteStore) -> None:
+    """No page of a proof sorts what comes after it, nor looks at copies of other messages."""
+    sql = proving.SQL.passages_in.sql
+    names = dict.fromkeys(re.findall(r":(\w+)", sql), b"")
+    plan = await store._read(lambda h: [row[3] for row in h.db.execute("EXPLAIN QUERY PLAN " + sql, names)])
+    assert "SEARCH c USING PRIMARY KEY (controller_id=? AND message_id=?)" in plan
+    assert not {"USE TEMP B-TREE FOR ORDER BY"} & set(plan)
+    arrivals = [home.arrival(*(f"p{n}{k}@example.org" for n in range(3)), campaign="c") for k in range(4)]
+    await store.enqueue(*arrivals, home.arrival("other@example.org", campaign="d"))
+    found, after = [], (b"", 0)
+    while page := await store.passages_in("acme", "newsletter", "c", after=after, n=5, addresses=True):
+        found += page
+        after = (page[-1].message_id, page[-1].copy_no)
+    assert sorted(one.address or "" for one in found) == sorted(
+        f"p{n}{k}@example.org" for n in range(3) for k in range(4)
+    )
+    places = [(one.message_id, one.copy_no) for one in found]
+    assert places == sorted(set(places))

@@ -2,9 +2,11 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.story.relay import fresh, relaying
+from tests.installation import consent, lines_of, newsletter
+from tests.story.relay import fresh, one_click_url, relaying
 from tests.story.test_killed import PEOPLE, Pump, _all_arrived
 
 
@@ -47,4 +49,28 @@ def test_workers_go_when_their_supervisor_is_killed(made: Path, tmp_path: Path) 
         relay.gateway.process.wait()
         relay.gateway.eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 30)
         relay.gateway.start()  # the installation is free again
+        assert relay.gateway.stop() == 0
+
+
+def test_workers_and_commands_that_write_at_once_keep_one_chain(made: Path, tmp_path: Path) -> None:
+    """P7: clicks at two workers, an import and commands beside them; nothing forks, nothing is left without a place."""
+    installation = fresh(made, tmp_path / "installation")
+    with relaying(installation, workers=2) as relay:
+        relay.agree(*PEOPLE[:12])
+        relay.taken(PEOPLE[:12], newsletter("wijn"))
+        relay.upstream.until(lambda: all(map(relay.upstream.to, PEOPLE[:12])))
+        links = [one_click_url(relay.upstream.to(address)[0]) for address in PEOPLE[:12]]
+        with ThreadPoolExecutor(6) as pool:
+            rows = [consent(f"nieuw{n}@example.org") for n in range(1500)]
+            importing = pool.submit(installation.load, "consents", rows)
+            notes = [pool.submit(installation.tool, "ledger", "head", "--json") for _ in range(2)]
+            clicks = [pool.submit(relay.one_click, link) for link in links]
+            assert {one.result().status_code for one in clicks} == {200}
+            assert {one.result().returncode for one in notes} == {0}
+            importing.result()
+        done = installation.tool("ledger", "verify", "--json")
+        assert done.returncode == 0, done.stdout.decode()
+        [result] = [row for row in lines_of(done) if row["controller"] == "acme"]
+        assert result["seq"] == result["entries"] >= 12 + 2 * 12 + 1500
+        assert installation.tool("ledger", "rebuild", "--check").returncode == 0
         assert relay.gateway.stop() == 0

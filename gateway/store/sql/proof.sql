@@ -24,12 +24,13 @@ WHERE c.controller_id = :controller_id AND c.recipient_key = :recipient_key
 ORDER BY c.message_id, c.copy_no LIMIT :n;
 
 -- name: passages_in(controller_id, stream, campaign, after_id, after_no, n)
--- A campaign's copies in order, by the index messages_campaign.
+-- A campaign's copies in order, by the index messages_campaign. Ordered and cut off by m: by c, SQLite would sort all
+-- copies of the campaign for each page. The plus keeps it from looking for copies of all later messages.
 SELECT c.message_id, c.copy_no, c.recipient_key, m.accepted_at, m.stream, m.campaign, m.mode, m.kind, m.subject,
   m.subject_key, m.size, m.digest, c.state, c.verdict, c.reason_code, c.accept_code, c.cite, c.as_of, c.basis, c.packs,
   c.trace, c.ended_at, c.reply
 FROM messages m INDEXED BY messages_campaign
-CROSS JOIN copies c ON c.controller_id = m.controller_id AND c.message_id = m.message_id
+CROSS JOIN copies c ON c.controller_id = m.controller_id AND c.message_id = +m.message_id
 WHERE m.controller_id = :controller_id AND m.stream = :stream AND m.campaign = :campaign
-  AND m.message_id >= :after_id AND (c.message_id, c.copy_no) > (:after_id, :after_no)
-ORDER BY c.message_id, c.copy_no LIMIT :n;
+  AND m.message_id >= :after_id AND (m.message_id > :after_id OR c.copy_no > :after_no)
+ORDER BY m.message_id, c.copy_no LIMIT :n;
