@@ -166,6 +166,8 @@ def paragraphs(words: Words, language: Language, one: Explained, controller: Con
         said.append(words.text(language, f"explain.{one.unknown}"))
     if one.changed is not None:
         said.append(f"{words.text(language, 'explain.changed')} {tell(words, language, one.changed, controller).text}")
-    if one.today is not None:
+    if one.today is not None and one.today.code == one.then.code:
+        said.append(words.text(language, "decision.same"))
+    elif one.today is not None:
         said.append(f"{words.text(language, 'explain.today')} {tell(words, language, one.today, controller).text}")
     return said

@@ -17,14 +17,17 @@ LONG = "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz " * 2
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_why_and_who_can_be_read_and_used(world: Acme, browser: Browser, size: str, scheme: Any) -> None:
-    world.now = NOW + timedelta(minutes=5)
-    await world.send({ANNA: "AGE_UNVERIFIED", WIM: "PRODUCT_NOT_SIMILAR"}, subject=LONG)
+    world.now = NOW + timedelta(hours=1)
+    async with world.client() as client:
+        await client.post(f"/o/{world.link(ANNA)}", data={"List-Unsubscribe": "One-Click"})
+    world.now = NOW + timedelta(hours=2)
+    await world.send({ANNA: "SUPPRESSED_PURPOSE", WIM: "PRODUCT_NOT_SIMILAR"}, subject=LONG)
     page = await signed_in(world, await window(browser, size, color_scheme=scheme), "privacy")
     await page.goto(world.config.public_url + "/staff/blocked")
     await check(page, "nl")
     await page.click(f"tbody tr:has-text('{ANNA}') a")
     assert await page.inner_text("h1") == "Waarom is deze mail tegengehouden?"
-    assert "Toestemming van" in await page.inner_text(".facts")
+    assert "Afmelding van" in await page.inner_text(".facts")
     await check(page, "nl")
     await page.click("text=Alles over deze persoon")
     assert await page.locator("h2").first.inner_text() == ANNA
@@ -40,7 +43,7 @@ async def test_why_and_who_can_be_read_and_used(world: Acme, browser: Browser, s
 
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_both_pages_speak_four_languages(world: Acme, browser: Browser, language: str) -> None:
-    world.now = NOW + timedelta(minutes=5)
+    world.now = NOW + timedelta(hours=2)
     message = await world.send({ANNA: "ALLOW_OPT_IN"})
     page = await signed_in(world, await window(browser, "phone", language), "privacy")
     await page.goto(f"{world.config.public_url}/staff/decisions/acme/{message}/0")

@@ -18,7 +18,11 @@ VERA, KEES = "vera@example.org", "kees@example.org"
 async def world(tmp_path: Path) -> AsyncIterator[Acme]:
     async with acme(tmp_path, more=OTHER) as made:
         await made.consented(VERA)
-        made.now = NOW + timedelta(minutes=5)
+        made.now = NOW + timedelta(hours=1)
+        async with made.client() as client:
+            clicked = await client.post(f"/o/{made.link(VERA)}", data={"List-Unsubscribe": "One-Click"})
+            assert clicked.status_code == 200
+        made.now = NOW + timedelta(hours=2)
         yield made
 
 
@@ -41,14 +45,14 @@ async def looks(world: Acme) -> int:
 
 
 async def test_a_decision_is_explained_in_the_language_asked_for(world: Acme) -> None:
-    message = await world.send({VERA: "AGE_UNVERIFIED"})
+    message = await world.send({VERA: "SUPPRESSED_PURPOSE"})
     answer = await ask(world, f"/{message}/0", headers={"Accept-Language": "nl"})
     assert answer.status_code == 200, answer.text
     told = answer.json()
-    assert (told["decision"], told["reason_code"], told["copy"]) == ("block", "AGE_UNVERIFIED", 0)
-    assert (told["explanation"]["rule"], told["explanation"]["actor"]) == ("D1-16", "privacy")
-    assert told["text"].startswith("Tegengehouden. De leeftijd is onbekend en dit is ook voor kinderen. ")
-    assert told["today"]["explanation"]["code"] == "AGE_UNVERIFIED"
+    assert (told["decision"], told["reason_code"], told["copy"]) == ("block", "SUPPRESSED_PURPOSE", 0)
+    assert (told["explanation"]["rule"], told["explanation"]["actor"]) == ("C1", "person")
+    assert told["text"].startswith("Tegengehouden. Heeft zich voor deze mails afgemeld. Afmelding van ")
+    assert told["today"]["explanation"]["code"] == "SUPPRESSED_PURPOSE"
     assert VERA not in answer.text and world.key(VERA).hex() not in answer.text
     french = await ask(world, f"/{message.replace('-', '')}/0?language=fr", headers={"Accept-Language": "nl"})
     assert french.json()["text"].startswith("Retenu. ")
@@ -58,7 +62,7 @@ async def test_a_decision_is_explained_in_the_language_asked_for(world: Acme) ->
 async def test_what_was_decided_otherwise_then_says_what_holds_now(world: Acme) -> None:
     message = await world.send({VERA: "ALLOW_OPT_IN", KEES: "RECIPIENT_UNKNOWN"})
     told = (await ask(world, f"/{message}/0")).json()
-    assert told["decision"] == "allow" and told["changed"]["explanation"]["code"] == "AGE_UNVERIFIED"
+    assert told["decision"] == "allow" and told["changed"]["explanation"]["code"] == "SUPPRESSED_PURPOSE"
     unknown = (await ask(world, f"/{message}/1")).json()
     assert unknown["reason_code"] == "RECIPIENT_UNKNOWN" and "changed" not in unknown
 
@@ -89,7 +93,7 @@ async def test_may_this_address_receive_a_stream_now(world: Acme) -> None:
     assert (told["stream"], told["decision"], told["reason_code"]) == (
         "newsletter",
         "block",
-        "AGE_UNVERIFIED",
+        "SUPPRESSED_PURPOSE",
     )
     stranger = (await ask(world, "", json={"address": "x@example.org", "stream": "newsletter"})).json()
     assert (stranger["reason_code"], stranger["explanation"]["rule"]) == ("RECIPIENT_UNKNOWN", "D8")

@@ -83,6 +83,9 @@ def test_each_record_of_a_blocked_person_says_why_it_failed(relay: Relay) -> Non
     assert rows["RECIPIENT_UNKNOWN"]["explanation"]["rule"] == "D8"
     [only] = explained(relay, message, "--recipient", OTTO)
     assert only["reason_code"] == "CONSENT_STALE"
+    printed = relay.installation.tool("report", "explain", message, "--language", "nl").stdout.decode()
+    assert printed.count("Vandaag zou het antwoord hetzelfde zijn.") == 2
+    assert printed.count("Dit is zo sinds ") == 1 and OTTO not in printed
     everything = json.dumps(list(rows.values()))
     assert OTTO not in everything and NOBODY not in everything
 

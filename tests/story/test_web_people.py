@@ -14,15 +14,19 @@ from suppression.ledger import CONTROLLER_KINDS, KINDS
 from tests.acme import NOW, OTHER, Acme, acme
 from tests.story.test_proof_pages import FORM
 
-VERA, KEES = "vera@example.org", "kees@example.org"
+VERA, KEES, MIEN = "vera@example.org", "kees@example.org", "mien@example.org"
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[Acme]:
     async with acme(tmp_path, more=OTHER) as made:
-        await made.consented(VERA, language="nl")
+        await made.consented(VERA, MIEN, language="nl")
         await made.bought(KEES)
-        made.now = NOW + timedelta(minutes=5)
+        made.now = NOW + timedelta(hours=1)
+        async with made.client() as client:
+            clicked = await client.post(f"/o/{made.link(VERA)}", data={"List-Unsubscribe": "One-Click"})
+            assert clicked.status_code == 200
+        made.now = NOW + timedelta(hours=2)
         yield made
 
 
@@ -48,15 +52,15 @@ async def looked_up(client: httpx.AsyncClient, address: str, **more: str) -> htt
 
 
 async def test_a_blocked_decision_says_because_of_what_since_when_and_what_now(world: Acme) -> None:
-    message = await world.send({VERA: "AGE_UNVERIFIED"})
+    message = await world.send({VERA: "SUPPRESSED_PURPOSE"})
     async with contextlib.aclosing(await world.signed_in("mia", "marketer")) as client:
         page = await client.get(f"/staff/decisions/acme/{message}/0")
         assert page.status_code == 200
         said = text_of(page)
         assert "Waarom is deze mail tegengehouden?" in said
-        assert "De leeftijd is onbekend en dit is ook voor kinderen." in said
-        assert "voor de nieuwsbrief, via web form, tekst w, herkomst form." in said
-        assert "Dit is zo sinds" in said and "Regel D1-16." in said and "AGE_UNVERIFIED" in said
+        assert "Heeft zich voor deze mails afgemeld." in said
+        assert re.search(r"Afmelding van \d+ \w+ \d+ voor de nieuwsbrief\.", said)
+        assert "Dit is zo sinds" in said and "Regel C1." in said and "SUPPRESSED_PURPOSE" in said
         assert "Vandaag zou het antwoord hetzelfde zijn." in said
         assert "v***@example.org" in said and VERA not in page.text
         assert "Alles over deze persoon" not in said
@@ -69,12 +73,12 @@ async def test_an_allowed_decision_that_would_be_another_today_says_both(world: 
         said = text_of(await client.get(f"/staff/decisions/acme/{message}/0"))
         assert "Waarom mocht deze mail weg?" in said and "Heeft toestemming gegeven." in said
         assert "Regels of instellingen zijn sindsdien veranderd." in said
-        assert "Vandaag zou het antwoord zijn: Tegengehouden. De leeftijd is onbekend" in said
+        assert "Vandaag zou het antwoord zijn: Tegengehouden. Heeft zich voor deze mails afgemeld." in said
         assert VERA in said
 
 
 async def test_the_list_of_blocked_says_since_when_and_links_to_the_whole(world: Acme) -> None:
-    message = await world.send({VERA: "AGE_UNVERIFIED", KEES: "RECIPIENT_UNKNOWN"})
+    message = await world.send({VERA: "SUPPRESSED_PURPOSE", KEES: "RECIPIENT_UNKNOWN"})
     async with contextlib.aclosing(await world.signed_in("mia", "marketer")) as client:
         page = await client.get("/staff/blocked")
         assert f'href="/staff/decisions/acme/{message}/0"' in page.text
@@ -95,13 +99,13 @@ async def test_others_see_neither_and_what_is_not_there_is_not_there(world: Acme
 
 
 async def test_a_person_is_found_by_the_whole_address_in_a_post_and_the_look_is_on_record(world: Acme) -> None:
-    message = await world.send({VERA: "AGE_UNVERIFIED"})
+    message = await world.send({VERA: "SUPPRESSED_PURPOSE"})
     async with contextlib.aclosing(await world.signed_in("pia", "privacy")) as client:
         page = await looked_up(client, f"  {VERA.upper()} ", controller="acme")
         assert page.status_code == 200
         said = text_of(page)
         assert VERA in said and f'href="/staff/decisions/acme/{message}/0"' in page.text
-        assert re.search(r"newsletter Nee Tegengehouden\. De leeftijd is onbekend", said)
+        assert re.search(r"newsletter Nee Tegengehouden\. Heeft zich voor deze mails afgemeld\.", said)
         assert re.search(r"orders Nee Tegengehouden\. Servicemail zonder bestelling", said)
         assert "Toestemming vastgelegd Toestemming van" in said and "tekst w, herkomst form" in said
         assert "Gegevens over de persoon vastgelegd" in said
@@ -114,7 +118,7 @@ async def test_a_person_is_found_by_the_whole_address_in_a_post_and_the_look_is_
 async def test_each_consent_in_force_shows_how_good_its_proof_is_and_what_was_shown(world: Acme) -> None:
     digest = await world.store.keep_wording("acme", FORM, at=NOW)
     async with contextlib.aclosing(await world.signed_in("pia", "privacy")) as client:
-        page = await looked_up(client, VERA)
+        page = await looked_up(client, MIEN)
         assert "Bewijs van toestemming" in page.text
         assert f'href="/staff/consents/wordings/acme/{digest.hex()}"' in page.text
         assert "Goed De aanmelding is niet vanuit de mailbox bevestigd." in text_of(page)
@@ -129,7 +133,7 @@ async def test_the_auditor_sees_the_same_with_the_address_shortened(world: Acme)
 
 
 async def test_from_a_decision_to_the_person_without_the_address_in_the_page(world: Acme) -> None:
-    message = await world.send({KEES: "AGE_UNVERIFIED"})
+    message = await world.send({KEES: "SUPPRESSED_PURPOSE"})
     async with contextlib.aclosing(await world.signed_in("pia", "privacy")) as client:
         page = await client.get(f"/staff/decisions/acme/{message}/0")
         form = form_value(page)
