@@ -27,7 +27,7 @@ def recipients(lines: Iterable[bytes]) -> Iterator[str]:
             try:
                 yield from filter(None, (row[at].strip() for row in reader if len(row) > at))
             except csv.Error:
-                what = "or a row before it has a quotation mark that is not closed"
+                what = "belongs to a row with a quotation mark that is not closed"
                 raise Refusal(reader.line_num + 1, what, "Close or double it, or write one address a line") from None
             return
     yield from filter(None, (line.strip() for line in chain([first], texts)))
