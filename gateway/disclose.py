@@ -141,6 +141,7 @@ class _Page:
             (self.say("mail"), [self.mail(one) for one in access["decisions"]]),
             (self.say("used_for"), [self.purpose(name) for name in access["purposes"]]),
             (self.say("sources"), [self.source(one) for one in access["sources"]]),
+            (self.say("sign_ups"), [self.sign_up(one) for one in access["sign_ups"]]),
             (self.say("recipients"), [self.say("recipient", host=host) for host in access["recipients"]]),
             (self.say("history"), [self.event(one) for one in access["history"]]),
         )
@@ -219,14 +220,18 @@ class _Page:
         article = self.words.law(self.language, one["article"])
         return self.say("mail_line", article=article, **said) if article else self.say("mail_bare", **said)
 
+    def sign_up(self, one: Mapping[str, Any]) -> str:
+        return self.say("sign_up", date=self.day(one["at"]), ip=one["ip"], browser=one["user_agent"] or "-")
+
     def event(self, one: Mapping[str, Any]) -> str:
         kind = one["kind"] if one["kind"] in _TOLD else "other"
         return self.say("event", date=self.day(one["at"]), what=self.words.text(self.language, f"entry.{kind}"))
 
 
 _TOLD: Final = frozenset({
-    "consent", "opt_in_requested", "opt_in_confirmed", "sale", "person", "withdrawal", "objection", "complaint",
-    "withdrawal_undone", "suppression", "suppression_lifted", "restriction", "restriction_lifted", "rectification",
+    "consent", "opt_in_requested", "opt_in_confirmed", "opt_in_expired", "sale", "person", "withdrawal", "objection",
+    "complaint", "withdrawal_undone", "suppression", "suppression_lifted", "restriction", "restriction_lifted",
+    "rectification",
     "erasure_request", "undeliverable", "mailed", "confirmation_sent", "looked_at", "erasure",
 })  # fmt: skip
 """Kinds of entries that the page words each in its own way."""

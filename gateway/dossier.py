@@ -75,6 +75,11 @@ async def gather(
         },
         "declared": declared if standing.known else {},
         "consents": consents, "sales": [sale.to_dict() for sale in standing.sales], "opt_outs": opt_outs,
+        "sign_ups": [
+            {"at": written(one.at.replace(microsecond=0)), "confirmed": one.done, "ip": one.trace["ip"],
+             "user_agent": one.trace.get("user_agent")}
+            for one in await store.sign_ups_of(controller.id, person.recipient_key) if one.trace.get("ip")
+        ],
         "proofs": [{"name": one.name, "consent": one.consent_id, "sha256": one.sha256} for one in attached],
         "restrictions": [one.to_dict() for one in standing.restrictions],
         "erasure_requests": [one.to_dict() for one in standing.erasure_requests],

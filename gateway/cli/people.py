@@ -180,12 +180,14 @@ def _show(page: list[SuppressionRow], addresses: bool, as_json: bool) -> None:
             "controller": row.controller_id,
             "recipient": recipient,
             "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "source": row.source, "at": row.at,
-            "lifted_at": row.lifted_at,
+            "lifted_at": row.lifted_at, "lifted_for": [purpose for purpose, _ in row.lifted_for],
         }  # fmt: skip
         if as_json:
             command.out(shown)
         else:
             until = written(row.lifted_at) if row.lifted_at else ""
+            if row.lifted_for and not until:
+                until = "for " + " ".join(purpose for purpose, _ in row.lifted_for)
             cells.append((
                 recipient, row.scope, row.purpose or "", row.reason, row.source, written(row.at), until,
             ))  # fmt: skip

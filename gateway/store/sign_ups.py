@@ -105,6 +105,13 @@ def sign_up(handles: Handles, controller_id: str, request_id: bytes) -> SignUp |
     )  # fmt: skip
 
 
+def sign_ups_of(handles: Handles, controller_id: str, recipient_key: bytes) -> list[SignUp]:
+    """The sign-ups of one person that are still kept, oldest first."""
+    rows = list(SQL.all_of(handles.db, controller_id=controller_id, recipient_key=recipient_key))
+    found = (sign_up(handles, controller_id, row[0]) for row in rows)
+    return [one for one in found if one is not None]
+
+
 def confirm(handles: Handles, confirming: Confirming) -> bool:
     """Confirm a sign-up once, with all that follows from it. False where it was not waiting."""
     controller_id = confirming.controller_id

@@ -27,6 +27,11 @@ class SqliteSignUps:
     async def sign_up(self, controller_id: str, request_id: bytes) -> SignUp | None:
         return await self._read(partial(sign_ups.sign_up, controller_id=controller_id, request_id=request_id))
 
+    async def sign_ups_of(self, controller_id: str, recipient_key: bytes) -> list[SignUp]:
+        return await self._read(
+            partial(sign_ups.sign_ups_of, controller_id=controller_id, recipient_key=recipient_key)
+        )  # fmt: skip
+
     async def confirm(self, confirming: Confirming) -> bool:
         return await self._enter(partial(sign_ups.confirm, confirming=confirming))
 

@@ -4,6 +4,7 @@ Invariants: whoever asks, the answer and the steps behind it are the same; only 
 an opt-out that came later, and one that is not the person's own, stands; what nobody confirms leaves nothing behind.
 """
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from gateway import record
+from gateway.disclose import hand_out
 from gateway.sign_up import TRACE_KEPT
 from gateway.store.evidence import Erasure
 from gateway.web.public.shown_form import ShownForm
@@ -225,6 +227,18 @@ async def test_without_a_confirmation_no_opt_out_is_lifted(here: Forms) -> None:
     assert await here.code(BOB) == "SUPPRESSED_PURPOSE"
     assert (await here.send(NEW, "newsletter", form="single")).status_code == 200
     assert await here.code(NEW) == "ALLOW_OPT_IN" and await here.mails() == 0
+
+
+async def test_whoever_asks_what_is_kept_reads_where_they_signed_up(here: Forms) -> None:
+    world = here.world
+    await here.asked(NEW, host="8.8.4.4")
+    acme = world.config.controllers["acme"]
+    out = await hand_out(
+        world.store, world.config, acme, world.ring, world.words, NEW, language="nl", by="test", now=world.now
+    )  # fmt: skip
+    [one] = json.loads(out.files["access.json"])["sign_ups"]
+    assert (one["ip"], one["confirmed"]) == ("8.8.4.4", False) and "python-httpx" in one["user_agent"]
+    assert "8.8.4.4" in out.files["access.html"].decode()
 
 
 # limits, and that nobody learns anything

@@ -17,6 +17,10 @@ ORDER BY at LIMIT :n;
 -- name: drop(controller_id, request_id)!
 DELETE FROM sign_ups WHERE controller_id = :controller_id AND request_id = :request_id;
 
+-- name: all_of(controller_id, recipient_key)
+SELECT request_id FROM sign_ups WHERE controller_id = :controller_id AND recipient_key = :recipient_key
+ORDER BY request_id;
+
 -- name: others_of(controller_id, recipient_key)^
 SELECT 1 FROM sign_ups WHERE controller_id = :controller_id AND recipient_key = :recipient_key LIMIT 1;
 
