@@ -149,7 +149,7 @@ def _recognised(part: Part, form: str, wanted: Wanted) -> _List:
     if start.lstrip("\ufeff \t")[:1] in ("{", "["):
         with part.text() as text:
             names = entries.names(_pieces(text))
-        known = formats.recognise(names, None) if form == "auto" else form
+        known = formats.recognise(names, kind) if form == "auto" else form
         if known == "native":
             raise Refusal(
                 None, "native rows come as CSV, and this is JSON", "Save it as CSV, or say which tool it is from"

@@ -41,14 +41,20 @@ def headless(form: str, line: str) -> Sequence[str] | None:
 
 
 def recognise(header: Sequence[str], kind: Kind | None) -> str:
-    """The name of the format whose header this is. `kind`: what the file is said to hold, None for anything."""
+    """The name of the format whose header this is. `kind`: what the file is said to hold, None for anything.
+
+    Columns that could be of any list make it nobody's opt-outs: those cannot be taken back.
+    """
     own = [name.strip().lower() for name in header]
     if len(own) > 2 and tuple(own[-2:]) == MARKS:  # a file of rejected rows comes back
         own, header = own[:-2], header[:-2]
     if "email" in own and any(set(own) <= {*native.columns(one)} for one in native.KINDS):
         return "native"
     names = frozenset(map(plain, header))
-    found = [form.name for form in FORMATS.values() if form.recognises(names)]
+    found = [
+        form.name for form in FORMATS.values()
+        if form.recognises(names) or (kind == "suppressions" and names == form.bare)
+    ]  # fmt: skip
     if hashes.recognises(names):
         found.append("hashes")
     if len(found) == 1:

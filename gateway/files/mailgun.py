@@ -11,7 +11,7 @@ from gateway.files.vendor import Format, Said, Scribe, address, is_dead
 
 
 def _recognises(names: frozenset[str]) -> bool:
-    return "address" in names and bool(names & {"tags", "tag", "code", "error", "created_at"})
+    return "address" in names and bool(names & {"tags", "tag", "code", "error"})
 
 
 def read(row: Mapping[str, str], scribe: Scribe) -> Sequence[Said]:
@@ -35,4 +35,5 @@ def read(row: Mapping[str, str], scribe: Scribe) -> Sequence[Said]:
 FORMAT: Final = Format(
     name="mailgun", title="Mailgun suppressions (address, and tags, code or created_at)",
     columns=("address", "tags", "created_at"), recognises=_recognises, read=read,
+    bare=frozenset({"address", "created_at"}),
 )  # fmt: skip

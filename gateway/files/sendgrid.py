@@ -16,8 +16,13 @@ _COLUMNS: Final = frozenset({
 
 
 def _recognises(names: frozenset[str]) -> bool:
-    own = {"created", "group_id", "group_name", "ip", "recipient_email"}
-    return bool(names & {"email", "recipient_email"}) and bool(names & own) and names <= _COLUMNS
+    own = {"created", "group_id", "group_name", "recipient_email"}
+    known = bool(names & {"email", "recipient_email"}) and bool(names & own) and names <= _COLUMNS
+    return known and names != BARE
+
+
+BARE: Final = frozenset({"email", "created"})
+"""The columns of the unsubscribes, and of many a list of subscribers."""
 
 
 def read(row: Mapping[str, str], scribe: Scribe) -> Sequence[Said]:
@@ -39,5 +44,5 @@ def read(row: Mapping[str, str], scribe: Scribe) -> Sequence[Said]:
 
 FORMAT: Final = Format(
     name="sendgrid", title="SendGrid suppressions (CSV with email and created, or the API's JSON)",
-    columns=("email", "created"), recognises=_recognises, read=read,
+    columns=("email", "created"), recognises=_recognises, read=read, bare=BARE,
 )  # fmt: skip

@@ -150,8 +150,9 @@ Read = Callable[[Mapping[str, str], Scribe], Sequence[Said]]
 class Format:
     """One tool's files. `read` gets a row's cells by column name; it raises cell.BadCell for a row that is rejected.
 
-    `columns`: the names its JSON entries are written under in a file of rejected rows. `recognises` sees the names of a
-    header as `plain` makes them.
+    `bare`: a header that could be any list of people, and is this tool's list of opt-outs once somebody said that it
+    holds opt-outs. `columns`: the names its JSON entries are written under in a file of rejected rows. `recognises`
+    sees the names of a header as `plain` makes them.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Format:
     columns: tuple[str, ...]
     recognises: Callable[[frozenset[str]], bool]
     read: Read
+    bare: frozenset[str] = frozenset()
 
 
 def plain(name: str) -> str:

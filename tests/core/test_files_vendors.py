@@ -33,9 +33,9 @@ def sheet(text: str) -> tuple[str, Any]:
     """The format of a text and its rows, as an import finds them."""
     if text.lstrip()[:1] in "[{":
         names = entries.names([text])
-        return formats.recognise(names, None), Entries([text], names)
+        return formats.recognise(names, "suppressions"), Entries([text], names)
     first = next(line for line in text.splitlines(keepends=True) if line.strip())
-    form = formats.sniff_line(first) or formats.recognise(Table([first], None).header, None)
+    form = formats.sniff_line(first) or formats.recognise(Table([first], None).header, "suppressions")
     return form, Table(io.StringIO(text, newline=""), None, formats.headless(form, first))
 
 
@@ -282,6 +282,8 @@ def test_own_files_stay_own_whatever_they_look_like() -> None:
         (["Naam", "Postcode"], "no format has the header ('Naam', 'Postcode')"),
         (["anna@example.org", "x"], "a name that looks like an address"),
         (["EmailAddress", "Reason", "SuppressionReason"], "could be ses or postmark"),
+        (["email", "created"], "no format has the header ('email', 'created')"),
+        (["address", "created_at"], "no format has the header ('address', 'created_at')"),
     ],
 )
 def test_what_nobody_knows_or_two_claim_is_refused_with_what_was_seen(header: list[str], told: str) -> None:

@@ -342,14 +342,13 @@ def foreseen(place: Installation, kind: str, file: Path, *more: object) -> list[
 
 
 def test_a_dry_run_tells_of_each_row_what_it_would_change(installation: Installation) -> None:
-    first = consent(ANNA, id="7")
-    installation.load("consents", [first, consent("out@example.org")])
+    first, out, new = consent(ANNA, id="7"), consent("out@example.org"), consent("new@example.org")
+    installation.load("consents", [first, out])
     installation.tool("suppress", "add", "out@example.org")
     installation.tool("person", "erase", "gone@example.org")
     rows = [
-        {**first, "evidence.origin": "beurs"}, consent("new@example.org"), consent(ANNA, id="8", purposes="events"),
-        consent("out@example.org"), consent("gone@example.org"), consent("nobody"), consent("new@example.org"),
-        consent("out@example.org", id="9"),
+        {**first, "evidence.origin": "beurs"}, new, consent(ANNA, id="8", purposes="events"), out,
+        consent("gone@example.org"), consent("nobody"), new, {**out, "id": "9"},
     ]  # fmt: skip
     file = write(installation, "more.csv", rows)
     before = everything(installation)
