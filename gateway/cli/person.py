@@ -138,6 +138,9 @@ async def _stored(store: "Store", config: Config, controller_id: str, plain: str
         ],
         "sales": [sale.to_dict() for sale in standing.sales],
         "suppressions": [suppression.to_dict() for suppression in one.suppressions],
+        "restrictions": [restriction.to_dict() for restriction in standing.restrictions],
+        "erasure_requests": [request.to_dict() for request in standing.erasure_requests],
+        "readable": one.readable,
     }  # fmt: skip
 
 

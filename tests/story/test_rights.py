@@ -78,6 +78,8 @@ def test_a_restriction_of_marketing_leaves_orders_alone_and_one_of_a_purpose_the
     gateway.send([WIM], newsletter())
     gateway.send([WIM], order(WIM), login="orders")
     assert [row["reason_code"] for row in place.report("blocked")] == ["PROCESSING_RESTRICTED"]
+    [shown] = lines_of(place.tool("person", "show", ANNA, "--controller", "acme", "--json"))
+    assert [(one["scope"], one["purpose"]) for one in shown["restrictions"]] == [("purpose", "events")]
     [events] = person(place, ANNA).standing.restrictions
     assert (events.scope, events.purpose) == ("purpose", "events")
 
