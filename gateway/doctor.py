@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gateway.config import MARKETING, Config, DkimKey, serve_problems, serve_warnings
+from gateway.config import MARKETING, Config, DkimKey
 from gateway.mail.dkim import load_signer, public_record
+from gateway.readiness import serve_problems, serve_warnings
 
 CERTIFICATE_WARNING = timedelta(days=14)
 DNS_SECONDS = 5.0

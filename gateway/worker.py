@@ -23,7 +23,8 @@ from starlette.types import Receive, Scope, Send
 from gateway import log, prove, record
 from gateway.accept import Accept
 from gateway.appraise import keep_counting
-from gateway.config import Config, ConfigError, load, serve_problems
+from gateway.config import Config
+from gateway.config_file import ConfigError, load
 from gateway.deliver import Deliver
 from gateway.head_mail import HeadMail
 from gateway.hear import Hear
@@ -33,6 +34,7 @@ from gateway.inbound.submission import Submission
 from gateway.keys import key_ring, signers, token_keys
 from gateway.notice import Notices
 from gateway.outbound.pool import Pool
+from gateway.readiness import serve_problems
 from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
 from gateway.show import captured_mail, link_context

@@ -18,7 +18,8 @@ import httpx
 import uuid_utils
 from argon2 import PasswordHasher
 
-from gateway.config import Config, load
+from gateway.config import Config
+from gateway.config_file import load
 from gateway.keys import signers
 from gateway.mail.envelope import Rcpt
 from gateway.notice import Notices, pack_rcpt

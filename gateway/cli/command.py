@@ -40,7 +40,7 @@ def make_app() -> typer.Typer:
 
 def configuration(path: Path) -> "Config":
     """Load the settings; Refused with every problem."""
-    from gateway.config import ConfigError, load
+    from gateway.config_file import ConfigError, load
 
     try:
         return load(path)

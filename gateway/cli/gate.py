@@ -68,7 +68,8 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; one per core at most.")] = 1,
 ) -> None:
     """Run the gateway. Prints `ready` when all listeners accept; SIGTERM stops it, SIGHUP reloads the settings."""
-    from gateway.config import ConfigError, serve_problems
+    from gateway.config_file import ConfigError
+    from gateway.readiness import serve_problems
 
     loaded = command.configuration(config)
     if problems := serve_problems(loaded, command.now()):
@@ -86,7 +87,8 @@ def check_config(
 ) -> None:
     """Check the settings: exit code 1 and one line per problem, else a summary."""
     from gateway import settings
-    from gateway.config import ConfigError, load, serve_problems, serve_warnings
+    from gateway.config_file import ConfigError, load
+    from gateway.readiness import serve_problems, serve_warnings
 
     if example:
         print(settings.example(), end="")

@@ -21,7 +21,8 @@ from typing import Any, Final
 from gateway.cli import password
 from gateway.cli.command import private
 from gateway.cli.refusal import Refused
-from gateway.config import Config, ConfigError, load
+from gateway.config import Config
+from gateway.config_file import ConfigError, load
 from gateway.mail import dkim
 from gateway.setting_kinds import DATABASE, HOSTS, Address, Bad, Kind
 from gateway.store.contract import Staff

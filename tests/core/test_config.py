@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway import settings
-from gateway.config import Config, ConfigError, load, serve_problems, serve_warnings
+from gateway.config import Config
+from gateway.config_file import ConfigError, load
+from gateway.readiness import serve_problems, serve_warnings
 from gateway.setting_kinds import Bad, read_installation_keys
 from gateway.settings_reader import lines_of
 

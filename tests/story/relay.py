@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import dkim
 import httpx
 
-from gateway import config, report
+from gateway import config_file, report
 from gateway.app import opened_store
 from gateway.config import Config
 from gateway.keys import key_ring
@@ -55,7 +55,7 @@ def with_store(installation: Installation, ask: Callable[[Store, Config], Awaita
 
 def config_of(installation: Installation) -> Config:
     """The settings as they stand in the file now."""
-    return config.load(installation.config)
+    return config_file.load(installation.config)
 
 
 def load(installation: Installation, kind: Kind, rows: Sequence[Mapping[str, str]], controller: str = "acme") -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from gateway import take_in as story
 from gateway.app import opened_store
-from gateway.config import load
+from gateway.config_file import load
 from gateway.files.native import FIELDS
 from gateway.files.table import Refusal
 from gateway.keys import key_ring

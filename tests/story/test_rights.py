@@ -120,7 +120,7 @@ def entries(place: Installation, address: str) -> list[Any]:
     import asyncio
 
     from gateway.app import opened_store
-    from gateway.config import load
+    from gateway.config_file import load
     from gateway.keys import key_ring
     from gateway.store.contract import Who
 
