@@ -83,6 +83,7 @@ def test_a_reload_while_the_database_is_locked_is_refused_and_nothing_ends(insta
         relay.drained()
         installation.change("purposes.events]", "purposes.nieuw]")
         installation.change('purpose = "events"', 'purpose = "nieuw"')
+        installation.change('purposes = ["newsletter", "events"]', 'purposes = ["newsletter", "nieuw"]')
         with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db", isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
             reload(relay, "event=reload_refused")
