@@ -31,6 +31,7 @@ from gateway.foresee import Foresight
 from gateway.spill import Spill
 from gateway.store.contract import Statement, Stop, Store, SuppressionRow, Taken, Who
 from suppression.basis import OWN_SOURCES
+from suppression.fields import written
 from suppression.ledger import encode
 from suppression.provenance import ListSource, list_named, with_provenance
 from suppression.standing import BROUGHT_BY, STAYS
@@ -285,6 +286,9 @@ class Clerk:
         self._check("purpose", self.controller.purposes, purposes or ())
         self._check("category", self.controller.categories, record["product_categories"] or ())
         kind = "consent" if self.kind == "consents" else "sale"
+        if record.get("withdrawn_at") is not None and datetime.fromisoformat(record["withdrawn_at"]) > self.at:
+            record = {**record, "withdrawn_at": written(self.at.astimezone(UTC).replace(microsecond=0))}
+            plain = encode(record)
         if kind == "consent" and (self.list_name is not None or record["source"] not in OWN_SOURCES):
             record = self._verified(record)
             plain = encode(record)
@@ -294,7 +298,10 @@ class Clerk:
         )  # fmt: skip
 
     def stop(self, who: Who, stated: Stated) -> Stop:
-        """A row of suppressions. Global scope stands under keys of its own, so that it binds every controller."""
+        """A row of suppressions. Global scope stands under keys of its own, so that it binds every controller.
+
+        Somebody said no before the file was made: a time to come is a wrong clock or zone, and means now at the latest.
+        """
         fields = stated.fields
         kept = stated.address if fields["scope"] != "global" and fields["reason"] != "erasure" else ""
         if fields["scope"] == "global":
@@ -305,7 +312,7 @@ class Clerk:
             controller_id=who.controller_id, recipient_key=who.recipient_keys[0],
             suppression_id=uuid_utils.uuid7().bytes, scope=fields["scope"], purpose=fields["purpose"],
             reason=fields["reason"], source="import", lifted_at=None,
-            at=self.at if fields["at"] is None else datetime.fromisoformat(fields["at"]),
+            at=self.at if fields["at"] is None else min(self.at, datetime.fromisoformat(fields["at"])),
         )  # fmt: skip
         acts = [replace(act, public={**act.public, **self.mark}) for act in record.opt_out_acts(row)]
         return Stop(who=who, row=row, acts=acts, address=kept)

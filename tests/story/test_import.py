@@ -540,3 +540,17 @@ def test_the_guide_names_every_column() -> None:
         named = {name for line in section.splitlines() if line.startswith("| `")
                  for name in re.findall(r"`([a-z_.]+)`", line.split("|")[1])}  # fmt: skip
         assert named == {"email", *fields}, kind
+
+
+def test_an_opt_out_whose_time_is_to_come_holds_at_once(installation: Installation) -> None:
+    """Times without zone, or of a wrong clock: whoever said no has said it by now."""
+    to_come = "2026-11-21T21:30:00Z"
+    stops = [{"email": WIM, "scope": "sender", "reason": "objection", "at": to_come}]
+    assert taken(installation, "suppressions", stops).kept == 1
+    [row] = [one for one in person(installation, WIM).suppressions if one.reason == "objection"]
+    assert row.at <= NOW
+    assert taken(installation, "suppressions", stops).kept == 0
+    ended = [consent(ANNA, id="c-ended", withdrawn_at=to_come)]
+    assert taken(installation, "consents", ended).kept == 1
+    assert [one.withdrawn_at for one in person(installation, ANNA).standing.consents if one.id == "c-ended"] == [NOW]
+    assert taken(installation, "consents", ended).kept == 0
