@@ -203,9 +203,13 @@ class _Page:
             **({"name": self.controller.display_name} if one["scope"] == "sender" else {}),
             **({"purpose": self.purpose(one["purpose"])} if one["scope"] == "purpose" else {}),
         )  # fmt: skip
-        if one["lifted_at"] is None:
-            return self.say("stop", date=self.day(one["at"]), scope=scope)
-        return self.say("stop_lifted", date=self.day(one["at"]), scope=scope, until=self.day(one["lifted_at"]))
+        if one["lifted_at"] is not None:
+            return self.say("stop_lifted", date=self.day(one["at"]), scope=scope, until=self.day(one["lifted_at"]))
+        for_some = [
+            self.say("lifted_for", purpose=self.purpose(each["purpose"]), date=self.day(each["at"]))
+            for each in one["lifted_for"]
+        ]
+        return " ".join([self.say("stop", date=self.day(one["at"]), scope=scope), *for_some])
 
     def held(self, one: Mapping[str, Any]) -> str:
         named = {"purpose": self.purpose(one["purpose"])} if one["scope"] == "purpose" else {}

@@ -162,6 +162,7 @@ def _opt_outs(history: History) -> Iterator[dict[str, Any]]:
             yield {
                 "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "source": row.source,
                 "at": _instant(row.at), "lifted_at": None if row.lifted_at is None else _instant(row.lifted_at),
+                "lifted_for": [{"purpose": purpose, "at": _instant(at)} for purpose, at in row.lifted_for],
             }  # fmt: skip
 
 

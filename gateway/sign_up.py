@@ -237,7 +237,8 @@ class SignUps:
             return self._seen(found, state)
         rows = await self._rows(found)
         at = now.astimezone(UTC).replace(microsecond=0)
-        asked = replace(found.consent.double_opt_in, confirmed_at=at)
+        since = min(found.consent.double_opt_in.requested_at or found.asked.at, found.asked.at)
+        asked = replace(found.consent.double_opt_in, confirmed_at=at, requested_at=since)
         consent = replace(
             found.consent, double_opt_in=asked,
             parental_authorisation=found.consent.parental_authorisation or bool(found.asked.trace.get("parent")),
@@ -270,8 +271,7 @@ class SignUps:
         if asked is not None and asked.recipient_key != token.recipient_key:
             asked = None
         person = (await self._store.people([Who(controller.id, (token.recipient_key,), ())]))[0]
-        wanted = asked.trace.get("id") if asked is not None else None
-        consent = next((one for one in person.standing.consents if one.id == wanted), None)
+        consent = next((one for one in person.standing.consents if asked is not None and _is_asked(one, asked)), None)
         address = await self._store.address(controller.id, token.recipient_key) if asked is not None else None
         if address is not None:  # an opt-out may stand under an older key, or everywhere
             plain = canonical(address) or ""
@@ -425,11 +425,17 @@ def _trace(form: Form | None, wish: Wish, consent_id: str) -> dict[str, Any]:
     """What is kept apart from the ledger: needed at the confirmation, or for twelve months only."""
     trace = {
         "id": consent_id, "form": form.name if form is not None else None, "language": wish.language,
-        "speaks": wish.speaks, "parent": wish.parent, "birth_date": _born(wish),
+        "speaks": wish.speaks, "parent": wish.parent, "birth_date": _born(wish), "purposes": list(wish.purposes),
     }  # fmt: skip
     if form is None or form.keep_origin:
         trace |= {"ip": wish.ip, "user_agent": wish.user_agent}
     return trace
+
+
+def _is_asked(consent: Consent, asked: SignUp) -> bool:
+    """Whether a consent on file is what the mail asked about: a record corrected to cover more is not."""
+    purposes = asked.trace.get("purposes", consent.purposes)
+    return consent.id == asked.trace.get("id") and set(consent.purposes) <= set(purposes)
 
 
 def _facts(wish: Wish) -> dict[str, str]:

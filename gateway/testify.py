@@ -185,13 +185,18 @@ def _message_row(message_id: bytes, said: dict[str, Any]) -> dict[str, Any]:
 
 
 def left_after(row: SuppressionRow, passages: Sequence[Passage]) -> list[Passage]:
-    """Marketing within a suppression's scope whose hand-over began after it, and before it was lifted."""
+    """Marketing within a suppression's scope whose hand-over began after it, and before it was lifted for that."""
     since = row.at + PROMISE
     return [
         one for one in passages
-        if one.state in LEFT and one.as_of > since and (row.lifted_at is None or one.as_of < row.lifted_at)
-        and _is_marketing(one) and (row.scope != "purpose" or one.kind.get("purpose") == row.purpose)
+        if one.state in LEFT and since < one.as_of and _stood(row, one) and _is_marketing(one)
+        and (row.scope != "purpose" or row.purpose in (None, one.kind.get("purpose")))
     ]  # fmt: skip
+
+
+def _stood(row: SuppressionRow, one: Passage) -> bool:
+    """Whether a suppression was not lifted yet for a mail: whole, or by a consent given anew for its purpose."""
+    return all(one.as_of < at for at in (row.lifted_at, dict(row.lifted_for).get(one.kind.get("purpose") or "")) if at)
 
 
 def _is_marketing(one: Passage) -> bool:
@@ -329,7 +334,7 @@ def _fields(one: ShownEntry) -> dict[str, Any]:
 def _stop_row(row: SuppressionRow, late: Sequence[Passage]) -> dict[str, Any]:
     return {
         "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "channel": row.source, "at": row.at,
-        "lifted_at": row.lifted_at, "suppression_id": row.suppression_id,
+        "lifted_at": row.lifted_at, "lifted_for": dict(row.lifted_for), "suppression_id": row.suppression_id,
         "marketing_after": [one.message_id for one in late],
     }  # fmt: skip
 

@@ -152,9 +152,17 @@ class _Teller:
         return {
             "said": self.text(f"fact.suppression.{row.reason}", date=self.moment(row.at), reach=reach),
             "channel": self.text(f"proof.channel.{channel}") if row.source else "",
-            "lifted": None if row.lifted_at is None else self.moment(row.lifted_at),
+            "lifted": " ".join(self._lifted(row)),
             "after": self._words.count(self._language, "proof.after", len(late)) if late else None,
         }  # fmt: skip
+
+    def _lifted(self, row: SuppressionRow) -> Iterator[str]:
+        """That it ended, or for which purposes alone, by a consent given anew."""
+        for name, at in row.lifted_for:
+            purpose = self._words.purpose(self._controller, name, self._language)
+            yield self.text("proof.lifted_for", purpose=purpose, at=self.moment(at))
+        if row.lifted_at is not None:
+            yield self.text("proof.lifted", at=self.moment(row.lifted_at))
 
     def mail(self, one: Passage) -> dict[str, Any]:
         """One mail: what became of it, on what ground."""

@@ -1,6 +1,6 @@
 """Acme with sign-up forms, in one process and with a clock that tests move: for tests of pages and of the API."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -132,6 +132,14 @@ class Forms:
                     "ref": row.suppression_id.hex(), "at": row.at.isoformat(), "until": None},
         )  # fmt: skip
         await self.world.store.opt_out([act], row, None)
+
+    async def state(self, address: str, consent: Mapping[str, Any]) -> None:
+        """Put a consent on file as an import or a call of the API does: under its id it corrects an older one."""
+        act = Act(
+            controller_id="acme", recipient_key=self.world.key(address), kind="consent", public={}, private=consent,
+            at=self.world.now,
+        )  # fmt: skip
+        assert await self.world.store.record([act]) == [True]
 
     def later(self, **time: float) -> None:
         self.world.now += timedelta(**time)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -396,3 +397,13 @@ STOP = SuppressionRow(
 )
 def test_marketing_after_an_opt_out_is_told(one: Passage, late: bool) -> None:
     assert bool(left_after(STOP, [one])) is late
+
+
+def test_after_a_consent_given_anew_mail_of_its_purpose_is_not_held_against_anybody() -> None:
+    anew = NOON + timedelta(days=1)
+    stop = replace(STOP, scope="sender", purpose=None, lifted_at=None, lifted_for=(("newsletter", anew),))
+    before, after = passage(timedelta(hours=23)), passage(timedelta(hours=25))
+    assert left_after(stop, [before, after]) == [before]
+    other = passage(timedelta(hours=25), purpose="events")
+    assert left_after(stop, [other]) == [other]
+    assert left_after(replace(STOP, purpose=None, lifted_at=None), [other]) == [other]

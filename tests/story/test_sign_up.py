@@ -6,6 +6,7 @@ an opt-out that came later, and one that is not the person's own, stands; what n
 
 import json
 import re
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,9 @@ from gateway import record
 from gateway.disclose import hand_out
 from gateway.sign_up import TRACE_KEPT
 from gateway.store.evidence import Erasure
+from gateway.testify import Witness, about_person
 from gateway.web.public.shown_form import ShownForm
+from suppression.fields import written
 from tests.acme import NOW
 from tests.story.sign_ups import Forms, forms
 
@@ -153,6 +156,50 @@ async def test_an_own_opt_out_of_before_ends_for_what_is_signed_up_for(
     [row] = await here.world.store.suppressions_of("acme", here.world.key(BOB))
     assert (row.lifted_at is None) == (scope == "sender")
     await here.rebuilt()
+
+
+async def test_an_objection_lifted_for_one_purpose_is_told_so_to_the_person_and_in_a_proof(
+    here: Forms, tmp_path: Path
+) -> None:
+    world = here.world
+    await here.suppress(BOB, "objection")
+    here.later(seconds=1)
+    await here.click(await here.asked(BOB))
+    acme = world.config.controllers["acme"]
+    out = await hand_out(
+        world.store, world.config, acme, world.ring, world.words, BOB, language="nl", by="test", now=world.now
+    )  # fmt: skip
+    [stop] = json.loads(out.files["access.json"])["opt_outs"]
+    assert stop["lifted_at"] is None and [one["purpose"] for one in stop["lifted_for"]] == ["newsletter"]
+    assert "opgeheven voor de nieuwsbrief" in out.files["access.html"].decode()
+    witness = Witness(
+        store=world.store, config=world.config, words=world.words, ring=world.ring, language="nl", by="test",
+        now=world.now,
+    )  # fmt: skip
+    await about_person(witness, acme, BOB, tmp_path / "bob.zip")
+    with zipfile.ZipFile(tmp_path / "bob.zip") as bundle:
+        [told] = json.loads(bundle.read("opt_outs.json"))
+        page = bundle.read("index.html").decode()
+    assert list(told["lifted_for"]) == ["newsletter"] and "Opgeheven voor de nieuwsbrief op" in page
+
+
+async def test_a_click_confirms_what_the_mail_asked_and_not_what_was_put_in_its_place(here: Forms) -> None:
+    token = await here.asked(BOB)
+    here.later(seconds=2)
+    await here.suppress(BOB, "objection")
+    here.later(seconds=2)
+    [entry] = [one for one in await here.entries(BOB) if one.kind == "opt_in_requested"]
+    now = written(here.world.now)
+    later = {**entry.fields["double_opt_in"], "requested_at": now}
+    corrected = {name: said for name, said in entry.fields.items() if name != "sign_up"}
+    corrected |= {"double_opt_in": later, "given_at": now}
+    await here.state(BOB, corrected)
+    here.later(seconds=2)
+    assert "Uw afmelding geldt" in (await here.click(token)).text
+    assert await here.code(BOB) == "OBJECTED_TO_MARKETING"
+    await here.state(BOB, {**corrected, "purposes": ["newsletter", "events"]})
+    assert (await here.click(token)).status_code == 410
+    assert await here.code(BOB) == await here.code(BOB, "events") == "OBJECTED_TO_MARKETING"
 
 
 @pytest.mark.parametrize(("scope", "reason"), [("sender", "admin"), ("purpose", "admin")])
