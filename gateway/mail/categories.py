@@ -26,6 +26,9 @@ from gateway.mail.mime import Message
 MOST_LINKS = 20_000
 """Different links of one message that are looked at, at most; one with more counts as unmapped."""
 
+LONGEST_LINK = 16_384
+"""Characters of a link that is looked at, at most; a longer one counts as unmapped. Servers take about half of it."""
+
 _HOSTS_KNOWN = 1_000
 _DROPPED = re.compile(r"[\t\r\n]+")  # a browser leaves them out of an address, wherever they stand
 _HOST = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}|localhost")
@@ -73,7 +76,13 @@ def link_pattern(text: str) -> LinkPattern:
 
 
 def _globbed(text: str, anything: str) -> str:
-    return anything.join(re.escape(piece) for piece in text.split("*"))
+    """An expression for a text with `*`. The first place where a piece fits is as good as any later one, so none is
+    tried twice (atomic groups): a hostile link costs its length, however many `*` there are."""
+    first, *others = map(re.escape, text.split("*"))
+    if not others:
+        return first
+    *inner, last = others
+    return first + "".join(f"(?>{anything}?{piece})" for piece in inner if piece) + anything + last
 
 
 def subject_pattern(text: str) -> re.Pattern[str]:
@@ -81,7 +90,7 @@ def subject_pattern(text: str) -> re.Pattern[str]:
     words = _WORDS.findall(fold(text))
     if not any(word.strip("*") for word in words):
         raise BadPattern("holds no word", 'Write a word of the subject, as "wine" or "wijn*"')
-    wanted = r"\W+".join("".join(r"\w*" if c == "*" else re.escape(c) for c in word) for word in words)
+    wanted = r"\W+".join(_globbed(word, r"\w*") for word in words)
     return re.compile(rf"(?<!\w){wanted}(?!\w)")
 
 
@@ -140,6 +149,9 @@ class CategoryMap:
         for number, link in enumerate(links(message)):
             if number >= MOST_LINKS:
                 return unmapped or "more links than are read"
+            if len(link) > LONGEST_LINK:
+                unmapped = unmapped or "a longer address than is read"
+                continue
             for host, path in targets(link):
                 known = self._of(host)
                 if known is None:

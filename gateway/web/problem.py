@@ -49,6 +49,7 @@ class Problem(Exception):
 
 
 _SAID: Final[Mapping[int, str]] = {
+    400: "The body cannot be read: send JSON in UTF-8, nested no deeper than described in /api/v1/openapi.json.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
     413: "The body is too large: 64 KiB at most.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import quopri
+import re
 from urllib.parse import quote
 
 import pytest
@@ -173,6 +174,37 @@ def test_links_are_found_whatever_surrounds_and_encodes_them(encoding: str, page
     wanted = {"wine/rood": "wine", "wine/glasses/x": "glassware"}
     categories = {wanted[page] for page in pages if page in wanted}
     assert set(found(mail(body, encoding=encoding)) or ()) == categories
+
+
+PIECES = st.lists(st.sampled_from(["a", "b", "ab", "c/a", "*"]), max_size=8).map("".join)
+
+
+@given(PIECES, st.text("abc", max_size=12))
+def test_a_star_stands_for_anything_wherever_it_is(pattern: str, path: str) -> None:
+    """A pattern with a star before its end means the same as the expression that tries everything."""
+    text = f"/{pattern}*b"
+    tried = re.compile(".*".join(map(re.escape, text.split("*"))) + r"(?:\?.*)?", re.DOTALL)
+    wanted = re.compile(link_pattern(f"shop.example{text}").wanted, re.DOTALL)
+    for rest in (f"/{path}", f"/{path}?x=b"):
+        assert bool(wanted.fullmatch(rest)) == bool(tried.fullmatch(rest.partition("?")[0])), rest
+
+
+def test_a_hostile_link_costs_its_length_however_many_stars_a_pattern_has() -> None:
+    """Tried one way after the other, this would not end: 16,000 characters to the power of eight."""
+    stars = category_map({"wine": ["shop.example/" + "*a" * 8 + "*b", "shop.example/q?" + "*a=" * 8 + "*b"]}, {})
+    subjects = category_map({}, {"wine": ["*a" * 8 + "*b", "*a* *b*a*c"]})
+    assert stars is not None and subjects is not None
+    for path in ("a" * 16_000, "q?" + "a=" * 8_000):
+        assert stars.find(mail(anchor(f"https://shop.example/{path}")), "Hello") is None
+    assert subjects.find(mail(), "a" * 16_000 + " " + "ba" * 8_000) is None
+
+
+def test_a_link_longer_than_any_server_takes_is_unmapped() -> None:
+    body = anchor("https://t.example/?u=" + "https%3a%2f%2fshop.example%2f" * 1000) + anchor(
+        "https://shop.example/wine/"
+    )
+    assert found(mail(body)) == ("wine",)
+    assert found(mail(body), unknown=True) == ()
 
 
 @given(st.text(max_size=200))

@@ -83,10 +83,11 @@ async def test_which_form_asks_has_to_be_said_where_there_are_several(here: Form
 
 
 async def test_a_confirmation_of_ones_own_counts_as_such(here: Forms) -> None:
+    here.later(minutes=10)
     answer = await post(here, double_opt_in=True, confirmed_at=NOW.isoformat())
     assert answer.json()["state"] == "recorded" and await here.mails() == 0
     [consent] = (await here.person(NEW)).standing.consents
-    assert consent.double_opt_in.required and consent.double_opt_in.confirmed_at == NOW
+    assert consent.double_opt_in.required and consent.double_opt_in.confirmed_at == consent.given_at == NOW
     assert await here.code(NEW) == "ALLOW_OPT_IN"
 
 
@@ -131,6 +132,12 @@ async def test_no_call_lifts_an_opt_out_and_the_answer_tells_nothing(here: Forms
         ({"confirmed_at": NOW.isoformat()}, "confirmed_at"), ({"birth_date": "3026-01-01"}, "birth_date"),
         ({"surprise": 1}, "surprise"), ({"anna@example.org": 1}, "(other)"),
         ({"bundled_with_terms": ...}, "bundled_with_terms"),
+        ({"given_at": "0001-01-01T00:00:00+14:00"}, "given_at"), ({"origin": "our shop\r\nBcc: x@y.example"}, "origin"),
+        ({"method": "form\x1b[2J"}, "method"), ({"form": "a\0b"}, "form"),
+        (
+            {"double_opt_in": True, "given_at": NOW.isoformat(), "confirmed_at": (NOW - timedelta(days=1)).isoformat()},
+            "confirmed_at",
+        ),
     ],
 )  # fmt: skip
 async def test_a_wrong_field_is_named_with_its_remedy(here: Forms, changes: dict[str, Any], field: str) -> None:

@@ -24,7 +24,11 @@ from suppression.fields import FactsError, written
 
 _CLOCKS_APART: Final = timedelta(minutes=5)
 """How far ahead of ours the caller's clock may be."""
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
+]
+"""One line: it is shown to staff, and in the mail that asks to confirm."""
 
 
 class ChoiceIn(BaseModel):
@@ -75,7 +79,9 @@ class ConsentIn(BaseModel):
     confirmed_at: Annotated[
         AwareDatetime | None, Field(description="When they confirmed from the mailbox, if you asked yourself.")
     ] = None
-    given_at: Annotated[AwareDatetime | None, Field(description="With zone; absent: now.")] = None
+    given_at: Annotated[
+        AwareDatetime | None, Field(description="With zone; absent: when it was confirmed, else now.")
+    ] = None
     product_categories: Annotated[
         list[Text] | None, Field(max_length=200, description="Limits the consent to these; absent: no limit.")
     ] = None
@@ -162,6 +168,10 @@ def _faults(controller: Controller, body: ConsentIn, now: datetime) -> list[Faul
     for field, at in (("given_at", body.given_at), ("confirmed_at", body.confirmed_at)):
         if at is not None and at > now + _CLOCKS_APART:
             faults.append(Fault(field, "lies in the future", "Send when it happened; check the clock"))
+        if at is not None and at < _EARLIEST:
+            faults.append(Fault(field, "lies before 1970", "Send when it happened"))
+    if body.confirmed_at is not None and body.given_at is not None and body.confirmed_at < body.given_at:
+        faults.append(Fault("confirmed_at", "lies before given_at", "Send when they confirmed, after they asked"))
     if body.confirmed_at is not None and not body.double_opt_in:
         faults.append(Fault("confirmed_at", "stands beside double_opt_in: false", "Take one of them out"))
     if body.birth_date is not None and body.birth_date > now.date():
@@ -193,7 +203,7 @@ def _wish(
 ) -> Wish:
     address = canonical(body.email)
     assert address is not None  # checked before
-    given = written((body.given_at or now).astimezone(UTC).replace(microsecond=0))
+    given = written((body.given_at or body.confirmed_at or now).astimezone(UTC).replace(microsecond=0))
     language: Language = site.words.pick([body.language, caller.controller.language])
     record: dict[str, Any] = {
         "given_at": given, "product_categories": body.product_categories, "action": body.action,
