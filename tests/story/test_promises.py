@@ -431,7 +431,8 @@ def _replay(installation: Installation) -> list[bytes]:
         plain = opened(secret.key, facts, standing_row(controller_id, recipient_key))
         assert (json.loads(plain) if plain else {}) == document
         done.append(recipient_key)
-    assert not stored and used == len(entries)
+    about_people = [row for row in entries if row[3] not in ledger.CONTROLLER_KINDS]
+    assert not stored and used == len(about_people)
     keys.close()
     return done
 
