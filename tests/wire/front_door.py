@@ -22,6 +22,7 @@ from gateway.inbound.submission import Submission
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope
 from gateway.mail.reply import Reply
+from gateway.packs import read_packs
 
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORDS = {"news": "correct horse", "plus+name": "battery staple", "caged": "in a cage"}
@@ -49,9 +50,11 @@ def make_stream(name: str = "newsletter", **changes: Any) -> Stream:
         purpose="newsletter",
         purposes=(),
         categories=("wine",),
+        advertiser=None,
         from_domains=("acme.example",),
         route="main",
         mode="enforce",
+        observe_until=None,
         on_block="record",
         footer="auto",
         transaction_ref=None,
@@ -102,7 +105,12 @@ def make_config(
         purposes={},
         categories={},
         streams={"newsletter": make_stream()},
+        forms={},
         dkim=(),
+        neutral_links=(),
+        unmapped_links="ignore",
+        category_map=None,
+        terms={},
     )
     config = Config(
         path=Path("consentgate.toml"),
@@ -124,6 +132,7 @@ def make_config(
         routes={},
         controllers={"acme": controller},
         logins={name: make_login(name) for name in ("news", "plus+name")} if logins is None else logins,
+        packs=read_packs(),
     )
     return replace(config, **changes)
 
