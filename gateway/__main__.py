@@ -73,7 +73,7 @@ def _run(module: str, args: list[str]) -> None:
             sys.stdout.flush()  # here, so that a reader who left is met below and not after the end
     except Refused as refused:
         print(refused, file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(refused.exit_code) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would complain once more
         raise SystemExit(1) from None

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.config import Controller
 from gateway.words import Language, Words
+from suppression.evidence import SPOKEN, STAFF_METHOD
 from suppression.explain import Explanation, Fact, observed
 
 SHOWN: Final = 6
@@ -152,9 +153,11 @@ class Teller:
             yield self.say("fact.for", purposes=self.purposes(fact.purposes))
         if fact.categories:
             yield self.say("fact.only", categories=", ".join(fact.categories))
-        if fact.method:
+        if fact.method == STAFF_METHOD:
+            yield self.say("proof.channel.staff")
+        elif fact.method:
             yield self.say("fact.via", method=fact.method.replace("_", " "))
-        if fact.wording:
+        if fact.wording and fact.wording != SPOKEN:  # the origin says it
             yield self.say("fact.wording", version=fact.wording)
         if fact.origin:
             yield self.say("fact.origin", origin=fact.origin)

@@ -21,6 +21,10 @@ from suppression.ledger import encode
 
 WORDING_BYTES: Final = 256 * 1024
 """A wording is a form, not a web site: at most this long as canonical JSON (bytes)."""
+STAFF_METHOD: Final = "entered by staff"
+"""`evidence.method` of a consent that staff wrote down; pages say it in the reader's language."""
+SPOKEN: Final = "spoken or written, see origin"
+"""`evidence.wording_version` of such a consent where no wording was named."""
 NAME_LENGTH: Final = 200
 """Characters in the name of a wording version; a consent carries it as `evidence.wording_version`."""
 DIGEST_BYTES: Final = 32

@@ -16,6 +16,7 @@ from gateway.cli.sources import source
 from gateway.cli.wordings import wording
 from gateway.config import Controller
 from gateway.store.contract import Act, SuppressionRow
+from suppression.evidence import SPOKEN, STAFF_METHOD
 from suppression.fields import written
 
 app = command.make_app()
@@ -101,7 +102,7 @@ def _consent(
         "given_at": written(command.now().replace(microsecond=0)), "withdrawn_at": None, "expires_at": None,
         "last_interaction_at": None,
         "evidence": {
-            "method": "entered by staff", "wording_version": wording_name or "spoken or written, see origin",
+            "method": STAFF_METHOD, "wording_version": wording_name or SPOKEN,
             "privacy_notice_version": controller.notice_version or None, "origin": evidence,
         },
         "action": action, "bundled_with_terms": False, "conditional_on_service": False, "granular": True,

@@ -32,7 +32,7 @@ def erase(
     controller: ControllerName = None,
     as_json: Json = False,
 ) -> None:
-    """Erase a person at one controller (GDPR art. 17). What stays: a keyed hash that says not to write again."""
+    """Erase a person at one controller; GDPR article 17. What stays: a keyed hash that says not to write again."""
     from gateway.disclose import erase as carry_out
     from gateway.disclose import list_path
 
@@ -97,14 +97,14 @@ def show(
         return
     for name, value in found.items():
         if isinstance(value, list):
-            print(f"{name}: {len(value)}")
+            print(f"{name.replace('_', ' ')}: {len(value)}")
             for one in value:
                 if name == "may_receive":
                     print(f"  {one['stream']}: {one['decision']} {one['reason_code']}. {one['text']}")
                     continue
-                print("  " + ", ".join(f"{key} {_cell(said)}" for key, said in one.items() if said not in (None, [])))
+                print(f"  {_cell(one)}")
         else:
-            print(f"{name}: {_cell(value)}")
+            print(f"{name.replace('_', ' ')}: {_cell(value)}")
 
 
 async def _stored(store: "Store", config: Config, controller_id: str, plain: str) -> dict[str, Any]:
@@ -158,4 +158,14 @@ async def _proof(store: "Store", controller_id: str, consents: Sequence[Consent]
 
 
 def _cell(value: object) -> str:
+    """A value as people read it. What is not known, and lists of nothing, are left out of what holds them."""
+    if isinstance(value, dict):
+        told = ((name.replace("_", " "), one) for name, one in value.items() if one not in (None, []))
+        return "; ".join(
+            f"{name}: ({_cell(one)})" if isinstance(one, dict) else f"{name}: {_cell(one)}" for name, one in told
+        )
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value.hex() if isinstance(value, bytes) else "" if value is None else str(value)

@@ -10,7 +10,7 @@ import typer
 
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
-from gateway.cli.refusal import Refused
+from gateway.cli.refusal import Misused, Refused
 from suppression.address import canonical
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def proof(
     from gateway.words import Words
 
     if (person is None) == (campaign is None):
-        raise Refused("Give one of --person ADDR and --campaign ID.")
+        raise Misused("Give one of --person ADDR and --campaign ID.")
     loaded = command.configuration(config)
     who = command.controller_of(loaded, controller)
     plain = canonical(person) if person is not None else None

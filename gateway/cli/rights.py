@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
-from gateway.cli.refusal import Refused
+from gateway.cli.refusal import Misused, Refused
 from suppression.address import canonical
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def rectify(
     plain, said = known_form(address), _said(changes or [])
     moving = None if email is None else known_form(email)
     if not said and moving is None:
-        raise Refused("Nothing to correct: say --set NAME=VALUE or --email ADDR.")
+        raise Misused("Nothing to correct: say --set NAME=VALUE or --email ADDR.")
     if moving == plain:
         raise Refused("The new address is the old one; letter case makes no difference.")
 

@@ -11,7 +11,7 @@ import typer
 
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
-from gateway.cli.refusal import Refused
+from gateway.cli.refusal import Misused, Refused
 from gateway.cli.whatif import whatif
 from gateway.packs import read_packs, read_text
 from suppression.jurisdiction import PackBook, baseline, bound, pack_name
@@ -258,7 +258,7 @@ def similar_rule(
     loaded = command.configuration(config)
     whose = command.controller_of(loaded, controller)
     if yes is None:
-        raise Refused("Say --yes (similar) or --no (not similar).")
+        raise Misused("Say --yes (similar) or --no (not similar).")
 
     async def put() -> None:
         async with command.opened(loaded) as store:

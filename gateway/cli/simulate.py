@@ -14,7 +14,7 @@ import typer
 from gateway import rehearse
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
-from gateway.cli.refusal import Refused
+from gateway.cli.refusal import Misused, Refused
 from gateway.config import Config, Controller, Stream
 from gateway.files.recipients import recipients as read_recipients
 from gateway.files.table import LINE_BYTES, Refusal
@@ -70,7 +70,7 @@ def simulate(
     then sends the copies that are lawful now and keeps out the others, once.
     """
     if (recipients is None) == (campaign is None):
-        raise Refused("Say either --recipients FILE with --stream NAME, or --campaign ID.")
+        raise Misused("Say either --recipients FILE with --stream NAME, or --campaign ID.")
     loaded = command.configuration(config)
     if campaign is not None:
         if message or purpose or category or out:

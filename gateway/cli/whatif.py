@@ -11,7 +11,7 @@ import typer
 
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
-from gateway.cli.refusal import Refused
+from gateway.cli.refusal import Misused, Refused
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -46,7 +46,7 @@ def whatif(
     others. --set follows a setting of the file, be it of the present one or of --draft.
     """
     if not (pack or settings or other):
-        raise Refused("Say what is different: --pack FILE, --set KEY=VALUE, or --draft FILE.")
+        raise Misused("Say what is different: --pack FILE, --set KEY=VALUE, or --draft FILE.")
     from gateway import what_if as story
     from gateway.cli.simulate import bar
 
@@ -165,7 +165,8 @@ def _print(name: str, found: "Comparison", days: int, addresses: bool) -> None:
     print(f"{compared:>10,}  compared: {found.allowed_then:,} allowed now, {found.allowed:,} under the draft")
     for turn, changed in _sorted(found):
         people = f"{len(changed.people):,}{'+' if len(changed.people) >= MOST_PEOPLE else ''}"
-        print(f"{changed.decisions:>10,}  {turn.stream}: {turn.old} -> {turn.new} ({people} people)")
+        noun = "person" if people == "1" else "people"
+        print(f"{changed.decisions:>10,}  {turn.stream}: {turn.old} -> {turn.new} ({people} {noun})")
         shown = dict.fromkeys(one["recipient"] or "(gone)" for one in _samples(changed, addresses))
         print(f"{'':12}e.g. {', '.join(shown)}")
     if compared and not found.turns:

@@ -53,7 +53,8 @@ TEXTS = """() => {
   }
   return found;
 }"""
-CONTROLS = """() => [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select')].map(e => ({
+CONTROLS = """() => [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary')]
+  .filter(e => e.checkVisibility()).map(e => ({
   tag: e.tagName, name: e.getAttribute('aria-label') || (e.labels && e.labels[0] ? e.labels[0].innerText : e.innerText),
   height: (e.type === 'checkbox' ? e.parentElement : e).getBoundingClientRect().height,
   width: e.getBoundingClientRect().width,
@@ -154,7 +155,7 @@ async def check(page: Page, language: str) -> None:
         assert control["name"].strip(), (where, control)
         if not control["inline"]:
             assert control["height"] >= 24 and control["width"] >= 24, (where, control)
-        if control["tag"] in ("BUTTON", "INPUT", "SELECT"):
+        if control["tag"] in ("BUTTON", "INPUT", "SELECT", "SUMMARY"):
             assert control["height"] >= 44, (where, control)
     for head, row in await page.evaluate(STACKED):
         assert head >= row - 1, f"{where} squeezes the first column: {head} of {row}"
@@ -396,3 +397,16 @@ async def test_the_footer_takes_few_lines_on_a_phone_and_reads_on_any_ground(
         for text in await page.evaluate(TEXTS):
             light, dark = sorted((luminance(text["color"]), luminance(text["background"])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, text
+
+
+async def test_on_a_phone_the_places_are_behind_one_word(world: Acme, browser: Browser) -> None:
+    page = await signed_in(world, await window(browser, "phone", "nl"), "privacy")
+    places = page.get_by_role("link", name="Tegengehouden", exact=True)
+    assert await places.count() == 0
+    heading = await page.locator("h1").bounding_box()
+    assert heading is not None and heading["y"] < 260
+    await page.click("summary")
+    assert await places.count() == 1
+    await check(page, "nl")
+    await places.click()
+    assert page.url.endswith("/staff/blocked") and await page.inner_text("summary .sub") == "Tegengehouden"

@@ -17,7 +17,7 @@ from gateway.web.public.wording import as_shown
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.figures import segments
 from suppression.consent import SOURCES
-from suppression.evidence import LACKS, LEVELS
+from suppression.evidence import LACKS, LEVELS, SPOKEN, STAFF_METHOD
 from suppression.proof_meter import weakest
 
 LISTED: Final = 50
@@ -66,9 +66,12 @@ class Consents:
         whole, strongest_first = meter.agreed, tuple(reversed(LEVELS))
         best: dict[str, int] = {level: meter.best[level] for level in strongest_first}
         wordings = [
-            {"version": version, "count": n, "kept": await store.wording(controller.id, version)}
+            {
+                "version": words.text(visitor.language, "consents.spoken") if version == SPOKEN else version,
+                "count": n, "kept": await store.wording(controller.id, version),
+            }
             for version, n in meter.wordings.most_common(LISTED)
-        ]
+        ]  # fmt: skip
         purposes = [
             {
                 "title": words.purpose(controller, name, visitor.language) if name in controller.purposes else name,
@@ -83,6 +86,7 @@ class Consents:
             "bar": segments(best, whole), "wordings": wordings, "purposes": purposes,
             "lacks": [(name, n) for name, n in meter.lacks.most_common() if name in LACKS],
             "third_parties": [one.source for one in await store.sources(controller.id)],
+            "staff_method": STAFF_METHOD,
             "ways": [(*_way(name), weak, of) for name, weak, of in weakest(meter, LISTED)],
         }  # fmt: skip
 

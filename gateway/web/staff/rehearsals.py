@@ -22,6 +22,7 @@ from gateway.web.staff.captured import SANDBOX
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.figures import family, funnel, segments
 from gateway.web.staff.shown_mail import ShownMail, read_mail
+from gateway.words import Language
 from suppression.address import masked
 from suppression.link_token import Kind
 from suppression.reason_code import ACTOR
@@ -110,7 +111,7 @@ class Rehearsed:
         """What somebody could mend, the most people first."""
         words, found = self._desk.site.words, []
         for (code, lacking), count in outlook.rescues.most_common() if outlook else ():
-            detail = words.text(visitor.language, "rehearsals.lacking", what=lacking) if lacking else ""
+            detail = self._about(lacking, visitor.language) if lacking else ""
             if code == "CONSENT_UNPROVEN" and lacking:
                 pieces = [piece.removesuffix("_version") for piece in lacking.split(", ")]
                 detail = " ".join(words.text(visitor.language, f"lack.{piece}") for piece in pieces)
@@ -120,6 +121,13 @@ class Rehearsed:
                 "by": words.text(visitor.language, by), "family": family(code),
             })  # fmt: skip
         return found
+
+    def _about(self, pairs: str, language: Language) -> str:
+        """The pairs of product categories to rule on, as the page Rules writes them."""
+        words = self._desk.site.words
+        said = [pair.partition("~") for pair in pairs.split(" or ")]
+        named = ", ".join(words.text(language, "rules.and", first=one, other=other) for one, _, other in said)
+        return words.text(language, "rehearsals.lacking", what=named)
 
     async def _mail(self, row: CampaignRow, visitor: Visitor) -> tuple[bytes, ShownMail] | None:
         """A mail of the campaign for an invented recipient, its links dead."""
