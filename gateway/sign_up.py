@@ -466,10 +466,14 @@ def _acts(found: _Found, consent: Consent, now: datetime) -> list[Act]:
     return acts
 
 
-def _lifted(row: SuppressionRow, public: Mapping[str, Any], now: datetime) -> Act:
+def _lifted(row: SuppressionRow, said: Mapping[str, Any], now: datetime) -> Act:
+    """The id of an erasure stands in the ledger beside its recipient key for good: whoever came back, and is erased
+    once more, would be known by it. So it is sealed."""
+    sealed = {"ref": said["ref"]} if row.reason == "erasure" else None
+    public = {name: value for name, value in said.items() if sealed is None or name not in sealed}
     return Act(
         controller_id=row.controller_id, recipient_key=row.recipient_key, kind="suppression_lifted", public=public,
-        private=None, at=now,
+        private=sealed, at=now,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from importlib.resources import files
 
 import aiosql
@@ -79,14 +79,18 @@ def end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: i
 
 def _strip(handles: Handles, controller_id: str, recipient_key: bytes) -> None:
     """Opt-outs from before stay in force, with the day alone, and under ids that the ledger does not name."""
+    SQL.stand_whole(handles.db, controller_id=controller_id, recipient_key=recipient_key)
     for row in people.suppressions_of(handles, controller_id, recipient_key):
         if row.reason == "erasure":
             continue
-        day = row.at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         SQL.strip_suppression(
             handles.db, controller_id=controller_id, recipient_key=recipient_key, suppression_id=row.suppression_id,
-            stranger=new_id(), day=milliseconds(day),
+            stranger=new_id(), day=_day(row.at), lifted_day=None if row.lifted_at is None else _day(row.lifted_at),
         )  # fmt: skip
+
+
+def _day(at: datetime) -> int:
+    return milliseconds(at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0))
 
 
 def _remember(handles: Handles, wanted: Erasure, recipient_key: bytes) -> None:

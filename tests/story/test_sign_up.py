@@ -255,6 +255,28 @@ async def test_whoever_was_erased_may_come_back_for_what_they_sign_up_for(here: 
     assert await here.code(ANNA) == "ERASED_DO_NOT_CONTACT" and not (await here.person(ANNA)).seen
 
 
+async def test_whoever_came_back_and_is_erased_again_is_linked_to_nothing(here: Forms) -> None:
+    world, keys = here.world, here.world.ring.recipient_keys("acme", ANNA)
+    await here.suppress(ANNA, "objection")
+    for again in (False, True):
+        here.later(minutes=5)
+        token = await here.asked(ANNA)
+        here.later(minutes=5)
+        await here.click(token)
+        assert await here.code(ANNA) == "ALLOW_OPT_IN"
+        await here.rebuilt()
+        here.later(minutes=5)
+        await world.store.erase(Erasure(controller_id="acme", recipient_keys=keys, at=world.now, by="test"))
+        assert await here.code(ANNA) == "ERASED_DO_NOT_CONTACT"
+        await here.rebuilt()
+        rows = await world.store.suppressions_of("acme", here.world.key(ANNA))
+        assert len(rows) == 2 + again and all(row.lifted_for == () and row.lifted_at is None for row in rows)
+    page = await world.store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=1000)
+    named = [one.kind for one in page for row in rows if row.suppression_id.hex().encode() in one.public]
+    assert named == [b"erasure", b"erasure"]
+    assert not [one for one in page if one.kind != b"erasure" and here.world.key(ANNA).hex().encode() in one.public]
+
+
 async def test_an_erased_person_who_does_not_confirm_is_gone_again(here: Forms) -> None:
     await here.world.consented(ANNA)
     keys = here.world.ring.recipient_keys("acme", ANNA)

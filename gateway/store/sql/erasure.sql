@@ -40,9 +40,14 @@ DELETE FROM standing WHERE controller_id = :controller_id AND recipient_key = :r
 -- name: drop_attachments(controller_id, recipient_key)!
 DELETE FROM attachments WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
--- name: strip_suppression(controller_id, recipient_key, suppression_id, stranger, day)!
--- Keyed hash, scope, date and reason stay; the id, which the ledger names, does not.
-UPDATE suppressions SET suppression_id = :stranger, source = '', at = :day
+-- name: stand_whole(controller_id, recipient_key)!
+-- Whoever is erased has taken back what they agreed to since: nothing on the list is lifted for some purposes any more.
+UPDATE suppressions SET lifted_for = NULL
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND lifted_for IS NOT NULL;
+
+-- name: strip_suppression(controller_id, recipient_key, suppression_id, stranger, day, lifted_day)!
+-- Keyed hash, scope, date and reason stay; the id and the instants, which the ledger names, do not.
+UPDATE suppressions SET suppression_id = :stranger, source = '', at = :day, lifted_at = :lifted_day
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND suppression_id = :suppression_id;
 
 -- name: erasures(controller_id)
