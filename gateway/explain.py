@@ -65,9 +65,7 @@ async def decisions(
 
 def _explained(mine: Mine, again: WeighedAgain, person: Person | None, now: datetime | None) -> Explained:
     decided, then, changed = again.decided, None, None
-    bare = outline(
-        decided.verdict, decided.reason_code, decided.cite, decided.trace, decided.basis, _pack(decided)
-    )  # fmt: skip
+    bare = result_of(decided)
     unknown: Unknown | None = "gone" if isinstance(again.person, Gone) else "no_stream" if again.facts is None else None
     if again.facts is not None and again.ruling is not None:
         fresh = explain(again.facts, again.ruling.decision, mine.scales.book(decided.controller_id))
@@ -79,6 +77,11 @@ def _explained(mine: Mine, again: WeighedAgain, person: Person | None, now: date
     return Explained(
         decided=decided, then=then or bare, unknown=unknown, changed=changed, today=today, address=again.address
     )
+
+
+def result_of(decided: Decided) -> Explanation:
+    """What a stored decision says by itself: rule, articles, remedy, actor; nothing of what is known of the person."""
+    return outline(decided.verdict, decided.reason_code, decided.cite, decided.trace, decided.basis, _pack(decided))
 
 
 def _pack(decided: Decided) -> str | None:

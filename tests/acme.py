@@ -6,6 +6,7 @@ The clock stands still until a test moves it. Mail arrives with the decisions a 
 import asyncio
 import base64
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -324,6 +325,14 @@ class Acme:
         answer = await client.post("/staff/login", data={"name": name, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
         return client
+
+
+async def pressed(client: httpx.AsyncClient, path: str) -> httpx.Response:
+    """The answer to a button of a staff page: a POST with the value that its forms carry."""
+    page = await client.get("/staff")
+    value = re.search(r'name="form" value="([^"]+)"', page.text)
+    assert value is not None
+    return await client.post(path, data={"form": value[1]})
 
 
 @contextlib.asynccontextmanager

@@ -112,15 +112,17 @@ def _print(words: Words, language: Language, one: Explained, controller: Control
 
 
 def explaining_rows(config: Config, language: str | None, *, audited: bool) -> Explaining:
-    """What explains rows of a report; `audited`: the look at each person is written to the ledger (RULES.md S5)."""
+    """What explains rows of a report. `audited`: with the facts of each person, and the look at them is written to the
+    ledger (RULES.md S5); else the results alone, and nothing is written."""
     words, mine, chosen = Words.load(), mine_of(config), language_of(language)
 
     async def explaining(store: "Store", rows: Sequence[BlockedRow]) -> list[dict[str, Any]]:
         controller = config.controllers[rows[0].controller]
         stored = [await store.decided(controller.id, UUID(row.message_id).bytes, row.copy_no) for row in rows]
+        if not audited:
+            return [_result(words, chosen, one, controller) if one else {} for one in stored]
         told = await explain.decisions(store, mine, [one for one in stored if one is not None])
-        if audited:
-            await explain.looked(store, controller.id, explain.on_file(told), by="command line", now=command.now())
+        await explain.looked(store, controller.id, explain.on_file(told), by="command line", now=command.now())
         by_copy = {(one.decided.message_id, one.decided.copy_no): one for one in told}
         return [
             explain.spoken_fields(words, chosen, by_copy[one.message_id, one.copy_no], controller) if one else {}
@@ -128,6 +130,12 @@ def explaining_rows(config: Config, language: str | None, *, audited: bool) -> E
         ]
 
     return explaining
+
+
+def _result(words: Words, language: Language, one: Decided, controller: Controller) -> dict[str, Any]:
+    said = spoken(words, language, explain.result_of(one), controller)
+    del said["explanation"]["facts"]  # they are not told here; an empty list would say that there are none
+    return said
 
 
 async def may_receive(

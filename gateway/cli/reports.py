@@ -51,7 +51,7 @@ def blocked(
     reason: Annotated[str | None, typer.Option(metavar="CODE", help="Only this reason code.")] = None,
     addresses: Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")] = False,
     explained: Annotated[
-        bool, typer.Option("--explain", help="Why, per copy: facts, rule, since when, what would make it lawful.")
+        bool, typer.Option("--explain", help="Why, per copy: rule, remedy; with --addresses the facts too, on record.")
     ] = False,
     language: Annotated[
         str | None, typer.Option("--language", metavar="LANG", help="Of --explain: nl, en, fr or de; default en.")

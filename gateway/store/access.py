@@ -9,7 +9,7 @@ from typing import Protocol
 class ApiKey:
     """A program's way in, for one controller. `digest`: 32 bytes, of a secret that is kept nowhere.
 
-    `key_id`: 8 bytes, random. `scopes`: what it may do. `last_used_at` is right within an hour.
+    `key_id`: 8 bytes, random. `scopes`: what it may do. `last_used_at`: of its last POST, within an hour.
     """
 
     controller_id: str

@@ -25,7 +25,11 @@ async def test_why_and_who_can_be_read_and_used(world: Acme, browser: Browser, s
     page = await signed_in(world, await window(browser, size, color_scheme=scheme), "privacy")
     await page.goto(world.config.public_url + "/staff/blocked")
     await check(page, "nl")
+    await page.click("main form.act button")
+    await check(page, "nl")
     await page.click(f"tbody tr:has-text('{ANNA}') a")
+    await check(page, "nl")
+    await page.click("text=Toon de gegevens van deze persoon")
     assert await page.inner_text("h1") == "Waarom is deze mail tegengehouden?"
     assert "Afmelding van" in await page.inner_text(".facts")
     await check(page, "nl")
@@ -48,6 +52,8 @@ async def test_both_pages_speak_four_languages(world: Acme, browser: Browser, la
     page = await signed_in(world, await window(browser, "phone", language), "privacy")
     await page.goto(f"{world.config.public_url}/staff/decisions/acme/{message}/0")
     await check(page, language)
-    await page.click("main form button")
+    await page.click("main form[action^='/staff/decisions'] button")
+    await check(page, language)
+    await page.click("main form[action='/staff/people'] button")
     await check(page, language)
     assert await page.locator(".moments tbody tr").count() >= 2

@@ -30,7 +30,8 @@ async def ask(world: Acme, path: str, scope: str = "decisions:read", *, controll
     key = await world.api_key(scope, controller=controller)
     headers = {"Authorization": f"Bearer {key}", **more.pop("headers", {})}
     async with world.client() as client:
-        return await client.request("POST" if more else "GET", f"/api/v1/decisions{path}", headers=headers, **more)
+        method = more.pop("method", "POST")
+        return await client.request(method, f"/api/v1/decisions{path}", headers=headers, **more)
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
@@ -57,6 +58,19 @@ async def test_a_decision_is_explained_in_the_language_asked_for(world: Acme) ->
     french = await ask(world, f"/{message.replace('-', '')}/0?language=fr", headers={"Accept-Language": "nl"})
     assert french.json()["text"].startswith("Retenu. ")
     assert await looks(world) == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_get_tells_the_result_and_nothing_of_the_person(world: Acme, method: str) -> None:
+    message = await world.send({VERA: "SUPPRESSED_PURPOSE"})
+    answer = await ask(world, f"/{message}/0", method=method)
+    assert answer.status_code == 200 and await looks(world) == 0
+    if method == "GET":
+        told = answer.json()
+        assert (told["reason_code"], told["explanation"]["rule"]) == ("SUPPRESSED_PURPOSE", "C1")
+        assert told["explanation"]["remedy"] and told["text"].startswith("Kept out. ")
+        assert not {"facts", "since", "until"} & set(told["explanation"])
+        assert not {"today", "changed", "unknown"} & set(told)
 
 
 async def test_what_was_decided_otherwise_then_says_what_holds_now(world: Acme) -> None:

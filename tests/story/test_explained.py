@@ -92,11 +92,17 @@ def test_each_record_of_a_blocked_person_says_why_it_failed(relay: Relay) -> Non
 
 def test_the_report_of_blocked_copies_explains_each_and_without_the_option_stays_as_it_was(relay: Relay) -> None:
     relay.taken(OTTO, newsletter("zeven"))
+    before = relay.installation.tool("ledger", "export").stdout.count(b'"looked_at"')
     plain, told = relay.installation.report("blocked"), relay.installation.report("blocked", "--explain")
+    assert relay.installation.tool("ledger", "export").stdout.count(b'"looked_at"') == before
+    assert not any({"facts", "since", "until"} & set(row["explanation"]) for row in told)
+    assert "@" not in json.dumps(told).replace("@acme", "").replace("NL@", "")
     assert [{name: row[name] for name in plain[0]} for row in told] == plain
     assert all(row["text"].startswith("Kept out. ") and row["explanation"]["rule"] for row in told)
     assert not {"text", "explanation"} & set(plain[0])
     dutch = relay.installation.tool("report", "blocked", "--language", "nl").stdout.decode()
+    assert "  Tegengehouden. De toestemming is te lang niet gebruikt." in dutch and "Toestemming van" not in dutch
+    dutch = relay.installation.tool("report", "blocked", "--language", "nl", "--addresses").stdout.decode()
     assert "  Tegengehouden. De toestemming is te lang niet gebruikt. Toestemming van " in dutch
 
 

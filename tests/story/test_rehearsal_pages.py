@@ -50,8 +50,12 @@ def test_a_marketer_sees_the_verdict_and_no_address(rehearsed: Relay) -> None:
         blocked = client.get("/staff/blocked").text
         assert "bij het proefdraaien" in blocked
     with browser(rehearsed.installation, "privacy", "en") as client:
-        page = client.get(only_campaign(client)).text
-        assert KLEED in page and "2 of 4 people may receive this mail" in page
+        path = only_campaign(client)
+        page = client.get(path).text
+        assert KLEED not in page and client.post(path, data={"form": "0" * 64}).status_code == 403
+        value = re.findall(r'name="form" value="([^"]+)"', page)[0]
+        assert KLEED in client.post(path, data={"form": value}).text
+        assert "2 of 4 people may receive this mail" in page
 
 
 def test_the_mail_is_shown_for_nobody_and_its_links_are_dead(rehearsed: Relay) -> None:
@@ -61,7 +65,7 @@ def test_the_mail_is_shown_for_nobody_and_its_links_are_dead(rehearsed: Relay) -
         for page in (mail.text, frame.text):
             assert not any(address in page for address in (ANNA, WIM, KLEED, NIEMAND))
             assert "/u/" not in page and "/o/" not in page
-        assert "Rode wijn" in frame.text and "a.reader@example.invalid" in mail.text
+        assert "Rode wijn" in frame.text and "a***@example.invalid" in mail.text
         assert "sandbox" in frame.headers["content-security-policy"]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.store.evidence import Erasure
 from suppression.ledger import CONTROLLER_KINDS, KINDS
-from tests.acme import NOW, OTHER, Acme, acme
+from tests.acme import NOW, OTHER, Acme, acme, pressed
 from tests.story.test_proof_pages import FORM
 
 VERA, KEES, MIEN = "vera@example.org", "kees@example.org", "mien@example.org"
@@ -54,7 +54,14 @@ async def looked_up(client: httpx.AsyncClient, address: str, **more: str) -> htt
 async def test_a_blocked_decision_says_because_of_what_since_when_and_what_now(world: Acme) -> None:
     message = await world.send({VERA: "SUPPRESSED_PURPOSE"})
     async with contextlib.aclosing(await world.signed_in("mia", "marketer")) as client:
-        page = await client.get(f"/staff/decisions/acme/{message}/0")
+        bare = await client.get(f"/staff/decisions/acme/{message}/0")
+        told = text_of(bare)
+        assert "Heeft zich voor deze mails afgemeld." in told and "Regel C1." in told and "v***@" in told
+        assert "Afmelding van" not in told and "Dit is zo sinds" not in told and "Vandaag" not in told
+        assert await looks(world) == [] and f'action="/staff/decisions/acme/{message}/0"' in bare.text
+        refused = await client.post(f"/staff/decisions/acme/{message}/0", data={"form": "0" * 64})
+        assert refused.status_code == 403 and await looks(world) == []
+        page = await pressed(client, f"/staff/decisions/acme/{message}/0")
         assert page.status_code == 200
         said = text_of(page)
         assert "Waarom is deze mail tegengehouden?" in said
@@ -70,7 +77,8 @@ async def test_a_blocked_decision_says_because_of_what_since_when_and_what_now(w
 async def test_an_allowed_decision_that_would_be_another_today_says_both(world: Acme) -> None:
     message = await world.send({VERA: "ALLOW_OPT_IN"})
     async with contextlib.aclosing(await world.signed_in("pia", "privacy")) as client:
-        said = text_of(await client.get(f"/staff/decisions/acme/{message}/0"))
+        assert VERA not in (await client.get(f"/staff/decisions/acme/{message}/0")).text
+        said = text_of(await pressed(client, f"/staff/decisions/acme/{message}/0"))
         assert "Waarom mocht deze mail weg?" in said and "Heeft toestemming gegeven." in said
         assert "Regels of instellingen zijn sindsdien veranderd." in said
         assert "Vandaag zou het antwoord zijn: Tegengehouden. Heeft zich voor deze mails afgemeld." in said
@@ -82,7 +90,11 @@ async def test_the_list_of_blocked_says_since_when_and_links_to_the_whole(world:
     async with contextlib.aclosing(await world.signed_in("mia", "marketer")) as client:
         page = await client.get("/staff/blocked")
         assert f'href="/staff/decisions/acme/{message}/0"' in page.text
-        assert text_of(page).count("Dit is zo sinds") == 1
+        assert "Dit is zo sinds" not in text_of(page)
+    async with contextlib.aclosing(await world.signed_in("pia", "privacy")) as client:
+        assert VERA not in (await client.get("/staff/blocked")).text
+        whole = await pressed(client, "/staff/blocked")
+        assert text_of(whole).count("Dit is zo sinds") == 1 and VERA in whole.text
     assert await looks(world) == []
 
 

@@ -7,10 +7,13 @@ in full for the privacy officer only (RULES.md S2); a captured mail cannot run, 
 import asyncio
 import csv
 import io
+import json
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,14 +21,13 @@ import pytest
 from gateway.store.contract import Staff
 from gateway.web.guard import FREE_TRIES
 from gateway.web.session import LASTS
-from tests.acme import OTHER, PASSWORD, Acme, acme, newsletter
+from tests.acme import OTHER, PASSWORD, Acme, acme, newsletter, pressed
 
 PAGES = [
     "/staff/rehearsals",
     "/staff",
     "/staff/campaigns",
     "/staff/blocked",
-    "/staff/blocked.csv",
     "/staff/captured",
     "/staff/consents",
     "/staff/rules",
@@ -235,10 +237,43 @@ async def test_marketers_see_short_addresses_and_privacy_officers_whole_ones(wor
     short, whole = "b***@example.org", "bob@example.org"
     for role, shown, unseen in (("marketer", short, whole), ("privacy", whole, short)):
         client = await world.signed_in(role, role)
-        for path in ("/staff/blocked?period=all", "/staff/blocked.csv?period=all"):
-            text = (await client.get(path)).text
-            assert shown in text, (role, path)
-            assert unseen not in text, (role, path)
+        page = (await client.get("/staff/blocked?period=all")).text
+        assert short in page and whole not in page, role
+        text = (await pressed(client, "/staff/blocked.csv?period=all")).text
+        assert shown in text and unseen not in text, role
+        assert (await client.get("/staff/blocked.csv?period=all")).status_code == 405
+        revealed = await pressed(client, "/staff/blocked?period=all")
+        assert revealed.status_code == (200 if role == "privacy" else 403)
+        assert (whole in revealed.text) == (role == "privacy")
+
+
+async def test_each_look_at_whole_addresses_is_on_record_and_none_without_the_form(world: Acme) -> None:
+    message_id = await a_campaign(world)
+    client = await world.signed_in("petra", "privacy")
+    one, anna = f"/staff/captured/acme/{message_id}/0", "anna@example.org"
+    paths = ("/staff/blocked?period=all", "/staff/captured", one, "/staff/blocked.csv?period=all")
+    for path in paths:
+        refused = await client.post(path, data={"form": "0" * 64})
+        assert refused.status_code == 403 and "@example.org" not in refused.text
+    assert await acts(world) == []
+    for path in ("/staff/captured", one):
+        assert anna not in (await client.get(path)).text
+        assert anna in (await pressed(client, path)).text
+    for path in ("/staff/blocked?period=all", "/staff/blocked.csv?period=all"):
+        assert "bob@example.org" in (await pressed(client, path)).text
+    assert [(act["act"], act.get("page"), act.get("rows"), act["by"]) for act in await acts(world)] == [
+        ("addresses shown", "captured", 1, "privacy"), ("addresses shown", "blocked", 3, "privacy"),
+        ("list of kept out downloaded", None, None, "privacy"),
+    ]  # fmt: skip
+    [history] = await world.store.histories([world.who(anna)])
+    assert [entry.fields["by"] for entry in history.own.entries if entry.kind == "looked_at"] == ["petra"]
+
+
+async def acts(world: Acme) -> list[dict[str, Any]]:
+    """What staff did about nobody in particular, in order."""
+    with sqlite3.connect(world.config.database_path) as db:
+        rows = db.execute("SELECT public FROM ledger WHERE kind = 'staff_act' ORDER BY entry_id").fetchall()
+    return [json.loads(public) for (public,) in rows]
 
 
 async def test_kept_out_says_reason_ground_and_next_step(world: Acme) -> None:
@@ -278,7 +313,7 @@ async def test_a_long_list_goes_on_page_by_page_without_gap_or_repeat(world: Acm
     link: str | None = "/staff/blocked?period=all"
     pages = 0
     while link:
-        page = (await client.get(link)).text
+        page = (await pressed(client, link)).text
         seen += re.findall(r'class="person">([^<]+)<', page)
         older = re.search(r'href="([^"]*before=[^"]*)">Ouder', page)
         link = older[1].replace("&amp;", "&") if older else None
@@ -292,7 +327,7 @@ async def test_csv_cannot_run_as_a_formula(world: Acme) -> None:
     await world.send({"bob@example.org": "SUPPRESSED_SENDER"}, subject=link, campaign="@c")
     await world.send({"+31@example.org": "RECIPIENT_UNKNOWN"}, subject="-1+1", campaign="\tt")
     client = await world.signed_in("petra", "privacy")
-    answer = await client.get("/staff/blocked.csv?period=all")
+    answer = await pressed(client, "/staff/blocked.csv?period=all")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert "attachment" in answer.headers["content-disposition"]
     assert answer.text.startswith("\ufeff")
@@ -362,7 +397,8 @@ async def test_a_captured_mail_is_shown_with_dead_links_in_a_sandbox(world: Acme
     assert "bob@" not in framed.text + page.text and "b***@example.org" in framed.text
     assert '<p class="lead">Aan: b***@example.org</p>' in page.text
     officer = await world.signed_in("petra", "privacy")
-    assert "Hallo bob@example.org" in (await officer.get(f"{url}/html")).text
+    assert "bob@" not in (await officer.get(f"{url}/html")).text + (await officer.get(url)).text
+    assert '<p class="lead">Aan: bob@example.org</p>' in (await pressed(officer, url)).text
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Decisions: why a message was, or was not, sent; and what may be sent to somebody now.
 
-The first asks by message id and copy number; the second takes the address in the body, so that none stands in a URL
-or a log (P9). Answers hold no address. Each look at a person is written to the ledger (RULES.md S5).
+By message id and copy number, or with the address in the body, so that none stands in a URL or a log (P9). Answers hold
+no address. A GET tells the result without anything of the person and writes nothing (P4); what is known of a person is
+told by a POST, and each such look is written to the ledger (RULES.md S5).
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from gateway.config import Stream
 from gateway.explain import Mine
 from gateway.recall import lookup
 from gateway.sentences import spoken
+from gateway.store.history import Decided
 from gateway.web.api.door import Caller, Door
 from gateway.web.problem import Fault, Problem
 from gateway.web.site import PATIENCE, Site
@@ -34,9 +36,8 @@ class Said(BaseModel):
     text: str
 
 
-class DecisionTold(Said):
-    """One decision on one copy. `unknown`: why the facts of then cannot be had; `changed`: what rules and settings of
-    now say on the facts of then, where that is another answer; `today`: the same message, asked now."""
+class Result(Said):
+    """The decision on one copy, without the facts of the person it rests on."""
 
     at: datetime
     stream: str
@@ -48,6 +49,12 @@ class DecisionTold(Said):
     reason_code: str
     cite: str
     packs: str
+
+
+class DecisionTold(Result):
+    """The same with the facts. `unknown`: why the facts of then cannot be had; `changed`: what rules and settings of
+    now say on the facts of then, where that is another answer; `today`: the same message, asked now."""
+
     unknown: Literal["gone", "no_stream"] | None = None
     changed: Said | None = None
     today: Said | None = None
@@ -74,7 +81,7 @@ class Answer(Said):
 
 
 def routes(site: Site, door: Door) -> APIRouter:
-    """Both routes."""
+    """The routes."""
     router = APIRouter(tags=["decisions"])
     mine = Mine(config=site.config, scales=site.scales, ring=site.ring)
     needs = Annotated[Caller, Depends(door.needs("decisions:read"))]
@@ -85,30 +92,43 @@ def routes(site: Site, door: Door) -> APIRouter:
     def language_of(request: Request, asked: str | None) -> Language:
         return site.words.pick([asked, *accepted(request.headers.get("accept-language"))])
 
-    @router.get(
-        "/decisions/{message_id}/{copy_no}", summary="Why a message was, or was not, sent",
-        response_model_exclude_none=True, responses={404: {"description": "There is no such copy."}},
+    path = "/decisions/{message_id}/{copy_no}"
+    missing: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such copy."}}
+    message = Annotated[str, Path(max_length=40)]
+    number = Annotated[int, Path(ge=0, lt=1 << 31)]
+
+    async def stored(caller: Caller, message_id: str, copy_no: int) -> Decided:
+        found = await site.store.decided(caller.controller.id, _message_id(message_id), copy_no)
+        if found is None:
+            raise _missing()
+        return found
+
+    @router.get(path, summary="Whether a message was sent, by which rule, and what would help", responses=missing)
+    async def result(
+        request: Request, caller: needs, message_id: message, copy_no: number, language: wish = None
+    ) -> Result:
+        async with asyncio.timeout(PATIENCE):
+            one = await stored(caller, message_id, copy_no)
+        said = spoken(site.words, language_of(request, language), explain.result_of(one), caller.controller)
+        del said["explanation"]["facts"]  # they were not asked for; an empty list would say that there are none
+        return Result(**_fields(one), **said)
+
+    @router.post(
+        path, summary="Why a message was, or was not, sent: the facts of the person; the look is on record",
+        response_model_exclude_none=True, responses=missing,
     )  # fmt: skip
     async def decision(
-        request: Request, caller: needs, message_id: Annotated[str, Path(max_length=40)],
-        copy_no: Annotated[int, Path(ge=0, lt=1 << 31)], language: wish = None,
-    ) -> DecisionTold:  # fmt: skip
+        request: Request, caller: needs, message_id: message, copy_no: number, language: wish = None
+    ) -> DecisionTold:
         controller, now = caller.controller, site.clock()
         async with asyncio.timeout(PATIENCE):
-            stored = await site.store.decided(controller.id, _message_id(message_id), copy_no)
-            if stored is None:
-                raise _missing()
-            [one] = await explain.decisions(site.store, mine, [stored], now=now)
+            one = await stored(caller, message_id, copy_no)
+            [told] = await explain.decisions(site.store, mine, [one], now=now)
             await explain.looked(
-                site.store, controller.id, explain.on_file([one]), by=f"API key {caller.name}", now=now
+                site.store, controller.id, explain.on_file([told]), by=f"API key {caller.name}", now=now
             )  # fmt: skip
-        told = explain.spoken_fields(site.words, language_of(request, language), one, controller)
-        return DecisionTold(
-            at=stored.as_of, stream=stored.stream, campaign=stored.campaign,
-            message_id=str(UUID(bytes=stored.message_id)), copy_no=stored.copy_no, state=stored.state,
-            decision=stored.verdict,  # type: ignore[arg-type]
-            reason_code=stored.reason_code, cite=stored.cite, packs=stored.packs, **told,
-        )  # fmt: skip
+        said = explain.spoken_fields(site.words, language_of(request, language), told, controller)
+        return DecisionTold(**_fields(one), **said)
 
     @router.post("/decisions", summary="May this address receive mail of a stream now, and why")
     async def question(request: Request, caller: needs, asked: Question, language: wish = None) -> Answer:
@@ -130,6 +150,15 @@ def routes(site: Site, door: Door) -> APIRouter:
         )  # fmt: skip
 
     return router
+
+
+def _fields(one: Decided) -> dict[str, Any]:
+    """What is stored of a decision, for an answer."""
+    return {
+        "at": one.as_of, "stream": one.stream, "campaign": one.campaign, "message_id": str(UUID(bytes=one.message_id)),
+        "copy_no": one.copy_no, "state": one.state, "decision": one.verdict, "reason_code": one.reason_code,
+        "cite": one.cite, "packs": one.packs,
+    }  # fmt: skip
 
 
 def _message_id(text: str) -> bytes:

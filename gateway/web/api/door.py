@@ -24,6 +24,8 @@ _BEARER: Final = HTTPBearer(
     auto_error=False, bearerFormat="cg_...", description="A key made with `consentgate user key add`."
 )
 _NOTED_EVERY: Final = timedelta(hours=1)
+_CHANGES_NOTHING: Final = ("GET", "HEAD")
+"""Methods that write nothing, not even that a key was used (DESIGN.md P4)."""
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
 
@@ -75,7 +77,8 @@ class Door:
             raise _unauthorised("The key was revoked. Make another: consentgate user key add")
         if scope is not None and scope not in kept.scopes:
             raise Problem(403, f"The key may not do this: it lacks the scope {scope}. Make one that has it.")
-        if kept.last_used_at is None or now - kept.last_used_at >= _NOTED_EVERY:
+        stale = kept.last_used_at is None or now - kept.last_used_at >= _NOTED_EVERY
+        if stale and request.method not in _CHANGES_NOTHING:
             await store.api_key_used(controller.id, kept.key_id, now)
         return Caller(controller=controller, key_id=kept.key_id, name=kept.name, scopes=kept.scopes)
 

@@ -1,10 +1,14 @@
-"""Who was kept out and why, as a list and as a file. The address in full for the privacy officer only.
+"""Who was kept out and why, as a list and as a file. The address in full for the privacy officer only, by a button.
+
+A GET shortens every address and writes nothing (P4). Whole addresses, and since when a reason has held, are shown by a
+POST; so is the file. Both are written to the ledger before (RULES.md S5).
 
 Filters stand in the URL, so they hold no personal data: a period, a reason code, a stream, a campaign's digest (P9).
 """
 
 import csv
 import io
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -65,7 +69,8 @@ class Blocked:
     def routes(self) -> list[Route]:
         return [
             Route("/staff/blocked", self._desk.page("blocked", self.show), methods=["GET"]),
-            Route("/staff/blocked.csv", self._desk.page("blocked", self.download), methods=["GET"]),
+            Route("/staff/blocked", self._desk.page("addresses", self.reveal), methods=["POST"]),
+            Route("/staff/blocked.csv", self._desk.page("blocked", self.download), methods=["POST"]),
         ]
 
     async def _filters(self, request: Request, visitor: Visitor) -> Filters:
@@ -85,6 +90,15 @@ class Blocked:
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """One page of the list, newest first."""
+        return await self._page(request, visitor, whole=False)
+
+    async def reveal(self, request: Request, visitor: Visitor) -> Response:
+        """The same page with whole addresses."""
+        if not await self._desk.from_our_page(request, visitor):
+            return self._desk.forbidden(visitor)
+        return await self._page(request, visitor, whole=True)
+
+    async def _page(self, request: Request, visitor: Visitor, *, whole: bool) -> Response:
         site, filters = self._desk.site, await self._filters(request, visitor)
         rows = await report.blocked(
             site.store, controllers=visitor.controllers if filters.campaign is None else [filters.campaign.controller],
@@ -95,10 +109,13 @@ class Blocked:
         )  # fmt: skip
         shown = rows[:_PAGE]
         older = filters.query(before=write_cursor(report.cursor(shown[-1]))) if len(rows) > _PAGE else None
-        since = await self._since(shown)
+        if whole:
+            for controller, n in Counter(row.controller for row in shown).items():
+                await self._desk.note_look(visitor, [controller], "addresses shown", page="blocked", rows=n)
+        since = await self._since(shown) if whole else {}
         listed = [
             {
-                "row": row, "who": self._who(row, visitor), "family": family(row.reason_code),
+                "row": row, "who": _who(row, whole=whole), "family": family(row.reason_code),
                 "words": _reason(site.words, row, visitor),
                 "why": decision_path(row.controller, row.message_id, row.copy_no),
                 "since": since.get((row.message_id, row.copy_no)),
@@ -110,6 +127,7 @@ class Blocked:
             "blocked", visitor, place="blocked", rows=listed, filters=filters, streams=streams, periods=list(PERIODS),
             reasons=await self._reasons(visitor, filters), older=older, csv=filters.query(),
             campaign=campaign_id(filters.campaign) if filters.campaign else None,
+            whole=whole, here=filters.query(before=request.query_params.get("before", "")),
             first=not request.query_params.get("before"), every=filters.query(campaign=""),
         )  # fmt: skip
 
@@ -132,24 +150,22 @@ class Blocked:
         worded = {code: words.reason(code, visitor.language).sentence for code in codes if code}
         return sorted(worded.items(), key=lambda item: item[1])
 
-    def _who(self, row: BlockedRow, visitor: Visitor) -> str:
-        """The person as this role may see them; by the start of their key where the address is gone."""
-        if row.address is None:
-            return row.recipient[:8]
-        return row.address if visitor.may("addresses") else masked(row.address)
-
     async def download(self, request: Request, visitor: Visitor) -> Response:
-        """The whole list as CSV, page by page, however long it is."""
+        """The whole list as CSV, page by page, however long it is; what was asked for is on record, whoever asks."""
+        if not await self._desk.from_our_page(request, visitor):
+            return self._desk.forbidden(visitor)
         filters = await self._filters(request, visitor)
+        await self._desk.note_look(
+            visitor, _controllers(filters, visitor), "list of kept out downloaded", period=filters.period,
+            reason=filters.reason, stream=filters.stream, addresses=visitor.may("addresses"),
+        )  # fmt: skip
         headers = {"Content-Disposition": 'attachment; filename="consentgate-blocked.csv"'}
         return StreamingResponse(self._lines(filters, visitor), 200, headers, media_type="text/csv; charset=utf-8")
 
     async def _lines(self, filters: Filters, visitor: Visitor) -> AsyncIterator[str]:
         site = self._desk.site
         yield "\ufeff" + line(_COLUMNS)  # the mark makes spreadsheets read UTF-8
-        for controller in visitor.controllers:
-            if filters.campaign is not None and filters.campaign.controller != controller:
-                continue
+        for controller in _controllers(filters, visitor):
             rows = report.each_blocked(
                 site.store, controller, since=filters.since(site.clock()), reason=filters.reason, addresses=True,
                 stream=filters.campaign.stream if filters.campaign else filters.stream,
@@ -157,11 +173,23 @@ class Blocked:
             )  # fmt: skip
             async for row in rows:
                 reason = _reason(site.words, row, visitor)
+                who = _who(row, whole=visitor.may("addresses")) if row.address else ""
                 yield line((
                     row.at.astimezone(UTC).isoformat(), row.controller, row.stream, row.campaign, row.subject,
-                    row.message_id, row.recipient, self._who(row, visitor) if row.address else "", row.decision,
+                    row.message_id, row.recipient, who, row.decision,
                     row.reason_code, reason.sentence, reason.ground, row.cite, reason.next_step, row.mode,
                 ))  # fmt: skip
+
+
+def _controllers(filters: Filters, visitor: Visitor) -> list[str]:
+    return list(visitor.controllers) if filters.campaign is None else [filters.campaign.controller]
+
+
+def _who(row: BlockedRow, *, whole: bool) -> str:
+    """The person, whole or shortened; by the start of their key where the address is gone."""
+    if row.address is None:
+        return row.recipient[:8]
+    return row.address if whole else masked(row.address)
 
 
 def _reason(words: Words, row: BlockedRow, visitor: Visitor) -> Reason:

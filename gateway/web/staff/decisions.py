@@ -1,10 +1,12 @@
 """One decision, allowed or not, with its full explanation, as it fell and as it would fall today.
 
-That somebody looked is written to the ledger (RULES.md S5): an entry about the look, which changes nothing of what is
-known or decided. The URL holds a message id and a copy number, nothing of a person (P9).
+A GET shows the result, without anything known of the person, and writes nothing (P4). Its button shows the facts too:
+that somebody looked at a person is written to the ledger (RULES.md S5). The URL holds a message id and a copy number,
+nothing of a person (P9).
 """
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
@@ -56,29 +58,55 @@ class Decisions:
 
     def routes(self) -> list[Route]:
         one = "/staff/decisions/{controller}/{message_id}/{copy_no:int}"
-        return [Route(one, self._desk.page("decisions", self.show), methods=["GET"])]
+        return [
+            Route(one, self._desk.page("decisions", self.result), methods=["GET"]),
+            Route(one, self._desk.page("decisions", self.facts), methods=["POST"]),
+        ]
 
-    async def show(self, request: Request, visitor: Visitor) -> Response:
-        """One decision."""
-        site, asked = self._desk.site, request.path_params
+    async def result(self, request: Request, visitor: Visitor) -> Response:
+        """What was decided, by which rule, and what would help."""
+        site = self._desk.site
         async with asyncio.timeout(PATIENCE):
-            decided = await find(site, visitor, asked["controller"], asked["message_id"], asked["copy_no"])
+            decided = await self._decided(request, visitor)
             if decided is None:
                 return self._desk.gone(visitor)
-            now = site.clock()
+            address = await site.store.address(decided.controller_id, decided.recipient_key)
+        controller = visitor.controllers[decided.controller_id]
+        who = masked(address) if address is not None else decided.recipient_key.hex()[:8]
+        told = tell(site.words, visitor.language, explain.result_of(decided), controller)
+        return self._show(visitor, decided, who=who, told=told, facts=False)
+
+    async def facts(self, request: Request, visitor: Visitor) -> Response:
+        """The same with what is known of the person, then and today; the look is on record."""
+        if not await self._desk.from_our_page(request, visitor):
+            return self._desk.forbidden(visitor)
+        site, now = self._desk.site, self._desk.site.clock()
+        async with asyncio.timeout(PATIENCE):
+            decided = await self._decided(request, visitor)
+            if decided is None:
+                return self._desk.gone(visitor)
             [one] = await explain.decisions(site.store, mine_of(site), [decided], now=now)
             await explain.looked(
                 site.store, decided.controller_id, explain.on_file([one]), by=visitor.staff.name, now=now
             )
         controller = visitor.controllers[decided.controller_id]
         words, language = site.words, visitor.language
-        return self._desk.show(
-            "decision", visitor, place="blocked", decided=decided, who=self._who(one, visitor),
-            message_id=str(UUID(bytes=decided.message_id)), family=family(decided.reason_code),
-            told=tell(words, language, one.then, controller), unknown=one.unknown,
+        return self._show(
+            visitor, decided, who=self._who(one, visitor), facts=True, unknown=one.unknown,
+            told=tell(words, language, one.then, controller),
             changed=tell(words, language, one.changed, controller) if one.changed else None,
             today=tell(words, language, one.today, controller) if one.today else None,
             same=one.today is not None and one.today.code == one.then.code,
+        )  # fmt: skip
+
+    async def _decided(self, request: Request, visitor: Visitor) -> Decided | None:
+        asked = request.path_params
+        return await find(self._desk.site, visitor, asked["controller"], asked["message_id"], asked["copy_no"])
+
+    def _show(self, visitor: Visitor, decided: Decided, **shown: Any) -> Response:
+        return self._desk.show(
+            "decision", visitor, place="blocked", decided=decided, message_id=str(UUID(bytes=decided.message_id)),
+            family=family(decided.reason_code), path=path_of(decided), **shown,
         )  # fmt: skip
 
     def _who(self, one: Explained, visitor: Visitor) -> str:

@@ -5,7 +5,7 @@ addresses, a privacy officer the addresses too, an operator numbers without cont
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
@@ -15,12 +15,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.config import Controller
+from gateway.record import staff_acts
 from gateway.store.contract import Staff
+from gateway.web.public.form import read_form
 from gateway.web.session import Session, Sessions
 from gateway.web.site import Site
 from gateway.words import Language, accepted, template_folder
 
-# Page -> the roles that may open it. "addresses": see them whole.
+# Page -> the roles that may open it. "addresses": see them whole, by a POST
+# that is written to the ledger.
 MAY: Final[Mapping[str, frozenset[str]]] = {
     "overview": frozenset({"submitter", "marketer", "privacy", "operator", "auditor", "administrator"}),
     "campaigns": frozenset({"marketer", "privacy"}),
@@ -120,6 +123,20 @@ class Desk:
         policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         headers = {"Content-Security-Policy": policy + ("; frame-src 'self'" if frames else "")}
         return Response(page, status, headers, media_type="text/html")
+
+    async def from_our_page(self, request: Request, visitor: Visitor) -> bool:
+        """Whether a POST came from a form of this session."""
+        form = await read_form(request)
+        return self.sessions.is_form_of(visitor.session, form.get("form", ""))
+
+    async def note_look(self, visitor: Visitor, controllers: Iterable[str], act: str, **public: object) -> None:
+        """Write down, before they are shown, that whole addresses of several people are shown (RULES.md S5)."""
+        role = next((role for role in visitor.staff.roles if role in MAY["addresses"]), visitor.staff.roles[0])
+        acts = staff_acts(
+            controllers, act, by=role, at=self.site.clock(), private={"user": visitor.staff.name}, **public
+        )  # fmt: skip
+        for note in acts:
+            await self.site.store.note(note.controller_id, note.kind, note.public, note.private, at=note.at)
 
     def forbidden(self, visitor: Visitor) -> Response:
         """Not for this role: says so, and what to do."""

@@ -46,6 +46,7 @@ class Rehearsed:
         return [
             Route("/staff/rehearsals", page("rehearsals", self.index), methods=["GET"]),
             Route(one, page("rehearsals", self.show), methods=["GET"]),
+            Route(one, page("addresses", self.reveal), methods=["POST"]),
             Route(one + "/mail", page("rehearsals", self.mail), methods=["GET"]),
             Route(one + "/mail/html", page("rehearsals", self.html), methods=["GET"]),
             Route(one + "/release", page("rehearsals", self.confirm), methods=["GET"]),
@@ -62,18 +63,30 @@ class Rehearsed:
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """One rehearsal: who would get it now, why others would not, what could be mended and by whom."""
+        return await self._show(request, visitor, whole=False)
+
+    async def reveal(self, request: Request, visitor: Visitor) -> Response:
+        """The same with whole addresses of the people it names; on record (RULES.md S5)."""
+        if not await self._desk.from_our_page(request, visitor):
+            return self._desk.forbidden(visitor)
+        return await self._show(request, visitor, whole=True)
+
+    async def _show(self, request: Request, visitor: Visitor, *, whole: bool) -> Response:
         row = await self._row(request, visitor)
         if row is None:
             return self._desk.gone(visitor)
         campaign = _campaign(row)
         outlook = await self._outlook(row)
+        if whole:
+            shown = sum(map(len, outlook.samples.values())) if outlook else 0
+            await self._desk.note_look(visitor, [row.controller], "addresses shown", page="rehearsal", rows=shown)
         mail = await self._mail(row, visitor) if row.open else None
         return self._desk.show(
             "rehearsal", visitor, place="rehearsals", row=row, id=campaign_id(row), funnel=funnel([row]),
-            reasons=self._reasons(row, outlook, visitor), rescues=self._rescues(outlook, visitor),
+            reasons=self._reasons(row, outlook, visitor, whole), rescues=self._rescues(outlook, visitor),
             anew=outlook is not None, allowed=_allowed(row, outlook), kept_until=row.last_at + KEPT,
             under_way=campaign in self._desk.site.rehearsals.under_way, lights=_lights(*mail) if mail else None,
-            known=self._known(row),
+            known=self._known(row), whole=whole,
         )  # fmt: skip
 
     def _known(self, row: CampaignRow) -> bool:
@@ -92,7 +105,9 @@ class Rehearsed:
         async with asyncio.timeout(PATIENCE):
             return await self._desk.site.rehearsals.outlook(_campaign(row), most=DECIDED_ANEW)
 
-    def _reasons(self, row: CampaignRow, outlook: Outlook | None, visitor: Visitor) -> list[dict[str, Any]]:
+    def _reasons(
+        self, row: CampaignRow, outlook: Outlook | None, visitor: Visitor, whole: bool
+    ) -> list[dict[str, Any]]:
         counts = row.blocked_by_reason
         if outlook is not None:
             counts = {code: n for code, n in outlook.reasons.items() if not code.startswith("ALLOW_")}
@@ -102,7 +117,7 @@ class Rehearsed:
             {
                 "count": count, "family": family(code), "bar": segments({family(code): count}, most),
                 "words": self._desk.site.words.reason(code, visitor.language),
-                "samples": _who(outlook.samples.get(code, []) if outlook else [], visitor),
+                "samples": _who(outlook.samples.get(code, []) if outlook else [], whole),
             }
             for code, count in counted
         ]  # fmt: skip
@@ -139,7 +154,7 @@ class Rehearsed:
         if raw is None:
             return None
         return raw, await asyncio.to_thread(
-            read_mail, raw, public_url=site.config.public_url, recipient=INVENTED, mask=not visitor.may("addresses"),
+            read_mail, raw, public_url=site.config.public_url, recipient=INVENTED, mask=True,
             is_token=lambda text: any(site.tokens.open(kind, text) for kind in get_args(Kind)),
         )  # fmt: skip
 
@@ -197,9 +212,9 @@ def _allowed(row: CampaignRow, outlook: Outlook | None) -> int:
     return min(row.open, max(0, row.allowed - row.released))
 
 
-def _who(addresses: list[str], visitor: Visitor) -> str:
-    """People as this role may see them."""
-    if visitor.may("addresses"):
+def _who(addresses: list[str], whole: bool) -> str:
+    """People, with whole addresses or shortened ones."""
+    if whole:
         return ", ".join(addresses)
     return ", ".join(dict.fromkeys(masked(address) for address in addresses if "@" in address))
 
