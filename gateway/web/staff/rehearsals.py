@@ -166,7 +166,10 @@ class Rehearsed:
             return self._desk.gone(visitor)
         back = f"/staff/rehearsals/{campaign_id(row)}"
         frame = f"{request.url.path}/html" if shown[1].html is not None else None
-        return self._desk.show("mail", visitor, place="rehearsals", frames=True, mail=shown[1], frame=frame, back=back)
+        return self._desk.show(
+            "mail", visitor, place="rehearsals", frames=True, mail=shown[1], frame=frame, back=back, whole=False,
+            path=None,
+        )  # fmt: skip
 
     async def html(self, request: Request, visitor: Visitor) -> Response:
         """Its HTML for the frame; also harmless when opened by itself."""
