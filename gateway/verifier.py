@@ -35,9 +35,10 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 Row = dict[str, Any]
 Source = tuple[Iterator[Row], list[Row], dict[bytes, Any]]
@@ -47,6 +48,8 @@ COLUMNS = (
 CONTENT = ("controller_id", "entry_id", "kind", "subject", "public", "private", "commitment")
 HEAD = ("controller", "seq", "hash", "at", "public_key", "signature")
 TEXTS = ("controller_id", "kind", "public")
+LONGEST = 1 << 26
+"""Bytes of a line, or of the list of a proof, that are read at most: a file packed to fill the memory is refused."""
 
 
 def content_hash(entry: Row) -> bytes | None:
@@ -119,13 +122,15 @@ def exported(path: str) -> Iterator[Row]:
                 raise Damaged(f"{path}: line {number} cannot be read: {wrong}") from None
 
 
-def numbered(lines: Iterable[bytes], path: str) -> Iterator[tuple[int, Any]]:
+def numbered(lines: IO[bytes], path: str) -> Iterator[tuple[int, Any]]:
     """The values of lines of JSON, with their numbers."""
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(iter(partial(lines.readline, LONGEST + 1), b""), 1):
+        if len(line) > LONGEST:
+            raise Damaged(f"{path}: line {number} is longer than any of ours")
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError as wrong:
+            except (ValueError, RecursionError) as wrong:
                 raise Damaged(f"{path}: line {number} cannot be read: {wrong}") from None
 
 
@@ -317,11 +322,11 @@ class Proof:
 
     def manifest(self, files: zipfile.ZipFile) -> dict[str, Any]:
         """The signed list of files."""
-        whole, signature = files.read("manifest.json"), bytes.fromhex(files.read("manifest.sig").decode())
+        whole, signature = self.small(files, "manifest.json"), self.small(files, "manifest.sig")
         said = json.loads(whole)
         key = bytes.fromhex(said["public_key"])
         self.keys = [key, *map(bytes.fromhex, said["public_keys"])]
-        if not ed25519(key, signature, b"consentgate-proof manifest 1\n" + whole):
+        if not ed25519(key, bytes.fromhex(signature.decode()), b"consentgate-proof manifest 1\n" + whole):
             self.found.fault("manifest.json: the signature does not fit: the list was changed")
         if self.pinned is not None and key != self.pinned:
             self.found.fault("manifest.json: is signed with another key")
@@ -330,12 +335,20 @@ class Proof:
         listed: dict[str, Any] = said["files"]
         return listed
 
+    def small(self, files: zipfile.ZipFile, name: str) -> bytes:
+        """A file that is read whole."""
+        with files.open(name) as content:
+            whole = content.read(LONGEST + 1)
+        if len(whole) > LONGEST:
+            raise Damaged(f"{name} is larger than any of ours")
+        return whole
+
     def file(self, files: zipfile.ZipFile, name: str, said: Row) -> bool:
         """Whether a file is the one that was signed."""
         digest, size = hashlib.sha256(), 0
         try:
             with files.open(name) as content:
-                while piece := content.read(1 << 20):
+                while size <= said["bytes"] and (piece := content.read(1 << 20)):
                     digest.update(piece)
                     size += len(piece)
         except KeyError:
@@ -364,7 +377,10 @@ class Proof:
                     whole = bytes.fromhex(shown["blind"]) + shown["private"].encode()
                     if hashlib.sha256(whole).digest() != entry["commitment"]:
                         self.found.fault(f"{named} did not commit to the private fields that are shown")
-                self.entries[row["controller_id"], entry["seq"]] = (content, entry["hash"])
+                place = row["controller_id"], entry["seq"]
+                if place in self.entries:  # else the last one would speak for all that say they are it
+                    self.found.fault(f"{named} is shown twice: one of them may be made up")
+                self.entries[place] = (content, entry["hash"])
 
     def chain(self, files: zipfile.ZipFile) -> None:
         """The stretches: each leads from hash to hash to a signed head, and our entries stand in them."""
@@ -403,8 +419,9 @@ class Proof:
 
 
 def say(text: str) -> None:
-    """One line."""
-    sys.stdout.write(text + "\n")
+    """One line, whatever a name in the file holds: no line of its own, nothing that moves on a screen."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    sys.stdout.buffer.write(plain.encode(sys.stdout.encoding or "utf-8", "backslashreplace") + b"\n")
 
 
 def main(words: list[str]) -> int:
@@ -417,17 +434,23 @@ def main(words: list[str]) -> int:
             options[word].append(words.pop(0))
         else:
             files.append(word)
+    try:
+        keys = [bytes.fromhex(text) for text in options["--public-key"]]
+    except ValueError:
+        files = []
     if len(files) != 1 or files[0].startswith("-"):
         sys.stderr.write((__doc__ or "").partition("\n\nThe rules")[0] + "\n")
         return 2
     found = Verification()
     try:
-        check(found, files[0], options["--head"], options["--public-key"])
+        check(found, files[0], options["--head"], keys[-1] if keys else None)
     except Damaged as damaged:
         found.fault(str(damaged))
     except OSError as failed:
         sys.stderr.write(f"{failed.filename}: {failed.strerror}\n")
         return 2
+    except Exception as wrong:  # what cannot be understood was made to look like ours, and is not
+        found.fault(f"{files[0]} holds what no file of ours holds: {type(wrong).__name__}: {wrong}")
     for chain in found.chains.values():
         waiting = f", {chain.unsealed} not sealed yet" if chain.unsealed else ""
         say(f"{chain.name}: {chain.seq} entries{waiting}, ends with {chain.last.hex()}")
@@ -435,11 +458,10 @@ def main(words: list[str]) -> int:
     return 1 if found.faults else 0
 
 
-def check(found: Verification, path: str, head_files: list[str], public_keys: list[str]) -> None:
+def check(found: Verification, path: str, head_files: list[str], public_key: bytes | None) -> None:
     """Everything there is to check about a database or an export."""
     with open(path, "rb") as file:  # noqa: PTH123
         begins = file.read(16)
-    public_key = bytes.fromhex(public_keys[-1]) if public_keys else None
     if begins[:4] == b"PK\3\4":
         Proof(found, path, public_key).check()
         return

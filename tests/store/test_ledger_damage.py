@@ -272,3 +272,30 @@ async def test_a_database_that_was_cut_off_is_a_fault(home: Keyed, store: sqlite
     os.truncate(file, file.stat().st_size // 2)
     code, said = stand_alone(file)
     assert code == 1 and "cannot be read" in said
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [(table, column) for table in ("heads", "tails") for column in ("controller_id", "seq", "hash")]
+    + [("heads", "signature"), ("heads", "public_key"), ("heads", "at")]
+    + [("ledger", column) for column in ("controller_id", "seq", "previous", "hash", "at", "public", "subject")],
+)
+async def test_a_value_of_another_kind_is_a_fault_and_no_traceback(
+    full: Keyed, store: sqlite.SqliteStore, tmp_path: Path, table: str, column: str
+) -> None:
+    """The stand-alone verifier on a database that somebody put together: whatever stands in a column."""
+    await store.close()
+    with sqlite3.connect(full.data) as db:
+        kept = db.execute(f"SELECT * FROM {table}").fetchall()
+        names = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+    for other in (None, -1, 1.5, "x\n\x1b[2J", b"\xff", 1 << 62):
+        file = tmp_path / "other.db"
+        shutil.copy(full.data, file)
+        with sqlite3.connect(file) as db:  # without the schema's own checks
+            db.execute(f"ALTER TABLE {table} RENAME TO was")
+            db.execute(f"CREATE TABLE {table} ({', '.join(names)})")
+            db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", kept)
+            db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = 1", (other,))
+        db.close()
+        code, said = stand_alone(file)
+        assert code == 1 and "\x1b" not in said and said.endswith(" faults\n"), (other, said)

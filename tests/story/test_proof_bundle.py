@@ -1,7 +1,9 @@
 """A proof is made by the program, and checked without it, in an empty folder; whatever is changed in it is found."""
 
+import contextlib
 import hashlib
 import html
+import io
 import json
 import re
 import sqlite3
@@ -17,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from gateway import verifier as verifier_file
 from gateway.keys import key_ring
 from gateway.prove import head_keys
 from gateway.store.contract import SuppressionRow
@@ -231,6 +234,62 @@ def test_any_file_that_was_changed_taken_out_or_put_in_is_found(proof: Path, ver
     assert code == 1
 
 
+BAD_LINES = (b"[" * 100_000, b'"signature"', b"[1]", b"7", b'{"a":' * 9_000, b"\xff", b"{}", b'{"signature": 1}')
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "ledger.jsonl", "chain.jsonl"])
+def test_the_verifier_never_falls_over_what_it_is_given(
+    proof: Path, verifier: Path, tmp_path: Path, name: str
+) -> None:  # fmt: skip
+    """Values of other kinds, nested without end, numbers past every bound: a fault each, never a traceback."""
+    files = contents(proof)
+    lines = files[name].splitlines() if name != "manifest.json" else [files[name]]
+    tries = [b"\n".join([bad, *lines]) for bad in BAD_LINES]
+    for line in {lines[0], lines[-1]}:
+        row = json.loads(line)
+        if isinstance(row, dict):
+            for field in row:
+                others: tuple[Any, ...] = (None, -1, 1 << 70, 1.5, "x", [], {}, "\ud800", "\n\x1b[2Jwhole")
+                rows = [json.dumps({**row, field: other}).encode() for other in others]
+                tries += [b"\n".join([made, *lines[1:]]) for made in rows]
+    for content in tries:
+        bad = {**files, name: content}
+        manifest = json.loads(files["manifest.json"])
+        manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        if name != "manifest.json":  # the list fits: the file itself is read
+            bad["manifest.json"] = json.dumps(manifest).encode()
+        written(tmp_path / "t.zip", bad)
+        code, text = in_process(tmp_path / "t.zip")
+        assert code == 1 and text.endswith(" faults\n"), (content[:80], text)
+        assert "\x1b" not in text and "\nwhole\n" not in text
+
+
+def test_a_zip_that_nobody_can_read_is_a_fault(proof: Path, tmp_path: Path) -> None:
+    """Locked members, unknown methods of packing, and a list packed to fill the memory."""
+    whole = bytearray(proof.read_bytes())
+    for place, value in ((6, 1), (8, 99)):  # flags and method of a local header; two bytes later in the directory
+        bad = bytearray(whole)
+        for mark, shift in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
+            at = bad.find(mark)
+            while at >= 0:
+                bad[at + place + shift] = value
+                at = bad.find(mark, at + 4)
+        assert in_process(_file(tmp_path / "t.zip", bytes(bad)))[0] == 1
+    with zipfile.ZipFile(tmp_path / "t.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("manifest.json", bytes(verifier_file.LONGEST + 2))
+        packed.writestr("manifest.sig", "")
+    code, said = in_process(tmp_path / "t.zip")
+    assert code == 1 and "larger than any of ours" in said
+
+
+def in_process(file: Path) -> tuple[int, str]:
+    """The verifier's own main, which saves the start of a process."""
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(out):
+        code = verifier_file.main([str(file)])
+    return code, out.buffer.getvalue().decode()
+
+
 def _hex(text: bytes) -> bytes | None:
     try:
         return bytes.fromhex(text.decode())
@@ -262,9 +321,25 @@ def _later(opened: dict[str, Any]) -> dict[str, Any]:
     return {**opened, "opened": {**opened["opened"], "private": json.dumps(private)}}
 
 
+def _made_up(files: dict[str, bytes]) -> None:
+    """An entry that says what it likes, fits itself, and stands before the true one under the same number."""
+    first, newline, rest = files["ledger.jsonl"].partition(b"\n")
+    row = json.loads(first)
+    private = json.dumps(json.loads(row["opened"]["private"]) | {"given_at": "2020-01-01T00:00:00Z"})
+    blind = bytes(32)
+    row["commitment"] = hashlib.sha256(blind + private.encode()).hexdigest()
+    row["opened"] = {**row["opened"], "blind": blind.hex(), "private": private}
+    entry = {name: verifier_file.raw(name, row[name]) for name in verifier_file.COLUMNS}
+    made = verifier_file.entry_hash(entry, entry["seq"], entry["previous"])
+    assert made is not None
+    row["hash"] = made.hex()
+    files["ledger.jsonl"] = json.dumps(row).encode() + newline + first + newline + rest
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
+        (_made_up, "is shown twice"),
         (line_changed("ledger.jsonl", 0, _later), "did not commit to the private fields"),
         (line_changed("ledger.jsonl", 0, lambda row: {**row, "at": row["at"] - 1000}), "is not what was sealed"),
         (line_changed("ledger.jsonl", 0, lambda row: {**row, "seq": row["seq"] + 1}), "is not what was sealed"),
