@@ -4,6 +4,7 @@ Short sentences in the order in which people ask: what was decided, because of w
 make it lawful, who can do that; the law and the rule in small. Dates as people write them, in the zone given.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,15 @@ from suppression.explain import Explanation, Fact, observed
 
 SHOWN: Final = 6
 """Facts told one by one; what did not count and comes after them is counted."""
+
+
+_MOVING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+
+
+def one_line(text: str) -> str:
+    """The text without line ends, without what a terminal would obey and without what turns the order of letters: a
+    record from elsewhere may hold them, and must not write lines of its own into a report, a mail or a screen."""
+    return _MOVING.sub(" ", text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +123,7 @@ class Teller:
         clauses = [clause for clause in self.clauses(fact) if clause]
         if not clauses:
             return ""
-        line = ", ".join(clauses)
+        line = one_line(", ".join(clauses))
         if fact.code is not None and fact.code != code:
             finding = self.say(f"reason.{fact.code}")
             return self.say("fact.finding", fact=line, finding=finding)

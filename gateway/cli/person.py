@@ -159,6 +159,8 @@ async def _proof(store: "Store", controller_id: str, consents: Sequence[Consent]
 
 def _cell(value: object) -> str:
     """A value as people read it. What is not known, and lists of nothing, are left out of what holds them."""
+    from gateway.sentences import one_line
+
     if isinstance(value, dict):
         told = ((name.replace("_", " "), one) for name, one in value.items() if one not in (None, []))
         return "; ".join(
@@ -168,4 +170,4 @@ def _cell(value: object) -> str:
         return ", ".join(map(_cell, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value.hex() if isinstance(value, bytes) else "" if value is None else str(value)
+    return value.hex() if isinstance(value, bytes) else "" if value is None else one_line(str(value))

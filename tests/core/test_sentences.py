@@ -93,3 +93,17 @@ def test_many_records_are_counted_instead_of_listed() -> None:
         sale(id=f"s{n}", concluded_at="2010-01-01T00:00:00Z") for n in range(SHOWN + 3)
     ])))  # fmt: skip
     assert told.because[-1] == "Er zijn nog 3 gegevens vastgelegd die hier niet telden."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_record_holds_writes_no_line_of_its_own(language: Language) -> None:
+    """Neither into a report by mail, nor on the screen of who looks."""
+    evil = {
+        "method": "web\x1b[2Jform",
+        "origin": "shop\r\n\r\nBcc: a@b.example\u2028\u202eexe",
+        "wording_version": "w\x9b1",
+    }
+    evidence = {**consent()["evidence"], **evil}
+    told = tell(WORDS, language, said(base(consents=[consent(evidence=evidence)])))
+    assert "Bcc" in told.text
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e]", told.text)
