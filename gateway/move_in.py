@@ -18,14 +18,16 @@ from typing import Literal, TextIO
 import uuid_utils
 
 from gateway import unpack
+from gateway.clerk import Summary
 from gateway.files import entries, formats, hashes
 from gateway.files.entries import Entries
 from gateway.files.formats import Contradiction, OptOuts, Translated
 from gateway.files.native import Kind, columns
 from gateway.files.table import Refusal, Row, Rows, Table
 from gateway.files.vendor import ORDER, Terms
+from gateway.reading import BATCH, Rejects
 from gateway.store.imported import Import
-from gateway.take_in import BATCH, Desk, Progress, Rejects, Summary, take_in, take_in_rows
+from gateway.take_in import Desk, Progress, take_in, take_in_rows
 from gateway.unpack import Part
 
 Wanted = Kind | Literal["all"]

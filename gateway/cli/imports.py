@@ -15,11 +15,12 @@ from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 
 if TYPE_CHECKING:
+    from gateway.clerk import Summary
     from gateway.config import Controller
     from gateway.files.vendor import Terms
     from gateway.foresee import Foreseen
     from gateway.move_in import MovedIn
-    from gateway.take_in import Progress, Summary
+    from gateway.take_in import Progress
 
 Kind = Literal["all", "consents", "sales", "people", "suppressions"]
 FormName = Literal[

@@ -28,7 +28,7 @@ class Refusal(Exception):
 
     def __init__(self, line: int | None, what: str, remedy: str) -> None:
         super().__init__((f"line {line}: " if line is not None else "") + f"{what}. {remedy}.")
-        self.line = line
+        self.line, self.what, self.remedy = line, what, remedy
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.store.access import Access
+from gateway.store.ahead import Fresh
 from gateway.store.asking import SignUps
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
@@ -253,7 +254,8 @@ class Statement:
 
     `profile`: name and external id, where given. `purposes`: those the row is about, None for all. `public`: the public
     fields of its entries, which say what import they came with. `encoded`: the private fields as canonical JSON
-    (ledger.encode), where they are at hand.
+    (ledger.encode), where they are at hand. `fresh`: the row sealed for the case that its person is new, made
+    elsewhere; rows of one person each have their own, and the first one counts.
     """
 
     who: Who
@@ -263,6 +265,7 @@ class Statement:
     purposes: Sequence[str] | None
     public: Mapping[str, Any] = field(default_factory=dict)
     encoded: Sequence[bytes] = ()
+    fresh: Fresh | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any
 import aiosql
 
 from gateway.store import people
+from gateway.store.ahead import standing_row
 from gateway.store.connection import Handles
 from gateway.store.imported import Import, UndonePage
 from gateway.store.keys import opened
@@ -117,7 +118,7 @@ def _undo(
 def _document(handles: Handles, controller_id: str, key: bytes, secret: PersonSecret) -> standing.Document:
     """The standing as it is. Unreadable where there is one that does not open: it is not written over."""
     row = people.SQL.standing(handles.db, controller_id=controller_id, recipient_key=key)
-    plain = opened(secret.key, row[1], people.standing_row(controller_id, key)) if row else b"{}"
+    plain = opened(secret.key, row[1], standing_row(controller_id, key)) if row else b"{}"
     if plain is None:
         raise Unreadable("the standing does not open")
     return standing.load(plain)

@@ -7,13 +7,13 @@ transaction begins (`prepare`), so that others wait for the database as briefly 
 """
 
 import itertools
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from gateway.store import sealing
+from gateway.store.ahead import Fresh, Random, first_row, profile_row, standing_row
 from gateway.store.connection import Handles
 from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
 from gateway.store.keys import of_neighbours, opened, sealed
@@ -22,29 +22,17 @@ from gateway.store.people import (
     SQL,
     milliseconds,
     new_id,
-    profile_row,
-    standing_row,
     suppression_row,
 )  # fmt: skip
 from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
 from suppression.suppression_list import in_force
-from suppression.vault import NONCE_BYTES, SECRET_BYTES, PersonSecret, seal
+from suppression.vault import SECRET_BYTES, PersonSecret
 
 LOG_PAGES: Final = 8000
 """Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
 into the database: a page that many rows change is then moved once, and others find no more than 32 MB left to move."""
-
-
-class Fresh(NamedTuple):
-    """A person who is new, with their first row sealed; `facts` is None where that has to be worked out."""
-
-    secret: PersonSecret
-    key: bytes
-    subject: bytes
-    profile: bytes
-    facts: bytes | None
 
 
 Prepared = Mapping[bytes, Fresh]
@@ -61,33 +49,30 @@ def unknown(handles: Handles, statements: Sequence[Statement]) -> set[bytes]:
 
 def prepare(statements: Sequence[Statement], new: Collection[bytes]) -> Prepared:
     """Seal the first row of each person who is probably new. Without a database: nothing waits meanwhile."""
-    random = _Random()
+    random = Random()
     made: dict[bytes, Fresh] = {}
     for statement in statements:
         who = statement.who
         place = who.recipient_keys[0]
         if place not in new or place in made:
             continue
-        secret = PersonSecret(random.take(SECRET_BYTES))
-        key, controller_id = secret.key, who.controller_id
         kind, fields = statement.entries[0]
-        facts = None
-        if len(statement.entries) == 1:
-            facts = standing.opening(kind, statement.encoded[0] if statement.encoded else ledger.encode(fields))
-        profile = _filed(statement.address, statement.profile)
-        made[place] = Fresh(
-            secret, key, secret.subject(place),
-            seal(key, profile, profile_row(controller_id, place), random.take(NONCE_BYTES)),
-            facts and seal(key, facts, standing_row(controller_id, place), random.take(NONCE_BYTES)),
+        plain = statement.encoded[0] if statement.encoded else ledger.encode(fields)
+        made[place] = first_row(
+            who.controller_id, place, statement.address, statement.profile, kind, plain,
+            alone=len(statement.entries) == 1, random=random,
         )  # fmt: skip
     return made
 
 
-def _filed(address: str, said: Mapping[str, str]) -> bytes:
-    """A profile as it is stored. Most rows have an address alone, which needs no escapes."""
-    if said or not address.isascii() or '"' in address or "\\" in address:
-        return ledger.encode({"address": address, **said})
-    return b'{"address":"%s"}' % address.encode()
+def made_elsewhere(statements: Sequence[Statement]) -> Prepared | None:
+    """What came sealed with the rows, the first row of each person; None where some row came without."""
+    made: dict[bytes, Fresh] = {}
+    for statement in statements:
+        if statement.fresh is None:
+            return None
+        made.setdefault(statement.who.recipient_keys[0], statement.fresh)
+    return made
 
 
 def take_in(
@@ -128,11 +113,13 @@ def _state(batch: "_Batch", statement: Statement) -> Taken:
     if person.unreadable:
         return Taken("unreadable", new_person=False, stopped=stopped)
     new_person, changed = person.secret is None, False
+    ahead = statement.fresh
     for (kind, fields), given in zip(statement.entries, statement.encoded or itertools.repeat(None), strict=False):
         plain = given or ledger.encode(fields)
         if person.state(kind, fields, plain):
-            batch.enter(person, kind, batch.encoded(statement.public), plain)
+            batch.enter(person, kind, batch.encoded(statement.public), plain, ahead)
             changed = True
+        ahead = None  # what was made ahead is the first entry
     changed |= batch.file(person, statement.address, statement.profile)
     return Taken("kept" if changed else "unchanged", new_person=new_person, stopped=stopped)
 
@@ -239,7 +226,7 @@ class _Batch:
     stops: list[SuppressionRow] = field(default_factory=list)
     last_ids: dict[str, bytes | None] = field(default_factory=dict)
     public: tuple[Mapping[str, Any], bytes] = ({}, b"{}")
-    random: "_Random" = field(default_factory=lambda: _Random())
+    random: Random = field(default_factory=Random)
     ms: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -296,8 +283,13 @@ class _Batch:
             self.public = (public, ledger.encode(public))
         return self.public[1]
 
-    def enter(self, person: _Person, kind: str, public: bytes, private: bytes | None) -> None:
-        """One entry for the ledger, its fields as canonical JSON."""
+    def enter(
+        self, person: _Person, kind: str, public: bytes, private: bytes | None, ahead: Fresh | None = None
+    ) -> None:
+        """One entry for the ledger, its fields as canonical JSON. `ahead`: the same as it was sealed ahead.
+
+        That one counts where the person is new, and nobody has written a later entry since it was made.
+        """
         controller_id = person.controller_id
         if person.secret is None and person.unreadable:
             person.secret, person.on_file = self.handles.keys.make_stand_in(controller_id, person.key), True
@@ -309,18 +301,26 @@ class _Batch:
             person.seal_key = person.secret.key
         if person.subject is None:
             person.subject = person.secret.subject(person.key)
-        self.entries.setdefault(controller_id, []).append(
+        entry_id = self._entry_id(controller_id, ahead.entry_id if ahead is not None else new_id())
+        entries = self.entries.setdefault(controller_id, [])
+        if ahead is not None and ahead is person.fresh and entry_id == ahead.entry_id:
+            entries.append(ledger.Entry(
+                controller_id=controller_id, entry_id=entry_id, at=self.ms, kind=kind, subject=person.subject,
+                public=public, private=ahead.private, commitment=ahead.commitment,
+            ))  # fmt: skip
+            return
+        entries.append(
             ledger.write_encoded(
-                controller_id=controller_id, entry_id=self._entry_id(controller_id), at=self.ms,
+                controller_id=controller_id, entry_id=entry_id, at=self.ms,
                 kind=kind, key=person.seal_key, subject=person.subject, public=public, private=private,
                 random=self.random.take(ledger.RANDOM_BYTES),
             )
         )  # fmt: skip
 
-    def _entry_id(self, controller_id: str) -> bytes:
+    def _entry_id(self, controller_id: str, wanted: bytes) -> bytes:
         if controller_id not in self.last_ids:
             self.last_ids[controller_id] = last_entry_id(self.handles, controller_id)
-        made = self.last_ids[controller_id] = following(self.last_ids[controller_id], new_id())
+        made = self.last_ids[controller_id] = following(self.last_ids[controller_id], wanted)
         return made
 
     def file(self, person: _Person, address: str, said: Mapping[str, str]) -> bool:
@@ -345,7 +345,10 @@ class _Batch:
         db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         # In key order, the order of the tables: neighbours share pages.
         met = sorted((one for one in self.people.values() if one.secret is not None), key=lambda one: one.key)
-        keys.add_people([(one.controller_id, one.key, one.secret) for one in met if one.secret and not one.on_file])
+        keys.add_people([
+            (one.controller_id, one.key, one.secret, one.fresh.wrapped if one.fresh is not None else b"")
+            for one in met if one.secret and not one.on_file
+        ])  # fmt: skip
         profiles = [
             (one.controller_id, one.key, one.sealed_profile(), at) for one in met if one.profile_changed
         ]  # fmt: skip
@@ -356,21 +359,6 @@ class _Batch:
             db.executemany(SQL.add_entries.sql, map(_entry, entries, places or itertools.repeat(_NO_PLACE)))
         facts = [(one.controller_id, one.key, one.sealed_facts()) for one in met if one.changed]
         db.executemany(SQL.put_standings.sql, facts)
-
-
-class _Random:
-    """Fresh random bytes, asked of the system in large pieces: a call for each nonce costs as much as sealing does."""
-
-    def __init__(self) -> None:
-        self._bytes, self._at = b"", 0
-
-    def take(self, n: int) -> bytes:
-        """The next n bytes, used once."""
-        if self._at + n > len(self._bytes):
-            self._bytes, self._at = os.urandom(8192), 0
-        taken = self._bytes[self._at : self._at + n]
-        self._at += n
-        return taken
 
 
 _NO_PLACE: Final = (None, None, None, None)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import aiosql
 
+from gateway.store.ahead import person_row
 from suppression.chain import TailKeys
 from suppression.vault import (
     NONCE_BYTES,
@@ -105,7 +106,7 @@ class Keys:
 
     def unwrapped(self, controller_id: str, recipient_key: bytes, wrapped: bytes) -> PersonSecret:
         """A stored secret, opened."""
-        return PersonSecret(self._ring.unwrap(wrapped, _person_row(controller_id, recipient_key)))
+        return PersonSecret(self._ring.unwrap(wrapped, person_row(controller_id, recipient_key)))
 
     def keys_after(self, controller_id: str, after: bytes, n: int) -> list[bytes]:
         """The next n recipient keys of people who have a secret."""
@@ -119,7 +120,7 @@ class Keys:
         if known is not None:
             return known, False
         secret = os.urandom(SECRET_BYTES)
-        bound = _person_row(controller_id, recipient_key)
+        bound = person_row(controller_id, recipient_key)
         wrapped = self._ring.wrap(secret, bound, os.urandom(NONCE_BYTES))
         SQL.add_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key, wrapped=wrapped)
         return PersonSecret(secret), True
@@ -141,18 +142,20 @@ class Keys:
         """
         return self.make_person(controller_id, recipient_key + STAND_IN)[0]
 
-    def add_people(self, made: Sequence[tuple[str, bytes, PersonSecret]]) -> None:
-        """Keep the secrets of people who have none yet."""
+    def add_people(self, made: Sequence[tuple[str, bytes, PersonSecret, bytes]]) -> None:
+        """Keep the secrets of people who have none yet: controller, recipient key, secret, and the same wrapped.
+
+        What is not wrapped yet (empty) is wrapped here.
+        """
         if not made:
             return
         self.begin()
         rows = []
         nonces = os.urandom(NONCE_BYTES * len(made))
-        for number, (controller_id, recipient_key, new) in enumerate(made):
-            bound = _person_row(controller_id, recipient_key)
+        for number, (controller_id, recipient_key, new, wrapped) in enumerate(made):
             nonce = nonces[number * NONCE_BYTES : (number + 1) * NONCE_BYTES]
-            wrapped = self._ring.wrap(new.secret, bound, nonce)
-            rows.append((controller_id, recipient_key, wrapped))
+            stored = wrapped or self._ring.wrap(new.secret, person_row(controller_id, recipient_key), nonce)
+            rows.append((controller_id, recipient_key, stored))
         self._db.executemany(SQL.add_person_keys.sql, rows)
 
     def holds_only(self, controller_id: str, recipient_key: bytes) -> bool:
@@ -277,7 +280,3 @@ def opened(key: bytes | None, stored: bytes | None, bound_to: bytes) -> bytes | 
         return unseal(key, stored, bound_to)
     except Unreadable:
         return None
-
-
-def _person_row(controller_id: str, recipient_key: bytes) -> bytes:
-    return b"person/" + controller_id.encode() + b"/" + recipient_key

@@ -10,9 +10,10 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 import aiosql
-import uuid_utils
 
 from gateway.store import hash_lists, ruled
+from gateway.store.ahead import new_id as new_id
+from gateway.store.ahead import profile_row, standing_row
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, SuppressionRow, Who
 from gateway.store.evidence import Note
@@ -41,11 +42,6 @@ def milliseconds(at: datetime) -> int:
 def instant(ms: int) -> datetime:
     """The instant of a column."""
     return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def new_id() -> bytes:
-    """A UUIDv7: 16 bytes that sort by time."""
-    return uuid_utils.uuid7().bytes
 
 
 def people(handles: Handles, wanted: Sequence[Who]) -> list[Person]:
@@ -138,16 +134,6 @@ def _standing(keys: Keys, wrapped: bytes, facts: bytes, controller_id: str, reci
     if plain is None:
         raise ValueError("a standing that does not open under its person's key")
     return standing.read(standing.load(plain))
-
-
-def standing_row(controller_id: str, recipient_key: bytes) -> bytes:
-    """What a sealed standing is bound to."""
-    return b"standing/" + controller_id.encode() + b"/" + recipient_key
-
-
-def profile_row(controller_id: str, recipient_key: bytes) -> bytes:
-    """What a sealed profile is bound to."""
-    return b"profile/" + controller_id.encode() + b"/" + recipient_key
 
 
 def document(handles: Handles, secret: PersonSecret, controller_id: str, recipient_key: bytes) -> standing.Document:

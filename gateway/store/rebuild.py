@@ -13,6 +13,7 @@ from typing import Any
 import aiosql
 
 from gateway.store import erasure, people
+from gateway.store.ahead import standing_row
 from gateway.store.connection import Handles
 from gateway.store.evidence import Difference, RebuiltPage
 from gateway.store.keys import opened
@@ -80,7 +81,7 @@ def _person(
     for entry_id in amount.unreadable:
         differs("standing", f"the private fields of entry {entry_id.hex()} cannot be read")
     row = people.SQL.standing(handles.db, controller_id=controller_id, recipient_key=key)
-    plain = opened(secret.key, row[1], people.standing_row(controller_id, key)) if row is not None else b"{}"
+    plain = opened(secret.key, row[1], standing_row(controller_id, key)) if row is not None else b"{}"
     if plain is None or _document(plain) != amount.document:
         wrong = "cannot be read" if plain is None else "is not what the entries amount to"
         differs("standing", f"the standing {'is missing' if row is None else wrong}")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from gateway.store import people
+from gateway.store.ahead import profile_row, standing_row
 from gateway.store.connection import Handles
 from gateway.store.contract import Who
 from gateway.store.imported import Enrolled, RosterPage
@@ -19,10 +20,10 @@ def page(handles: Handles, controller_id: str, after: bytes, n: int) -> RosterPa
     facts = dict(of_many(handles.db, people.SQL.standings_of_many.sql, controller_id, list(secrets)))
     found = []
     for key, profile in rows:
-        plain = opened(secrets[key].key, profile, people.profile_row(controller_id, key)) if key in secrets else None
+        plain = opened(secrets[key].key, profile, profile_row(controller_id, key)) if key in secrets else None
         said = {} if plain is None else json.loads(plain)
         if said.get("address"):
-            stands = opened(secrets[key].key, facts.get(key), people.standing_row(controller_id, key))
+            stands = opened(secrets[key].key, facts.get(key), standing_row(controller_id, key))
             found.append(Enrolled(
                 recipient_key=key, address=said["address"], name=said.get("name", ""),
                 external_id=said.get("external_id", ""),
@@ -49,7 +50,7 @@ def _known(handles: Handles, who: Who) -> tuple[standing.Document, Mapping[str, 
     if key is None:
         return {}, {}
     profile = people.SQL.profile(handles.db, controller_id=who.controller_id, recipient_key=key)
-    plain = opened(secrets[key].key, profile[0] if profile else None, people.profile_row(who.controller_id, key))
+    plain = opened(secrets[key].key, profile[0] if profile else None, profile_row(who.controller_id, key))
     said = {} if plain is None else json.loads(plain)
     kept = {name: text for name, text in said.items() if name != "address"}
     return people.document(handles, secrets[key], who.controller_id, key), kept

@@ -173,8 +173,10 @@ class SqliteStore(
     async def take_in(self, statements: Sequence[Statement], *, at: datetime, dry: bool) -> list[Taken]:
         if dry:
             return await self._read(partial(intake.take_in, statements=statements, at=at, dry=True))
-        new = await self._read(partial(intake.unknown, statements=statements))
-        prepared = intake.prepare(statements, new)
+        prepared = intake.made_elsewhere(statements)
+        if prepared is None:
+            new = await self._read(partial(intake.unknown, statements=statements))
+            prepared = intake.prepare(statements, new)
         return await self._enter(
             partial(intake.take_in, statements=statements, at=at, dry=False, prepared=prepared)
         )  # fmt: skip

@@ -5,13 +5,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store import intake, sqlite
+from gateway.store import ahead, intake, sqlite
 from gateway.store.contract import Statement, Taken
 from suppression.ledger import encode
 from tests.installation import ROOT
@@ -96,7 +97,43 @@ async def test_the_same_comes_out_with_and_without_what_was_made_ahead(
 )
 def test_a_profile_is_stored_as_its_canonical_json(address: str, profile: dict[str, str]) -> None:
     address = "".join(character for character in address if character.isprintable())
-    assert intake._filed(address, profile) == encode({"address": address, **profile})
+    assert ahead._filed(address, profile) == encode({"address": address, **profile})
+
+
+def sealed_elsewhere(home: Keyed, statement: Statement, entry_id: bytes) -> Statement:
+    """A row as the process that reads a file hands it over."""
+    [place], random = statement.who.recipient_keys, ahead.Random()
+    [(kind, _)], [plain] = statement.entries, statement.encoded
+    row = ahead.first_row("acme", place, statement.address, {}, kind, plain, alone=True, random=random)
+    fresh = ahead.with_entry(row, "acme", place, plain, entry_id=entry_id, ring=home.ring, random=random)
+    return replace(statement, entries=[(kind, ahead.Encoded(plain))], fresh=fresh)
+
+
+async def test_what_another_process_sealed_is_written_as_it_is_or_not_at_all(
+    home: Keyed, store: sqlite.SqliteStore
+) -> None:
+    """Behind a later entry of somebody else, and for people who are known or come twice, entries are made anew."""
+    early = [ahead.new_id() for _ in range(3)]
+    await consents(store, home, 1)
+    await store.seal()
+    late = [ahead.new_id() for _ in range(4)]
+    rows = [
+        sealed_elsewhere(home, said(home, address, id=f"{address}{number}"), entry_id)
+        for number, (address, entry_id) in enumerate([
+            ("anna@example.org", early[0]), ("bea@example.org", late[0]), ("bea@example.org", late[1]),
+            ("p0@example.org", late[2]), ("carl@example.org", early[1]), ("dora@example.org", late[3]),
+        ])
+    ]  # fmt: skip
+    assert outcomes(await taken(store, *rows)) == ["kept"] * 6
+    assert outcomes(await taken(store, *rows)) == ["unchanged"] * 6
+    entries = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
+    ids = [row.entry_id for row in entries]
+    assert len(ids) == 7 and not set(ids) & set(early) and {late[0], late[1], late[2]} <= set(ids)
+    written = {row.private for row in entries}
+    as_made = [row.fresh is not None and row.fresh.private in written for row in rows]
+    assert as_made == [False, True, False, False, False, True]
+    assert await findings(store, home) == [] and await differences(store) == []
+    assert await store.address("acme", home.key("dora@example.org")) == "dora@example.org"
 
 
 async def test_rows_between_those_asked_for_are_not_mistaken_for_them(home: Keyed, store: sqlite.SqliteStore) -> None:

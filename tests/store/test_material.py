@@ -1,5 +1,6 @@
 """What proves consents in a real database: kept once, never changed, and found when somebody changes it anyway."""
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator
@@ -276,6 +277,20 @@ async def test_what_cannot_be_attached_says_why_and_leaves_nothing(store: sqlite
         assert db.execute("SELECT count(*) FROM attachments").fetchone() == (0,)
         assert db.execute("SELECT count(*) FROM ledger WHERE kind = 'evidence'").fetchone() == (0,)
     db.close()
+
+
+async def test_under_a_key_that_does_not_open_nothing_is_attached_and_nothing_shown(
+    store: sqlite.SqliteStore, home: Keyed, attached: bytes
+) -> None:
+    key = home.key("anna@example.org")
+    with contextlib.closing(sqlite3.connect(home.keys)) as db, db:
+        db.execute("UPDATE person_keys SET wrapped = zeroblob(61) WHERE recipient_key = ?", (key,))
+    with pytest.raises(Unattached, match="cannot be read: see `consentgate doctor`"):
+        await store.attach(scan(home))
+    assert await store.attachments("acme", key) == []
+    assert await store.attachment("acme", key, attached) is None
+    with contextlib.closing(sqlite3.connect(home.data)) as db:
+        assert db.execute("SELECT count(*) FROM attachments").fetchone() == (1,)
 
 
 async def test_erasing_the_person_takes_it_along_and_verify_stays_green(

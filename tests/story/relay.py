@@ -19,9 +19,10 @@ import httpx
 from gateway import config_file, report
 from gateway.app import opened_store
 from gateway.config import Config
+from gateway.files.native import Kind
 from gateway.keys import key_ring
 from gateway.store.contract import Store
-from gateway.take_in import Kind, take_in
+from gateway.take_in import take_in
 from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consent, free_ports, sale
 from tests.peers import FEATURES, Step
 from tests.story.upstream import Mail, Upstream

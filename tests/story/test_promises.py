@@ -18,8 +18,8 @@ from uuid import UUID
 import pytest
 
 from gateway.keys import key_ring
+from gateway.store.ahead import standing_row
 from gateway.store.keys import Keys, opened
-from gateway.store.people import standing_row
 from suppression import ledger, standing
 from suppression.address import canonical
 from tests.acme import acme
