@@ -149,14 +149,19 @@ class Words:
         `purpose` is the message's own where it chose one, else the stream's. `pack` is the jurisdiction the mail was
         decided under. The right to object is named under BE (Royal Decree of 4 April 2003, art. 2), and to whoever is
         mailed without consent, since this may be the first message (GDPR art. 21(4)); with no pack given, a Belgian
-        controller is taken to write to Belgians.
+        controller is taken to write to Belgians. A customer mailed under DE is told each time what objecting costs, or
+        the exception does not hold (UWG 7(3) no. 4).
         Who sends for somebody else names both, and says who sends for whom (M1, E1; SOR/2012-36 2(1)(b)-(c)).
         `obtained_from`: who passed the address on, "" for somebody unknown: source, purpose and recipients are then
         named in every mail, since each may be the first (GDPR art. 14(2)(f), 14(3)).
         Source: RULES.md 5.1 M1-M4, M7, M8, M10.
         """
-        objection = (pack or controller.country) == "BE" or basis in OBJECTED_BASES
-        chosen = self.pick([language, controller.language])
+        law, chosen = pack or controller.country, self.pick([language, controller.language])
+        objection = None
+        if law == "DE" and basis == "soft_opt_in":
+            objection = self.text(chosen, "footer.object_costs")
+        elif law == "BE" or basis in OBJECTED_BASES:
+            objection = self.text(chosen, "footer.object")
         because = self.why(controller, purpose or stream.purpose, basis, chosen)
         advertiser = stream.advertiser.legal_name if stream.advertiser is not None else None
         obtained = None

@@ -162,6 +162,16 @@ def test_whoever_is_mailed_without_consent_is_told_of_the_right_to_object(
     assert (said in footer.text) is (said in footer.html) is told
 
 
+def test_a_german_customer_is_told_in_each_mail_what_an_objection_costs(words: Words, web_config: Config) -> None:
+    """UWG 7(3) no. 4: without that the exception for customers does not hold."""
+    acme = web_config.controllers["acme"]
+    footer = words.footer(acme, acme.streams["newsletter"], "soft_opt_in", "de", pack="DE")
+    for part in (footer.text, " ".join(footer.html.split())):
+        assert "jederzeit widersprechen" in part and "keine anderen als die Übermittlungskosten" in part
+    assert "Übermittlungskosten" not in words.footer(acme, acme.streams["newsletter"], "opt_in", "de", pack="DE").text
+    assert "basistarief" in words.footer(acme, acme.streams["newsletter"], "soft_opt_in", "nl", pack="DE").text
+
+
 def test_footer_escapes_what_the_controller_wrote(words: Words, web_config: Config) -> None:
     acme = replace(web_config.controllers["acme"], id="odd", legal_name='Vin & Fils <"SA">', display_name="Vin & Fils")
     footer = words.footer(acme, acme.streams["newsletter"], "soft_opt_in", "fr")
