@@ -1,6 +1,7 @@
 """Commands about the tamper-evident ledger: verify, head, rebuild, export, verifier."""
 
 import json
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 from gateway.config import Config
+from suppression.fields import written
 
 if TYPE_CHECKING:
     from gateway.head_mail import HeadMail
@@ -133,7 +135,8 @@ def show_head(
         if as_json:
             command.out(row)
         else:
-            print("\n".join(f"{name + ':':12}{value}" for name, value in row.items()), end="\n\n")
+            said = {name: written(value) if isinstance(value, datetime) else value for name, value in row.items()}
+            print("\n".join(f"{name + ':':12}{value}" for name, value in said.items()), end="\n\n")
     if mail:
         command.say(f"Queued for {', '.join(loaded.ledger.heads_to)}; the running gateway sends it.")
 

@@ -87,6 +87,7 @@ def test_only_the_button_releases_and_only_once(rehearsed: Relay) -> None:
         [value] = re.findall(rf'action="{path}/release">\s*<input type="hidden" name="form" value="([^"]+)"', ask)
         for _ in range(2):  # somebody presses twice
             assert client.post(path + "/release", data={"form": value}).headers["location"] == path
+            assert "Verstuur naar" not in client.get(path).text, "what was asked for is not offered again"
         rehearsed.upstream.wait(2)
         rehearsed.drained()
         assert sorted(mail.recipient for mail in rehearsed.upstream.mails) == sorted([ANNA, WIM])

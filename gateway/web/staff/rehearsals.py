@@ -72,11 +72,12 @@ class Rehearsed:
         return await self._show(request, visitor, whole=True)
 
     async def _show(self, request: Request, visitor: Visitor, *, whole: bool) -> Response:
+        going = frozenset(self._desk.site.rehearsals.under_way)  # before the row: a release may end while it is read
         row = await self._row(request, visitor)
         if row is None:
             return self._desk.gone(visitor)
-        campaign = _campaign(row)
-        outlook = await self._outlook(row)
+        under_way = bool(row.open) and _campaign(row) in going
+        outlook = None if under_way else await self._outlook(row)
         if whole:
             shown = sum(map(len, outlook.samples.values())) if outlook else 0
             await self._desk.note_look(visitor, [row.controller], "addresses shown", page="rehearsal", rows=shown)
@@ -85,8 +86,7 @@ class Rehearsed:
             "rehearsal", visitor, place="rehearsals", row=row, id=campaign_id(row), funnel=funnel([row]),
             reasons=self._reasons(row, outlook, visitor, whole), rescues=self._rescues(outlook, visitor),
             anew=outlook is not None, allowed=_allowed(row, outlook), kept_until=row.last_at + KEPT,
-            under_way=campaign in self._desk.site.rehearsals.under_way, lights=_lights(*mail) if mail else None,
-            known=self._known(row), whole=whole,
+            under_way=under_way, lights=_lights(*mail) if mail else None, known=self._known(row), whole=whole,
         )  # fmt: skip
 
     def _known(self, row: CampaignRow) -> bool:
