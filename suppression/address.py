@@ -15,6 +15,8 @@ _PLAIN = re.compile(
 )
 _LABELS = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _DOT_ATOM = re.compile(r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+(?:\.[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+)*")
+UNREADABLE = "\ufffd"
+"""What bytes that are no text were read as: nobody's name."""
 _QUOTED = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*)"')
 
 
@@ -28,7 +30,7 @@ def canonical(address: str) -> str | None:
     if lowered.isascii() and _PLAIN.fullmatch(lowered):
         return lowered if len(lowered) <= 254 and lowered.index("@") <= 64 else None
     local, at, domain = unicodedata.normalize("NFC", address.strip()).rpartition("@")
-    if not at:
+    if not at or UNREADABLE in local:
         return None
     plain, host = _local_part(local), domain_of(domain)
     if plain is None or host is None or len(plain.encode()) > 64:

@@ -60,7 +60,7 @@ def test_whatever_is_explained_reads_as_sentences(document: dict[str, Any], lang
 def test_an_opt_out_in_dutch_as_a_marketer_reads_it() -> None:
     told = tell(WORDS, "nl", said(base(consents=[consent()], suppressions=[suppression()])))
     assert told.text == (
-        "Tegengehouden. Heeft zich voor alle reclame van deze afzender afgemeld. "
+        "Tegengehouden. Staat voor alle reclame van deze afzender op de afmeldlijst. "
         "Afmelding van 15 januari 2026 voor alle reclame van deze afzender. Dit is zo sinds 15 januari 2026. "
         "Laat het zo en haal dit adres in uw mailprogramma van de lijst. Alleen de persoon zelf kan dit terugdraaien. "
         "Recht van bezwaar tegen reclame: werkt altijd en meteen (ePrivacyrichtlijn 13(2); AVG 7(3), 21(3)). Regel C1."

@@ -52,7 +52,7 @@ async def test_a_decision_is_explained_in_the_language_asked_for(world: Acme) ->
     told = answer.json()
     assert (told["decision"], told["reason_code"], told["copy"]) == ("block", "SUPPRESSED_PURPOSE", 0)
     assert (told["explanation"]["rule"], told["explanation"]["actor"]) == ("C1", "person")
-    assert told["text"].startswith("Tegengehouden. Heeft zich voor deze mails afgemeld. Afmelding van ")
+    assert told["text"].startswith("Tegengehouden. Staat voor deze mails op de afmeldlijst. Afmelding van ")
     assert told["today"]["explanation"]["code"] == "SUPPRESSED_PURPOSE"
     assert VERA not in answer.text and world.key(VERA).hex() not in answer.text
     french = await ask(world, f"/{message.replace('-', '')}/0?language=fr", headers={"Accept-Language": "nl"})

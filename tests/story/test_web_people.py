@@ -56,7 +56,7 @@ async def test_a_blocked_decision_says_because_of_what_since_when_and_what_now(w
     async with contextlib.aclosing(await world.signed_in("mia", "marketer")) as client:
         bare = await client.get(f"/staff/decisions/acme/{message}/0")
         told = text_of(bare)
-        assert "Heeft zich voor deze mails afgemeld." in told and "Regel C1." in told and "v***@" in told
+        assert "Staat voor deze mails op de afmeldlijst." in told and "Regel C1." in told and "v***@" in told
         assert "Afmelding van" not in told and "Dit is zo sinds" not in told and "Vandaag" not in told
         assert await looks(world) == [] and f'action="/staff/decisions/acme/{message}/0"' in bare.text
         refused = await client.post(f"/staff/decisions/acme/{message}/0", data={"form": "0" * 64})
@@ -65,7 +65,7 @@ async def test_a_blocked_decision_says_because_of_what_since_when_and_what_now(w
         assert page.status_code == 200
         said = text_of(page)
         assert "Waarom is deze mail tegengehouden?" in said
-        assert "Heeft zich voor deze mails afgemeld." in said
+        assert "Staat voor deze mails op de afmeldlijst." in said
         assert re.search(r"Afmelding van \d+ \w+ \d+ voor de nieuwsbrief\.", said)
         assert "Dit is zo sinds" in said and "Regel C1." in said and "SUPPRESSED_PURPOSE" in said
         assert "Vandaag zou het antwoord hetzelfde zijn." in said
@@ -81,7 +81,7 @@ async def test_an_allowed_decision_that_would_be_another_today_says_both(world: 
         said = text_of(await pressed(client, f"/staff/decisions/acme/{message}/0"))
         assert "Waarom mocht deze mail weg?" in said and "Heeft toestemming gegeven." in said
         assert "Regels of instellingen zijn sindsdien veranderd." in said
-        assert "Vandaag zou het antwoord zijn: Tegengehouden. Heeft zich voor deze mails afgemeld." in said
+        assert "Vandaag zou het antwoord zijn: Tegengehouden. Staat voor deze mails op de afmeldlijst." in said
         assert VERA in said
 
 
@@ -117,7 +117,7 @@ async def test_a_person_is_found_by_the_whole_address_in_a_post_and_the_look_is_
         assert page.status_code == 200
         said = text_of(page)
         assert VERA in said and f'href="/staff/decisions/acme/{message}/0"' in page.text
-        assert re.search(r"newsletter Nee Tegengehouden\. Heeft zich voor deze mails afgemeld\.", said)
+        assert re.search(r"newsletter Nee Tegengehouden\. Staat voor deze mails op de afmeldlijst\.", said)
         assert re.search(r"orders Nee Tegengehouden\. Servicemail zonder bestelling", said)
         assert "Toestemming vastgelegd Toestemming van" in said and "tekst w, herkomst form" in said
         assert "Gegevens over de persoon vastgelegd" in said

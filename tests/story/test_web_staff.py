@@ -216,7 +216,7 @@ async def test_overview_and_campaign_tell_the_same_numbers_with_reasons(world: A
     assert "3 van 4 tegengehouden" in campaign
     assert "Productgroepen" in campaign and "klanten zonder toestemming krijgen deze mail niet" in campaign
     for told in (
-        "Heeft zich voor deze mails afgemeld.", "Toestemming kan altijd worden ingetrokken",
+        "Staat voor deze mails op de afmeldlijst.", "Toestemming kan altijd worden ingetrokken",
         "Alleen de persoon zelf kan dit terugdraaien.", "Klant, maar kocht iets anders dan wat nu wordt aangeboden.",
     ):  # fmt: skip
         assert told in campaign
@@ -281,7 +281,7 @@ async def test_kept_out_says_reason_ground_and_next_step(world: Acme) -> None:
     client = await world.signed_in("mara", "marketer")
     page = (await client.get("/staff/blocked?reason=SUPPRESSED_PURPOSE&period=all")).text
     assert "b***@example.org" in page and "w***@example.org" not in page
-    assert "Heeft zich voor deze mails afgemeld." in page
+    assert "Staat voor deze mails op de afmeldlijst." in page
     assert "(AVG 21(3))" in page
     assert "Laat het zo" in page
     assert not re.search(r"\b(error|fout)\b", page, re.IGNORECASE)
