@@ -36,9 +36,9 @@ def said(installation: Installation, *args: object) -> str:
     return str(done.stdout.decode())
 
 
-def refused(installation: Installation, *args: object) -> str:
+def refused(installation: Installation, *args: object, code: int = 1) -> str:
     done = installation.tool("rules", *args)
-    assert done.returncode == 1, done.stdout.decode()
+    assert done.returncode == code, done.stdout.decode()
     return str(done.stderr.decode() or done.stdout.decode())
 
 
@@ -122,7 +122,7 @@ def test_a_ruling_that_makes_no_sense_is_refused_with_a_remedy(installation: Ins
     )
     assert "always similar to itself" in refused(installation, *rule, "wine", "wine", "--no", "--why", "x")
     assert "would this customer be surprised?" in refused(installation, *rule, "wine", "spirits", "--no", "--why", " ")
-    assert "--yes (similar) or --no" in refused(installation, *rule, "wine", "spirits", "--why", "x")
+    assert "--yes (similar) or --no" in refused(installation, *rule, "wine", "spirits", "--why", "x", code=2)
     assert [row["source"] for row in lines_of(installation.tool("rules", "similar", "list", "--json"))] == ["settings"]
 
 

@@ -69,7 +69,7 @@ def test_a_draft_pack_counts_as_if_it_had_been_in_force(installation: Installati
     }
     said = installation.tool("rules", "whatif", "--pack", file).stdout.decode()
     assert "8 decisions of the last 30 days" in said
-    assert "newsletter: ALLOW_SOFT_OPT_IN -> CUSTOMER_RELATION_STALE (1 people)" in said
+    assert "newsletter: ALLOW_SOFT_OPT_IN -> CUSTOMER_RELATION_STALE (1 person)" in said
 
 
 def test_other_settings_in_a_file_of_their_own(installation: Installation) -> None:
