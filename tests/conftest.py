@@ -29,7 +29,8 @@ def made() -> Iterator[Path]:
     """One example installation, made by the command; tests get copies of it."""
     with tempfile.TemporaryDirectory(prefix="consentgate-") as folder:
         place = Path(folder) / "made"
-        ports = ["--smtp-port", 40001, "--http-port", 40002, "--return-port", 40003]
+        # below those the system gives away, or a copy could get one of them and have it replaced twice
+        ports = ["--smtp-port", 20001, "--http-port", 20002, "--return-port", 20003]
         done = consentgate("init", place, "--example", *ports)
         assert done.returncode == 0, done.stderr.decode()
         yield place
@@ -43,7 +44,7 @@ def installation(made: Path, tmp_path: Path) -> Installation:
     smtp, http, back = free_ports(3)
     words = [line.split(" ", 1) for line in (place / "passwords.txt").read_text().splitlines()]
     new = Installation(dir=place, smtp_port=smtp, http_port=http, return_port=back, passwords=dict(words))
-    for old, port in ((40001, smtp), (40002, http), (40003, back)):
+    for old, port in ((20001, smtp), (20002, http), (20003, back)):
         new.change(f":{old}", f":{port}")
     return new
 

@@ -38,7 +38,7 @@ def fresh(made: Path, place: Path) -> Installation:
     smtp, http, back = free_ports(3)
     words = [line.split(" ", 1) for line in (place / "passwords.txt").read_text().splitlines()]
     new = Installation(dir=place, smtp_port=smtp, http_port=http, return_port=back, passwords=dict(words))
-    for old, port in ((40001, smtp), (40002, http), (40003, back)):
+    for old, port in ((20001, smtp), (20002, http), (20003, back)):
         new.change(f":{old}", f":{port}")
     return new
 

@@ -26,9 +26,9 @@ def mode(path: Path) -> int:
 def test_the_example_is_the_contract_of_the_checks(made: Path) -> None:
     config = load(made / "consentgate.toml")
     acme = config.controllers["acme"]
-    assert config.public_url == "http://127.0.0.1:40002"
-    assert config.listen.submission == (("127.0.0.1", 40001),)
-    assert (config.listen.web, config.listen.return_path) == (("127.0.0.1", 40002), ("127.0.0.1", 40003))
+    assert config.public_url == "http://127.0.0.1:20002"
+    assert config.listen.submission == (("127.0.0.1", 20001),)
+    assert (config.listen.web, config.listen.return_path) == (("127.0.0.1", 20002), ("127.0.0.1", 20003))
     assert config.routes["main"].kind == "capture"
     assert (acme.legal_name, acme.country, acme.default_country) == ("Acme Wijnen B.V.", "NL", "NL")
     assert all((acme.postal_address, acme.opt_out_contact, acme.notice_url, acme.notice_version))
