@@ -6,18 +6,18 @@ the driver becomes StoreUnavailable.
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiosql
 
 from gateway.store import intake, pairing, people, queue, reports
-from gateway.store.connection import Gatherer, Handles, Thread, Writer
+from gateway.store.connection import Gatherer, Handles, Writer
 from gateway.store.contract import (
     Act,
     Arrival,
@@ -37,6 +37,7 @@ from gateway.store.contract import (
 )  # fmt: skip
 from gateway.store.evidence import Note
 from gateway.store.sqlite_access import SqliteAccess
+from gateway.store.sqlite_base import translated
 from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
 from gateway.store.sqlite_imported import SqliteImported
@@ -47,7 +48,6 @@ from gateway.store.sqlite_rulings import SqliteRulings
 from gateway.store.sqlite_sign_ups import SqliteSignUps
 from suppression.vault import KeyRing
 
-T = TypeVar("T")
 SCHEMA_VERSION = "2"
 """As the last line of schema.sql stamps it."""
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "settings.sql"), "sqlite3")
@@ -91,11 +91,8 @@ class SqliteStore(
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:
-        """`patience`: seconds to wait for another process's transaction before giving up."""
-        self._write_thread = Thread(path, keys_path, ring, read_only=False, patience=patience)
-        self._fast_thread = Thread(path, keys_path, ring, read_only=True)  # decisions: never behind a long report
-        self._slow_thread = Thread(path, keys_path, ring, read_only=True)
-        self._threads = (self._write_thread, self._fast_thread, self._slow_thread)
+        """`patience`: as in SqliteBase."""
+        super().__init__(path, keys_path, ring, patience=patience)
         self._numbers: dict[tuple[str, str, str], int] = {}
         self._names: dict[int, tuple[str, str, str]] = {}
 
@@ -124,17 +121,11 @@ class SqliteStore(
         if found is None or found[0] != SCHEMA_VERSION:
             raise StoreUnavailable("the database has another schema version: run `consentgate migrate`")
 
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        return await _translated(self._slow_thread, work)
-
-    async def _write(self, unit: Callable[[Handles], T]) -> T:
-        return await self._writer.write(unit)
-
     # people and what they said
 
     async def _read_people(self, asked: Sequence[Sequence[Who]]) -> list[list[Person]]:
         wanted = [who for whos in asked for who in whos]
-        found = iter(await _translated(self._fast_thread, partial(people.people, wanted=wanted)))
+        found = iter(await translated(self._fast_thread, partial(people.people, wanted=wanted)))
         return [list(islice(found, len(whos))) for whos in asked]
 
     async def people(self, wanted: Sequence[Who]) -> list[Person]:
@@ -328,10 +319,3 @@ def _staff(row: Sequence[Any]) -> Staff:
         name=name, password_hash=password_hash, roles=tuple(roles.split()), controllers=tuple(controllers.split()),
         signed_out_at=None if signed_out_at is None else people.instant(signed_out_at),
     )  # fmt: skip
-
-
-async def _translated(thread: Thread, work: Callable[[Handles], T]) -> T:
-    try:
-        return await thread.run(work)
-    except sqlite3.Error as failed:
-        raise StoreUnavailable(f"the database cannot be read: {failed}") from failed

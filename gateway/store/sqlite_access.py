@@ -1,28 +1,21 @@
 """The SQLite store's calls about keys of the API. See access.Access, call by call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any
 
 import aiosql
 
 from gateway.store.access import ApiKey
-from gateway.store.connection import Handles
 from gateway.store.people import instant, milliseconds
+from gateway.store.sqlite_base import SqliteBase
 
-T = TypeVar("T")
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "access.sql"), "sqlite3")
 
 
-class SqliteAccess:
-    """What SqliteStore promises about who may call. `_read` and `_write` are the store's."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _write(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
+class SqliteAccess(SqliteBase):
+    """What SqliteStore promises about who may call."""
 
     async def api_key(self, controller_id: str, key_id: bytes) -> ApiKey | None:
         row = await self._read(lambda h: SQL.api_key(h.db, controller_id=controller_id, key_id=key_id))

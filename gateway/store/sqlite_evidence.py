@@ -2,54 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 from gateway.store import erasure, people, queue, rebuild, sealing
-from gateway.store.connection import Handles, Thread
+from gateway.store.connection import Handles
 from gateway.store.contract import Arrival, StoreUnavailable
-from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage, Sealing
+from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage
+from gateway.store.sqlite_base import SqliteBase
 from suppression.chain import Stored
 
-T = TypeVar("T")
 EMPTY_TRIES, EMPTY_SECONDS = 5, 0.2
 """How often, and how far apart, the databases' logs are tried to be emptied, so that mail passes in between."""
-SEAL_SECONDS = 1.0
-"""How long entries of this process wait at most while it goes on writing."""
 
 
-class SqliteEvidence:
-    """What SqliteStore promises besides people and queue. `_read` and `_write` are the store's."""
-
-    _write_thread: Thread
-    _unsealed_since: float | None = None
-    """When this process wrote entries that it has not sealed yet (monotonic seconds)."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _write(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _enter(self, unit: Callable[[Handles], T]) -> T:
-        """Write what may add to the ledger. Whoever goes on writing for long seals meanwhile."""
-        self._note_entries()
-        done = await self._write(unit)
-        if monotonic() - (self._unsealed_since or monotonic()) > SEAL_SECONDS:
-            await self.seal()
-        return done
-
-    def _note_entries(self) -> None:
-        if self._unsealed_since is None:
-            self._unsealed_since = monotonic()
-
-    async def _seal_own(self) -> None:
-        """Before the store is closed: what this process wrote gets its place."""
-        if self._unsealed_since is not None:
-            await self.seal()
+class SqliteEvidence(SqliteBase):
+    """What SqliteStore promises besides people and queue."""
 
     async def note(
         self, controller_id: str, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None = None, *,
@@ -73,16 +43,6 @@ class SqliteEvidence:
             return True
 
         return await self._enter(unit)
-
-    async def seal(self) -> Sealing:
-        """Seal all that waits, in transactions short enough for mail to pass between them."""
-        self._unsealed_since = None
-        sealed = 0
-        while True:
-            done = await self._write(sealing.seal)
-            sealed += done.entries
-            if done.entries < sealing.BATCH:
-                return Sealing(entries=sealed, refused=done.refused)
 
     async def ledgers(self) -> list[str]:
         return await self._read(sealing.controllers)

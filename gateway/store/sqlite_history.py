@@ -1,23 +1,17 @@
 """The SQLite store's calls about the past. See history.Past, call by call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from gateway.store import entries, people
-from gateway.store.connection import Handles
 from gateway.store.contract import Who
 from gateway.store.history import Decided, History, Profile
+from gateway.store.sqlite_base import SqliteBase
 
-T = TypeVar("T")
 
-
-class SqliteHistory:
-    """What SqliteStore promises about the past. `_read` is the store's."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
+class SqliteHistory(SqliteBase):
+    """What SqliteStore promises about the past."""
 
     async def histories(self, wanted: Sequence[Who]) -> list[History]:
         return await self._read(partial(entries.histories, wanted=wanted)) if wanted else []

@@ -1,31 +1,19 @@
 """The SQLite store's calls about imports as wholes. See imported.Imported, call by call."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from gateway.store import hash_lists, imports, roster
-from gateway.store.connection import Handles
 from gateway.store.contract import Who
 from gateway.store.imported import Import, RosterPage, UndonePage
 from gateway.store.people import milliseconds
+from gateway.store.sqlite_base import SqliteBase
 from suppression.standing import Document
 
-T = TypeVar("T")
 
-
-class SqliteImported:
-    """What SqliteStore promises about imports. `_read`, `_write` and `_enter` are the store's."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _write(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _enter(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
+class SqliteImported(SqliteBase):
+    """What SqliteStore promises about imports."""
 
     async def put_import(self, brought: Import) -> None:
         await self._write(partial(imports.put_import, brought=brought))

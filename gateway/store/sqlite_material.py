@@ -1,10 +1,9 @@
 """The SQLite store's calls about the material that proves consents. See material.Material, call by call."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from gateway.store import attachments, meters, sources, wordings
 from gateway.store.connection import Handles
@@ -20,24 +19,14 @@ from gateway.store.material import (
     Said,
     StandingPage,
 )  # fmt: skip
+from gateway.store.sqlite_base import SqliteBase
 from suppression.evidence import Wording
 from suppression.proof_meter import Meter
 from suppression.provenance import ListSource
 
-T = TypeVar("T")
 
-
-class SqliteMaterial:
-    """What SqliteStore promises about material. `_read`, `_write` and `_enter` are the store's."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _write(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _enter(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
+class SqliteMaterial(SqliteBase):
+    """What SqliteStore promises about material."""
 
     async def keep_wording(self, controller_id: str, wording: Wording, *, at: datetime) -> bytes:
         return await self._enter(partial(wordings.keep, controller_id=controller_id, wording=wording, at=at))

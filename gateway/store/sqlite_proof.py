@@ -1,23 +1,17 @@
 """The SQLite store's calls about proofs. See proof.Proofs, call by call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 from gateway.store import proving
-from gateway.store.connection import Handles
 from gateway.store.contract import Who
 from gateway.store.proof import Passage, Place, ShownEntry
+from gateway.store.sqlite_base import SqliteBase
 from suppression.chain import Stored
 
-T = TypeVar("T")
 
-
-class SqliteProof:
-    """What SqliteStore promises about proofs. `_read` is the store's."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
+class SqliteProof(SqliteBase):
+    """What SqliteStore promises about proofs."""
 
     async def entries_shown(self, who: Who) -> list[ShownEntry]:
         return await self._read(partial(proving.entries_shown, who=who))

@@ -2,11 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from importlib.resources import files
-from typing import TypeVar
 
 import aiosql
 
@@ -16,19 +15,13 @@ from gateway.store.contract import Ruling, tally
 from gateway.store.keys import opened
 from gateway.store.people import instant, milliseconds
 from gateway.store.rehearsal import Moved, RehearsedCopy, RehearsedMessage, Released
+from gateway.store.sqlite_base import SqliteBase
 
-T = TypeVar("T")
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "rehearsal.sql"), "sqlite3")
 
 
-class SqliteRehearsal:
+class SqliteRehearsal(SqliteBase):
     """See rehearsal.Rehearsals, call by call."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _write(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
 
     async def rehearsed(
         self, controller_id: str, stream: str, campaign: str, *, after: bytes, n: int

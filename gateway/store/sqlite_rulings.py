@@ -1,26 +1,20 @@
 """The SQLite store's calls about rulings on similar products. See rulings.Rulings, call by call."""
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from gateway.store.connection import Handles
 from gateway.store.people import instant, milliseconds
 from gateway.store.ruled import SQL
 from gateway.store.rulings import KeptOut, SimilarRuling
+from gateway.store.sqlite_base import SqliteBase
 from suppression import ledger
 from suppression.vault import PersonSecret, Unreadable
 
-T = TypeVar("T")
 
-
-class SqliteRulings:
-    """What SqliteStore promises about rulings. `_read` is the store's."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
+class SqliteRulings(SqliteBase):
+    """What SqliteStore promises about rulings."""
 
     async def rulings(self, controller_id: str) -> list[SimilarRuling]:
         return await self._read(partial(_rulings, controller_id=controller_id))

@@ -1,25 +1,15 @@
 """The SQLite store's calls about sign-ups. See asking.SignUps, call by call."""
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from gateway.store import sign_ups
 from gateway.store.asking import Asked, Asking, Confirming, Expired, SignUp
-from gateway.store.connection import Handles
-
-T = TypeVar("T")
+from gateway.store.sqlite_base import SqliteBase
 
 
-class SqliteSignUps:
-    """What SqliteStore promises about sign-ups. `_read`, `_write` and `_enter` are the store's."""
-
-    async def _read(self, work: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
-
-    async def _enter(self, unit: Callable[[Handles], T]) -> T:
-        raise NotImplementedError
+class SqliteSignUps(SqliteBase):
+    """What SqliteStore promises about sign-ups."""
 
     async def ask(self, asking: Asking) -> Asked:
         return await self._enter(partial(sign_ups.ask, asking=asking))
