@@ -13,7 +13,8 @@ from typing import Any, Final
 from gateway.store.contract import Arrival, Store
 from gateway.store.evidence import ChainRest, Difference, KeptHead
 from gateway.store.material import Amiss
-from suppression.chain import Explain, Finding, Head, HeadKeys, Stored, Verifier, waiting
+from suppression.chain import Head, HeadKeys, Stored
+from suppression.chain_check import Explain, Finding, Verifier, waiting
 from suppression.chain_damage import changed_field
 from suppression.clock_steps import ClockStep, ClockSteps
 from suppression.vault import KeyRing

@@ -27,6 +27,6 @@ line in LAW.md, a vector, a change line.
 Beside the decision: address.py (when two addresses are the same person), evidence.py (what proves a consent),
 proof_meter.py (the same over a whole list), provenance.py (who passed a list on, and who checked it), standing.py
 (what the ledger amounts to), ledger.py (the entries), history.py (what a person's entries amount to, up to an
-instant), chain.py (what makes them tamper-evident), vault.py (what is encrypted under which key), link_token.py (the
-tokens in links).
+instant), chain.py (what makes them tamper-evident), chain_check.py (whether they were tampered with), vault.py (what is
+encrypted under which key), link_token.py (the tokens in links).
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.prove import Rebuilt, Verified
     from gateway.store.contract import Store
     from gateway.store.evidence import Difference, KeptHead
-    from suppression.chain import Finding
+    from suppression.chain_check import Finding
     from suppression.vault import KeyRing
 
 app = command.make_app()

@@ -1,30 +1,26 @@
 """Any change to a chain is found, and the entry is named."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suppression.chain import (
-    Finding,
-    Head,
-    HeadKeys,
-    Stored,
-    Tail,
-    TailKeys,
-    born,
-    entry_hash,
-    following,
-    genesis,
-    seal,
-    verify,
-    waiting,
-)  # fmt: skip
+from suppression.chain import Head, HeadKeys, Stored, Tail, TailKeys, born, entry_hash, following, genesis, seal
+from suppression.chain_check import Finding, Verifier, waiting
 
 LENGTH = 12
 NOW = 1_800_000_000_000
+
+
+def verify(
+    rows: Iterable[Stored], tail: Tail | None, controller_id: str, heads: Sequence[Head] = ()
+) -> Iterator[Finding]:
+    """Everything that is wrong with a whole chain, given its sealed entries in the order of their ids."""
+    verifier = Verifier(controller_id, heads)
+    yield from verifier.take(rows)
+    yield from verifier.end(tail)
 
 
 def entry_id(n: int) -> bytes:

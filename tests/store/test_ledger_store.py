@@ -20,7 +20,7 @@ from gateway.store import people, sqlite
 from gateway.store.contract import Act, Statement, Stop, SuppressionRow
 from gateway.store.evidence import Erased, Erasure
 from gateway.store.people import new_id
-from suppression.chain import Finding
+from suppression.chain_check import Finding
 from tests.installation import ROOT
 from tests.store.test_contract import BLOCK, CONSENT, NOW, Home, ending, one, stop
 
