@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from gateway.store.contract import HeldOut, Store
+from gateway.store.contract import Store
+from gateway.store.reporting import HeldOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,12 @@ from importlib.resources import files
 import aiosql
 
 from gateway.store import people
+from gateway.store.ahead import new_id
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act
 from gateway.store.keys import opened, sealed
 from gateway.store.material import Amiss, KeptAttachment, LivingPage, NewAttachment, Said, Unattached
-from gateway.store.people import instant, milliseconds, new_id
 from suppression.vault import Unreadable
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "material.sql"), "sqlite3")

@@ -18,6 +18,7 @@ from gateway.store.imported import Imported
 from gateway.store.material import Material
 from gateway.store.proof import Proofs
 from gateway.store.rehearsal import Rehearsals
+from gateway.store.reporting import Reporting
 from gateway.store.rulings import Rulings
 from suppression.decision import Decision
 from suppression.facts import Suppression
@@ -303,46 +304,12 @@ class Staff:
     signed_out_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """A copy that was blocked or put off, as the report needs it."""
-
-    at: datetime
-    stream: str
-    campaign: str
-    subject: str
-    message_id: bytes
-    copy_no: int
-    recipient_key: bytes
-    address: str | None
-    verdict: str
-    reason_code: str
-    cite: str
-    mode: str
-    packs: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
-    """A copy that was kept instead of handed over."""
-
-    message_id: bytes
-    copy_no: int
-    at: datetime
-    stream: str
-    campaign: str
-    subject: str
-    recipient_key: bytes
-    address: str | None
-    size: int
-
-
-class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, SignUps, Rulings, Protocol):
+class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, Reporting, SignUps, Rulings, Protocol):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
-    rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; sign-ups: asking.py;
-    similar products: rulings.py.
+    rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
+    sign-ups: asking.py; similar products: rulings.py.
     """
 
     async def close(self) -> None: ...
@@ -371,36 +338,6 @@ class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, Sign
     async def next_due(self, route: str) -> datetime | None: ...
     async def waiting(self, n: int) -> int: ...
     async def sweep(self, *, now: datetime, captures_before: datetime) -> int: ...
-
-    # reports
-    async def held_out(
-        self,
-        controller_id: str,
-        *,
-        since: datetime | None,
-        before: tuple[datetime, bytes, int] | None,
-        n: int,
-        addresses: bool,
-    ) -> list[HeldOut]: ...
-    async def let_through(
-        self,
-        controller_id: str,
-        *,
-        since: datetime | None,
-        before: tuple[datetime, bytes, int] | None,
-        n: int,
-        addresses: bool,
-    ) -> list[HeldOut]: ...
-    async def tallies(self, controller_id: str) -> dict[tuple[str, str], dict[str, int]]: ...
-    async def campaign(
-        self, controller_id: str, stream: str, campaign: str
-    ) -> tuple[datetime, datetime, str] | None: ...
-    async def campaign_kind(self, controller_id: str, stream: str, campaign: str) -> Mapping[str, Any]: ...
-    async def captured(
-        self, controller_id: str, *, before: tuple[bytes, int] | None, n: int, addresses: bool
-    ) -> list[Captured]: ...
-    async def copy(self, controller_id: str, message_id: bytes, copy_no: int) -> Mapping[str, Any] | None: ...
-    async def queue_list(self, n: int) -> list[Mapping[str, Any]]: ...
 
     # names, staff
     async def number(self, controller_id: str, kind: str, name: str) -> int: ...

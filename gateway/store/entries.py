@@ -11,12 +11,14 @@ import aiosql
 
 from gateway.store import hash_lists, people
 from gateway.store.ahead import profile_row
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import SuppressionRow, Who
 from gateway.store.history import Decided, History, Owned
 from gateway.store.keys import KEYS_AT_ONCE, of_many, opened
-from gateway.store.people import EVERYWHERE, instant, milliseconds, suppression_row
+from gateway.store.people import EVERYWHERE
 from gateway.store.reports import Subjects
+from gateway.store.suppressions import suppression_row
 from suppression import ledger
 from suppression.history import Entry, Listed
 from suppression.vault import PersonSecret, Unreadable

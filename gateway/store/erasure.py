@@ -15,11 +15,12 @@ from importlib.resources import files
 
 import aiosql
 
-from gateway.store import people, queue, sealing
+from gateway.store import people, queue, sealing, suppressions
+from gateway.store.ahead import new_id
+from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
 from gateway.store.evidence import Erased, Erasure
 from gateway.store.keys import emptied
-from gateway.store.people import milliseconds, new_id
 from suppression import ledger
 from suppression.rules import SUPPRESSION_SOURCES
 from suppression.vault import RECIPIENT_KEY_BYTES, SECRET_BYTES, PersonSecret
@@ -80,7 +81,7 @@ def end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: i
 def _strip(handles: Handles, controller_id: str, recipient_key: bytes) -> None:
     """Opt-outs from before stay in force, with the day alone, and under ids that the ledger does not name."""
     SQL.stand_whole(handles.db, controller_id=controller_id, recipient_key=recipient_key)
-    for row in people.suppressions_of(handles, controller_id, recipient_key):
+    for row in suppressions.of_person(handles, controller_id, recipient_key):
         if row.reason == "erasure":
             continue
         SQL.strip_suppression(

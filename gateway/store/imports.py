@@ -15,10 +15,10 @@ import aiosql
 
 from gateway.store import people
 from gateway.store.ahead import standing_row
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.imported import Import, UndonePage
 from gateway.store.keys import opened
-from gateway.store.people import instant, milliseconds
 from suppression import ledger, standing
 from suppression.taking_back import Said, without
 from suppression.vault import PersonSecret, Unreadable

@@ -1,6 +1,6 @@
 """Many statements at once into SQLite: what `consentgate import` writes, a batch per transaction.
 
-The same rows in the same tables as people.record and people.suppress make one at a time; here the look-ups and
+The same rows in the same tables as people.record and suppressions.add make one at a time; here the look-ups and
 inserts of a batch are gathered, and a person who is met twice is read once. Looking without writing (`dry`) runs on a
 reading connection and returns the same answers. What is to be sealed for people who are new is sealed before the
 transaction begins (`prepare`), so that others wait for the database as briefly as can be.
@@ -13,18 +13,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway.store import sealing
-from gateway.store.ahead import Fresh, Random, first_row, profile_row, standing_row
+from gateway.store.ahead import Fresh, Random, first_row, new_id, profile_row, standing_row
+from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
 from gateway.store.keys import of_neighbours, opened, sealed
-from gateway.store.people import (
-    EVERYWHERE,
-    SQL,
-    milliseconds,
-    new_id,
-    suppression_row,
-)  # fmt: skip
+from gateway.store.people import EVERYWHERE, SQL
 from gateway.store.sealing import last_entry_id
+from gateway.store.suppressions import suppression_row
 from suppression import ledger, standing
 from suppression.chain import following
 from suppression.suppression_list import in_force

@@ -8,10 +8,10 @@ from importlib.resources import files
 import aiosql
 
 from gateway.store.ahead import standing_row
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.keys import opened, sealed
 from gateway.store.material import KeptMeter, StandingPage
-from gateway.store.people import instant, milliseconds
 from gateway.store.sealing import last_entry_id
 from suppression import standing
 from suppression.ledger import encode

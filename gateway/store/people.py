@@ -1,10 +1,9 @@
-"""People, their standing, the ledger and the suppression list in SQLite. Functions of a database thread's handles."""
+"""People, their standing and what is written about them, in SQLite. Functions of a database thread's handles."""
 
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -12,10 +11,10 @@ from typing import Any, NamedTuple
 import aiosql
 
 from gateway.store import hash_lists, ruled
-from gateway.store.ahead import new_id as new_id
-from gateway.store.ahead import profile_row, standing_row
+from gateway.store.ahead import new_id, profile_row, standing_row
+from gateway.store.columns import instant, lifted_purposes, milliseconds
 from gateway.store.connection import Handles
-from gateway.store.contract import Act, Person, SuppressionRow, Who
+from gateway.store.contract import Act, Person, Who
 from gateway.store.evidence import Note
 from gateway.store.history import Profile
 from gateway.store.keys import KEYS_AT_ONCE, Keys, opened, sealed
@@ -32,16 +31,6 @@ EVERYWHERE = ""
 """The controller_id of suppressions with global scope; their recipient keys come from a derivation of their own."""
 
 _NOBODY = standing.read({})
-
-
-def milliseconds(at: datetime) -> int:
-    """Milliseconds since 1970 UTC, as every column keeps time."""
-    return int(at.timestamp() * 1000)
-
-
-def instant(ms: int) -> datetime:
-    """The instant of a column."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def people(handles: Handles, wanted: Sequence[Who]) -> list[Person]:
@@ -322,64 +311,6 @@ def put_standing(
     SQL.put_standing(handles.db, controller_id=controller_id, recipient_key=recipient_key, facts=facts)
 
 
-def suppressions_of(handles: Handles, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
-    """All suppressions of one person at one controller, lifted ones included."""
-    rows = SQL.suppressions(handles.db, controller_id=controller_id, recipient_key=recipient_key)
-    return [suppression_row(controller_id, recipient_key, row) for row in rows]
-
-
-def suppress(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> SuppressionRow:
-    """Put a suppression on the list with its ledger entries. One that stands already is returned and left alone.
-
-    So is that of an erasure, which covers everything: nothing new is kept about whoever is erased and stays away.
-    """
-    gone = not handles.keys.wrapped(row.controller_id, [row.recipient_key])
-    for old in suppressions_of(handles, row.controller_id, row.recipient_key):
-        if old.covers(row) or (gone and old.reason == "erasure" and old.lifted_at is None):
-            return old
-    SQL.add_suppression(
-        handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,
-        suppression_id=row.suppression_id, scope=row.scope, purpose=row.purpose, reason=row.reason, source=row.source,
-        at=milliseconds(row.at), lifted_at=None if row.lifted_at is None else milliseconds(row.lifted_at),
-    )  # fmt: skip
-    record(handles, acts)
-    return row
-
-
-def lift(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> bool:
-    """End a suppression at `row.lifted_at`, with its ledger entries. False where it had ended before."""
-    assert row.lifted_at is not None
-    changed = SQL.lift_suppression(
-        handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,
-        suppression_id=row.suppression_id, lifted_at=milliseconds(row.lifted_at),
-    )  # fmt: skip
-    if changed:
-        record(handles, acts)
-    return bool(changed)
-
-
-def lift_for(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> None:
-    """Let a suppression stand but for the purposes in `row.lifted_for`, with the ledger entries of that."""
-    SQL.lift_for(
-        handles.db, controller_id=row.controller_id, recipient_key=row.recipient_key,
-        suppression_id=row.suppression_id, lifted_for=lifted_column(row.lifted_for),
-    )  # fmt: skip
-    record(handles, acts)
-
-
-def suppression_page(
-    handles: Handles, controller_id: str, after: tuple[bytes, bytes], n: int, addresses: bool
-) -> list[SuppressionRow]:
-    """The next n suppressions of a controller, by recipient key."""
-    rows = SQL.list_suppressions(
-        handles.db, controller_id=controller_id, after_key=after[0], after_id=after[1], n=n
-    )  # fmt: skip
-    return [
-        suppression_row(controller_id, row[0], row[1:], address(handles, controller_id, row[0]) if addresses else None)
-        for row in rows
-    ]
-
-
 def address(handles: Handles, controller_id: str, recipient_key: bytes) -> str | None:
     """A person's address; None for whoever was erased or never seen."""
     known = profile(handles, controller_id, recipient_key)
@@ -394,35 +325,3 @@ def profile(handles: Handles, controller_id: str, recipient_key: bytes) -> Profi
     row = SQL.profile(handles.db, controller_id=controller_id, recipient_key=recipient_key)
     plain = opened(secret.key, row[0] if row else None, profile_row(controller_id, recipient_key))
     return None if plain is None else Profile(said=standing.load(plain), first_seen=instant(row[1]))
-
-
-def suppression_row(
-    controller_id: str, recipient_key: bytes, row: Sequence[Any], address: str | None = None
-) -> SuppressionRow:
-    """A suppression from the columns that follow its key."""
-    suppression_id, scope, purpose, reason, source, at, lifted_at, lifted_for = row
-    return SuppressionRow(
-        controller_id=controller_id, recipient_key=recipient_key, suppression_id=suppression_id, scope=scope,
-        purpose=purpose, reason=reason, source=source, at=instant(at),
-        lifted_at=None if lifted_at is None else instant(lifted_at), address=address,
-        lifted_for=lifted_purposes(lifted_for),
-    )  # fmt: skip
-
-
-def lifted_purposes(stored: str | None) -> tuple[tuple[str, datetime], ...]:
-    """The purposes for which a suppression was lifted, each with the instant, from its column.
-
-    A column that makes no sense lifts nothing.
-    """
-    if stored is None:
-        return ()
-    try:
-        return tuple(sorted((purpose, instant(ms)) for purpose, ms in json.loads(stored).items()))
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return ()
-
-
-def lifted_column(lifted_for: Iterable[tuple[str, datetime]]) -> str | None:
-    """The column again."""
-    kept = {purpose: milliseconds(at) for purpose, at in lifted_for}
-    return json.dumps(kept, sort_keys=True) if kept else None

@@ -8,10 +8,11 @@ from typing import Any
 import aiosql
 
 from gateway.store import people
+from gateway.store.columns import instant
 from gateway.store.connection import Handles
 from gateway.store.contract import Who
 from gateway.store.keys import opened
-from gateway.store.people import EVERYWHERE, instant
+from gateway.store.people import EVERYWHERE
 from gateway.store.proof import Passage, Place, ShownEntry
 from gateway.store.reports import Subjects
 from suppression.chain import Stored

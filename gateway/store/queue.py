@@ -14,10 +14,10 @@ from typing import Any
 import aiosql
 
 from gateway.store import people
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage, tally
 from gateway.store.keys import opened, sealed
-from gateway.store.people import instant, milliseconds
 from suppression.vault import Unreadable
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "queue.sql"), "sqlite3")

@@ -8,16 +8,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import aiosql
 
 from gateway.store import erasure, people
 from gateway.store.ahead import standing_row
+from gateway.store.columns import lifted_column, lifted_purposes, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.evidence import Difference, RebuiltPage
 from gateway.store.keys import opened
-from gateway.store.people import milliseconds
 from suppression import standing
 from suppression.history import Amount, Entry, Listed
 from suppression.vault import PersonSecret, Unreadable
@@ -73,10 +73,8 @@ def _person(
     amount = _amount(handles, controller_id, key, secret)
     found: list[Difference] = []
 
-    def differs(table: str, text: str) -> None:
-        found.append(
-            Difference(controller_id=controller_id, recipient_key=key, table=table, text=text)  # type: ignore[arg-type]
-        )
+    def differs(table: Literal["standing", "suppressions"], text: str) -> None:
+        found.append(Difference(controller_id=controller_id, recipient_key=key, table=table, text=text))
 
     for entry_id in amount.unreadable:
         differs("standing", f"the private fields of entry {entry_id.hex()} cannot be read")
@@ -118,9 +116,9 @@ def _amount(handles: Handles, controller_id: str, key: bytes, secret: PersonSecr
 
 def _listed(columns: Sequence[Any]) -> Listed:
     *row, lifted_for = columns
-    lifted = people.lifted_purposes(lifted_for)
+    lifted = lifted_purposes(lifted_for)
     kept = tuple((purpose, milliseconds(at)) for purpose, at in lifted)
-    if lifted_for != people.lifted_column(lifted):
+    if lifted_for != lifted_column(lifted):
         kept = (("", 0),)  # not as we write it: what no entry says
     return Listed._make((*row, kept))
 

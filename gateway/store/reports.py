@@ -9,11 +9,11 @@ from typing import Any
 import aiosql
 
 from gateway.store import people
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
-from gateway.store.contract import Captured, HeldOut
 from gateway.store.keys import opened
-from gateway.store.people import instant, milliseconds
 from gateway.store.queue import HOUR_MS, rcpt_row
+from gateway.store.reporting import Before, Captured, HeldOut
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "report.sql"), "sqlite3")
 
@@ -22,8 +22,8 @@ _LAST_ID = b"\xff" * 16
 
 
 def held_out(
-    handles: Handles, controller_id: str, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
-    addresses: bool, passed: bool = False,
+    handles: Handles, controller_id: str, since: datetime | None, before: Before | None, n: int, addresses: bool,
+    passed: bool = False,
 ) -> list[HeldOut]:  # fmt: skip
     """The next n copies that were kept out, newest first; `passed`: that were let through on observing instead."""
     at, message_id, copy_no = (milliseconds(before[0]), *before[1:]) if before else (_END_OF_TIME, _LAST_ID, 0)

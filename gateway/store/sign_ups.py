@@ -13,12 +13,12 @@ from typing import Final
 
 import aiosql
 
-from gateway.store import erasure, people, queue
+from gateway.store import erasure, people, queue, suppressions
 from gateway.store.asking import Asked, Asking, Confirming, Expired, Limit, Once, SignUp
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act
 from gateway.store.keys import opened, sealed
-from gateway.store.people import instant, milliseconds
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "sign_ups.sql"), "sqlite3")
 _OF_A_REQUEST: Final = frozenset(
@@ -119,9 +119,9 @@ def confirm(handles: Handles, confirming: Confirming) -> bool:
         return False
     people.record(handles, confirming.acts)
     for row, act in confirming.lifts:
-        people.lift(handles, [act], row)
+        suppressions.lift(handles, [act], row)
     for row, act in confirming.narrowed:
-        people.lift_for(handles, [act], row)
+        suppressions.lift_for(handles, [act], row)
     for name in confirming.released:
         SQL.drop_count(handles.db, controller_id=controller_id, name=name)
     return True

@@ -13,11 +13,11 @@ from importlib.resources import files
 import aiosql
 
 from gateway.store import people
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.evidence import Note
 from gateway.store.keys import opened, sealed
 from gateway.store.material import Amiss, KeptSource, NameTaken, Said
-from gateway.store.people import instant, milliseconds
 from suppression.ledger import encode
 from suppression.provenance import ListSource
 

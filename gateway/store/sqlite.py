@@ -6,7 +6,7 @@ the driver becomes StoreUnavailable.
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from functools import partial
 from importlib.resources import files
@@ -16,15 +16,14 @@ from typing import Any
 
 import aiosql
 
-from gateway.store import intake, pairing, people, queue, reports
+from gateway.store import intake, pairing, people, queue, suppressions
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Gatherer, Handles, Writer
 from gateway.store.contract import (
     Act,
     Arrival,
-    Captured,
     ClaimedCopy,
     Ending,
-    HeldOut,
     Person,
     Staff,
     Statement,
@@ -44,6 +43,7 @@ from gateway.store.sqlite_imported import SqliteImported
 from gateway.store.sqlite_material import SqliteMaterial
 from gateway.store.sqlite_proof import SqliteProof
 from gateway.store.sqlite_rehearsal import SqliteRehearsal
+from gateway.store.sqlite_reports import SqliteReports
 from gateway.store.sqlite_rulings import SqliteRulings
 from gateway.store.sqlite_sign_ups import SqliteSignUps
 from suppression.vault import KeyRing
@@ -85,6 +85,7 @@ class SqliteStore(
     SqliteRehearsal,
     SqliteImported,
     SqliteProof,
+    SqliteReports,
     SqliteSignUps,
     SqliteRulings,
 ):
@@ -136,7 +137,7 @@ class SqliteStore(
 
     async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow:
         def unit(handles: Handles) -> SuppressionRow:
-            placed = people.suppress(handles, acts, row)
+            placed = suppressions.add(handles, acts, row)
             if message_id is not None and placed is row:
                 queue.count_opt_out(handles, row.controller_id, message_id)
             return placed
@@ -144,18 +145,18 @@ class SqliteStore(
         return await self._enter(unit)
 
     async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool:
-        return await self._enter(partial(people.lift, acts=acts, row=row))
+        return await self._enter(partial(suppressions.lift, acts=acts, row=row))
 
     async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
         return await self._read(
-            partial(people.suppressions_of, controller_id=controller_id, recipient_key=recipient_key)
+            partial(suppressions.of_person, controller_id=controller_id, recipient_key=recipient_key)
         )
 
     async def suppression_page(
         self, controller_id: str, *, after: tuple[bytes, bytes], n: int, addresses: bool
     ) -> list[SuppressionRow]:
         return await self._read(
-            partial(people.suppression_page, controller_id=controller_id, after=after, n=n, addresses=addresses)
+            partial(suppressions.page, controller_id=controller_id, after=after, n=n, addresses=addresses)
         )
 
     async def address(self, controller_id: str, recipient_key: bytes) -> str | None:
@@ -192,16 +193,16 @@ class SqliteStore(
         await self._write(partial(queue.finish, worker=worker, endings=endings))
 
     async def renew(self, worker: str, until: datetime) -> None:
-        lease = people.milliseconds(until)
+        lease = milliseconds(until)
         await self._write(lambda h: queue.SQL.renew(h.db, worker=worker, lease_until=lease))
 
     async def take_back(self, worker: str, now: datetime) -> int:
-        at = people.milliseconds(now)
+        at = milliseconds(now)
         return await self._write(lambda h: int(queue.SQL.take_back(h.db, worker=worker, now=at)))
 
     async def next_due(self, route: str) -> datetime | None:
         row = await self._read(lambda h: queue.SQL.next_due(h.db, route=route))
-        return None if row is None or row[0] is None else people.instant(row[0])
+        return None if row is None or row[0] is None else instant(row[0])
 
     async def waiting(self, n: int) -> int:
         row = await self._read(lambda h: queue.SQL.waiting(h.db, n=n))
@@ -209,53 +210,6 @@ class SqliteStore(
 
     async def sweep(self, *, now: datetime, captures_before: datetime) -> int:
         return await self._write(partial(queue.sweep, now=now, captures_before=captures_before))
-
-    # reports
-
-    async def held_out(
-        self, controller_id: str, *, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
-        addresses: bool,
-    ) -> list[HeldOut]:  # fmt: skip
-        return await self._read(partial(
-            reports.held_out, controller_id=controller_id, since=since, before=before, n=n, addresses=addresses
-        ))  # fmt: skip
-
-    async def let_through(
-        self, controller_id: str, *, since: datetime | None, before: tuple[datetime, bytes, int] | None, n: int,
-        addresses: bool,
-    ) -> list[HeldOut]:  # fmt: skip
-        return await self._read(partial(
-            reports.held_out, controller_id=controller_id, since=since, before=before, n=n, addresses=addresses,
-            passed=True,
-        ))  # fmt: skip
-
-    async def tallies(self, controller_id: str) -> dict[tuple[str, str], dict[str, int]]:
-        return await self._read(partial(reports.tallies, controller_id=controller_id))
-
-    async def campaign(self, controller_id: str, stream: str, campaign: str) -> tuple[datetime, datetime, str] | None:
-        return await self._read(
-            partial(reports.campaign, controller_id=controller_id, stream=stream, campaign=campaign)
-        )
-
-    async def campaign_kind(self, controller_id: str, stream: str, campaign: str) -> Mapping[str, Any]:
-        return await self._read(
-            partial(reports.campaign_kind, controller_id=controller_id, stream=stream, campaign=campaign)
-        )
-
-    async def captured(
-        self, controller_id: str, *, before: tuple[bytes, int] | None, n: int, addresses: bool
-    ) -> list[Captured]:
-        return await self._read(
-            partial(reports.captured, controller_id=controller_id, before=before, n=n, addresses=addresses)
-        )
-
-    async def copy(self, controller_id: str, message_id: bytes, copy_no: int) -> Mapping[str, Any] | None:
-        return await self._read(
-            partial(reports.copy, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
-        )
-
-    async def queue_list(self, n: int) -> list[Mapping[str, Any]]:
-        return await self._read(partial(reports.queue_list, n=n))
 
     # names, staff
 
@@ -286,7 +240,7 @@ class SqliteStore(
     async def put_staff(self, staff: Staff, now: datetime, notes: Sequence[Note] = ()) -> None:
         row = {
             "name": staff.name, "password_hash": staff.password_hash, "roles": " ".join(staff.roles),
-            "controllers": " ".join(staff.controllers), "changed_at": people.milliseconds(now),
+            "controllers": " ".join(staff.controllers), "changed_at": milliseconds(now),
         }  # fmt: skip
 
         def unit(handles: Handles) -> None:
@@ -296,7 +250,7 @@ class SqliteStore(
         await self._enter(unit)
 
     async def sign_out(self, name: str, now: datetime) -> None:
-        at = people.milliseconds(now)
+        at = milliseconds(now)
         await self._write(lambda h: SQL.sign_out(h.db, name=name, signed_out_at=at))
 
     async def remove_staff(self, name: str, notes: Sequence[Note] = ()) -> bool:
@@ -317,5 +271,5 @@ def _staff(row: Sequence[Any]) -> Staff:
     name, password_hash, roles, controllers, signed_out_at = row
     return Staff(
         name=name, password_hash=password_hash, roles=tuple(roles.split()), controllers=tuple(controllers.split()),
-        signed_out_at=None if signed_out_at is None else people.instant(signed_out_at),
+        signed_out_at=None if signed_out_at is None else instant(signed_out_at),
     )  # fmt: skip

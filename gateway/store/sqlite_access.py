@@ -8,7 +8,7 @@ from typing import Any
 import aiosql
 
 from gateway.store.access import ApiKey
-from gateway.store.people import instant, milliseconds
+from gateway.store.columns import instant, milliseconds
 from gateway.store.sqlite_base import SqliteBase
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "access.sql"), "sqlite3")

@@ -5,9 +5,9 @@ from datetime import datetime
 from functools import partial
 
 from gateway.store import hash_lists, imports, roster
+from gateway.store.columns import milliseconds
 from gateway.store.contract import Who
 from gateway.store.imported import Import, RosterPage, UndonePage
-from gateway.store.people import milliseconds
 from gateway.store.sqlite_base import SqliteBase
 from suppression.standing import Document
 

@@ -10,10 +10,10 @@ from importlib.resources import files
 import aiosql
 
 from gateway.store import queue
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Ruling, tally
 from gateway.store.keys import opened
-from gateway.store.people import instant, milliseconds
 from gateway.store.rehearsal import Moved, RehearsedCopy, RehearsedMessage, Released
 from gateway.store.sqlite_base import SqliteBase
 

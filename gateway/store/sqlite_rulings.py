@@ -4,8 +4,8 @@ import json
 from datetime import datetime
 from functools import partial
 
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
-from gateway.store.people import instant, milliseconds
 from gateway.store.ruled import SQL
 from gateway.store.rulings import KeptOut, SimilarRuling
 from gateway.store.sqlite_base import SqliteBase

@@ -8,10 +8,10 @@ from importlib.resources import files
 import aiosql
 
 from gateway.store import people
+from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.evidence import Note
 from gateway.store.material import Amiss, KeptWording, NameTaken, Said
-from gateway.store.people import instant, milliseconds
 from suppression.evidence import Wording
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "material.sql"), "sqlite3")

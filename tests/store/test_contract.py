@@ -13,6 +13,7 @@ import aiosqlite
 import pytest
 
 from gateway.store import sqlite
+from gateway.store.ahead import new_id
 from gateway.store.contract import (
     Act,
     Arrival,
@@ -25,7 +26,6 @@ from gateway.store.contract import (
     SuppressionRow,
     Who,
 )  # fmt: skip
-from gateway.store.people import new_id
 from suppression.decision import Decision
 from suppression.vault import KeyRing
 

@@ -17,9 +17,9 @@ import pytest
 from gateway import prove
 from gateway.record import opt_out_acts
 from gateway.store import people, sqlite
+from gateway.store.ahead import new_id
 from gateway.store.contract import Act, Statement, Stop, SuppressionRow
 from gateway.store.evidence import Erased, Erasure
-from gateway.store.people import new_id
 from suppression.chain_check import Finding
 from tests.installation import ROOT
 from tests.store.test_contract import BLOCK, CONSENT, NOW, Home, ending, one, stop

@@ -18,9 +18,10 @@ from gateway import recall
 from gateway.recall import Gone
 from gateway.record import opt_out_acts
 from gateway.store import sqlite
+from gateway.store.ahead import new_id
 from gateway.store.contract import Act, Person, Statement, Stop, SuppressionRow, Who
 from gateway.store.evidence import Erasure
-from gateway.store.people import EVERYWHERE, new_id
+from gateway.store.people import EVERYWHERE
 from suppression.fields import written
 from tests.core.law_facts import sale
 from tests.store.test_contract import CONSENT, NOW, Home, ending

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gateway.config import Config
 from gateway.confirmation import case
 from gateway.recall import lookup
+from gateway.store.ahead import new_id
 from gateway.store.contract import Act, Person, SuppressionRow
-from gateway.store.people import new_id
 from gateway.weigh import Case, Scales
 from suppression.history import Entry
 from suppression.link_token import LinkToken
