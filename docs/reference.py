@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 
-from gateway import log, settings
+from gateway import log
 from gateway.__main__ import COMMANDS, usage
 from gateway.mail import reply
+from gateway.settings.table import markdown
 from gateway.words import Words
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import rules_of
@@ -140,7 +141,7 @@ def log_events() -> str:
 
 PAGES: MappingProxyType[str, Callable[[], str]] = MappingProxyType(
     {
-        "settings.md": settings.markdown,
+        "settings.md": markdown,
         "commands.md": commands,
         "reason-codes.md": reason_codes,
         "smtp-replies.md": smtp_replies,

@@ -1,4 +1,4 @@
-"""The configuration of an installation, as values. config_file.py makes them from a file that has been checked."""
+"""The configuration of an installation, as values. The room `settings` makes them from a file that has been checked."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from gateway.config_packs import ALL
 from gateway.mail.categories import CategoryMap
-from gateway.setting_kinds import Address
 from suppression import similarity
 from suppression.jurisdiction import PackBook
-from suppression.terms import AS_IT_IS, Terms, applied
+from suppression.terms import ALL, AS_IT_IS, Terms, applied
 
+Address = tuple[str, int]
+"""Host and port."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MessageClass = Literal["marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation"]
 Mode = Literal["enforce", "rehearse", "observe"]

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from gateway.config import MARKETING, Config, DkimKey
 from gateway.mail.dkim import load_signer, public_record
-from gateway.readiness import serve_problems, serve_warnings
+from gateway.settings.readiness import serve_problems, serve_warnings
 
 CERTIFICATE_WARNING = timedelta(days=14)
 DNS_SECONDS = 5.0

@@ -3,7 +3,7 @@
 from gateway import log
 from gateway.config import Config
 from gateway.mail.dkim import Signer, load_signer
-from gateway.setting_kinds import read_installation_keys
+from gateway.settings.file_kinds import read_installation_keys
 from suppression.link_token import TokenKeys
 from suppression.vault import KeyRing
 

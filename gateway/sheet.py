@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 from babel import Locale
 
 from gateway.config import Controller
-from gateway.config_packs import ALL
 from gateway.words import Language, Words
 from suppression.pack import PARAMETERS, Pack
-from suppression.terms import AS_IT_IS, applied
+from suppression.terms import ALL, AS_IT_IS, applied
 
 _UTC = ZoneInfo("UTC")
 _TERRITORY: Mapping[str, str] = {"UK": "GB"}

@@ -24,7 +24,6 @@ from gateway import log, prove, record
 from gateway.accept import Accept
 from gateway.appraise import keep_counting
 from gateway.config import Config
-from gateway.config_file import ConfigError, load
 from gateway.deliver import Deliver
 from gateway.head_mail import HeadMail
 from gateway.hear import Hear
@@ -34,9 +33,10 @@ from gateway.inbound.submission import Submission
 from gateway.keys import key_ring, signers, token_keys
 from gateway.notice import Notices
 from gateway.outbound.pool import Pool
-from gateway.readiness import serve_problems
 from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
+from gateway.settings.load import ConfigError, load
+from gateway.settings.readiness import serve_problems
 from gateway.show import captured_mail, link_context
 from gateway.sign_up import SignUps
 from gateway.store.contract import Arrival, Store, StoreUnavailable

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from suppression.pack import Pack
 from suppression.strictness import longer
@@ -37,6 +37,10 @@ class Terms:
 
 AS_IT_IS = Terms()
 """No wishes."""
+
+
+ALL: Final = "ALL"
+"""Stands for every pack where a controller names the packs it changes."""
 
 
 class Objection(NamedTuple):

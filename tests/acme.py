@@ -20,12 +20,12 @@ import uuid_utils
 from argon2 import PasswordHasher
 
 from gateway.config import Config
-from gateway.config_file import load
 from gateway.keys import signers
 from gateway.mail.envelope import Rcpt
 from gateway.notice import Notices, pack_rcpt
 from gateway.rehearse import Rehearsals
 from gateway.render import renderer
+from gateway.settings.load import load
 from gateway.show import link_context
 from gateway.sign_up import SignUps
 from gateway.store import sqlite

@@ -10,7 +10,7 @@ import pytest
 from gateway import log
 from gateway.__main__ import COMMANDS
 from gateway.mail import reply
-from gateway.settings import SETTINGS
+from gateway.settings.table import SETTINGS
 from suppression.reason_code import ACTOR, FAMILY, REMEDY
 from tests.installation import ROOT
 

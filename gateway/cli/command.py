@@ -40,7 +40,7 @@ def make_app() -> typer.Typer:
 
 def configuration(path: Path) -> "Config":
     """Load the settings; Refused with every problem."""
-    from gateway.config_file import ConfigError, load
+    from gateway.settings.load import ConfigError, load
 
     try:
         return load(path)
@@ -76,7 +76,7 @@ async def opened(config: "Config") -> "AsyncIterator[Store]":
 
 def key_ring(config: "Config") -> "KeyRing":
     """The keys under which people are filed."""
-    from gateway.setting_kinds import read_installation_keys
+    from gateway.settings.file_kinds import read_installation_keys
     from suppression.vault import KeyRing
 
     return KeyRing(read_installation_keys(config.installation_key))

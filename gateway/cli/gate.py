@@ -68,8 +68,8 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; one per core at most.")] = 1,
 ) -> None:
     """Run the gateway. Prints `ready` when all listeners accept; SIGTERM stops it, SIGHUP reloads the settings."""
-    from gateway.config_file import ConfigError
-    from gateway.readiness import serve_problems
+    from gateway.settings.load import ConfigError
+    from gateway.settings.readiness import serve_problems
 
     loaded = command.configuration(config)
     if problems := serve_problems(loaded, command.now()):
@@ -86,12 +86,12 @@ def check_config(
     as_json: Json = False,
 ) -> None:
     """Check the settings: exit code 1 and one line per problem, else a summary."""
-    from gateway import settings
-    from gateway.config_file import ConfigError, load
-    from gateway.readiness import serve_problems, serve_warnings
+    from gateway.settings import table
+    from gateway.settings.load import ConfigError, load
+    from gateway.settings.readiness import serve_problems, serve_warnings
 
     if example:
-        print(settings.example(), end="")
+        print(table.example(), end="")
         return
     try:
         loaded = load(config)

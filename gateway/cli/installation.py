@@ -21,10 +21,10 @@ from typing import Any, Final
 from gateway.cli import password
 from gateway.cli.command import private
 from gateway.cli.refusal import Refused
-from gateway.config import Config
-from gateway.config_file import ConfigError, load
+from gateway.config import Address, Config
 from gateway.mail import dkim
-from gateway.setting_kinds import DATABASE, HOSTS, Address, Bad, Kind
+from gateway.settings.kinds import DATABASE, HOSTS, Bad, Kind
+from gateway.settings.load import ConfigError, load
 from gateway.store.contract import Staff
 
 SETTINGS_FILE: Final = "consentgate.toml"

@@ -95,7 +95,7 @@ def _change(text: str) -> tuple[str, Any]:
 
 def _draft(path: Path, changes: list[tuple[str, Any]]) -> "Config":
     """The settings as they would be; Refused with every problem."""
-    from gateway.config_file import ConfigError, load
+    from gateway.settings.load import ConfigError, load
 
     try:
         return load(path, changes=dict(changes))

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway import settings
 from gateway.config import Config
-from gateway.config_file import ConfigError, load
-from gateway.readiness import serve_problems, serve_warnings
-from gateway.setting_kinds import Bad, read_installation_keys
-from gateway.settings_reader import lines_of
+from gateway.settings import table
+from gateway.settings.file_kinds import read_installation_keys
+from gateway.settings.kinds import Bad
+from gateway.settings.load import ConfigError, load
+from gateway.settings.readiness import serve_problems, serve_warnings
+from suppression.toml_lines import lines_of
 
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -407,10 +408,10 @@ def test_a_stream_that_rehearses_is_warned_of(folder: Path) -> None:
 
 
 def test_the_example_of_all_settings_is_toml_and_names_each() -> None:
-    text = settings.example()
+    text = table.example()
     tomllib.loads(text)
     document = tomllib.loads(re.sub(r"(?m)^#(?! )", "", text))
-    for setting in settings.SETTINGS:
+    for setting in table.SETTINGS:
         at: object = document
         for step in setting.name.split("."):
             at = at["NAME" if step == "*" else step.removesuffix("[]")]  # type: ignore[index]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config
-from gateway.config_file import ConfigError, load
+from gateway.settings.load import ConfigError, load
 from tests.acme import write_config
 
 NL = (files("suppression") / "packs" / "nl.toml").read_text("utf-8")

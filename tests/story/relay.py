@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import dkim
 import httpx
 
-from gateway import config_file, report
+from gateway import report
 from gateway.app import opened_store
 from gateway.config import Config
 from gateway.files.native import Kind
 from gateway.keys import key_ring
+from gateway.settings import load as settings_file
 from gateway.store.contract import Store
 from gateway.take_in import take_in
 from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consent, free_ports, sale
@@ -56,7 +57,7 @@ def with_store(installation: Installation, ask: Callable[[Store, Config], Awaita
 
 def config_of(installation: Installation) -> Config:
     """The settings as they stand in the file now."""
-    return config_file.load(installation.config)
+    return settings_file.load(installation.config)
 
 
 def load(installation: Installation, kind: Kind, rows: Sequence[Mapping[str, str]], controller: str = "acme") -> None:

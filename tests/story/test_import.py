@@ -18,11 +18,11 @@ import pytest
 from gateway import take_in as story
 from gateway.app import opened_store
 from gateway.clerk import Summary
-from gateway.config_file import load
 from gateway.files.native import FIELDS, Kind
 from gateway.files.table import Refusal
 from gateway.keys import key_ring
 from gateway.reading import rejected_path
+from gateway.settings.load import load
 from gateway.store.contract import Person, Store, Who
 from gateway.take_in import take_in
 from suppression.suppression_list import first

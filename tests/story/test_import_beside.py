@@ -19,10 +19,10 @@ from gateway import beside
 from gateway import take_in as story
 from gateway.app import opened_store
 from gateway.clerk import Summary
-from gateway.config_file import load
 from gateway.files.native import Kind
 from gateway.files.table import Refusal
 from gateway.reading import rejected_path
+from gateway.settings.load import load
 from tests.installation import ANNA, KLEED, NIEMAND, ROOT, WIM, Installation, consent, lines_of, sale
 from tests.story.relay import fresh
 from tests.story.test_import import counts, person, run, taken, write

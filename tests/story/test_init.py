@@ -13,7 +13,7 @@ import dkim
 import pytest
 from cryptography import x509
 
-from gateway.config_file import load
+from gateway.settings.load import load
 from tests.installation import Gateway, consentgate, lines_of
 
 DOMAINS = ("acme.example", "example.com", "example.org", "example.dom")

@@ -120,8 +120,8 @@ def entries(place: Installation, address: str) -> list[Any]:
     import asyncio
 
     from gateway.app import opened_store
-    from gateway.config_file import load
     from gateway.keys import key_ring
+    from gateway.settings.load import load
     from gateway.store.contract import Who
 
     async def ask() -> list[Any]:

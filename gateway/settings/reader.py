@@ -1,6 +1,6 @@
 """Reads a TOML document against the table of settings, and keeps every problem with the line it stands on.
 
-It knows single values; what values must agree on among themselves is in config_checks.py.
+It knows single values; what values must agree on among themselves is in checks.py.
 """
 
 import difflib
@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from gateway import setting_kinds as kind
-from gateway.setting_kinds import Bad
-from gateway.settings import REQUIRED, SETTINGS, Setting
+from gateway.settings.file_kinds import read_secret
+from gateway.settings.kinds import Bad
+from gateway.settings.table import REQUIRED, SETTINGS, Setting
 from suppression.toml_lines import lines_of
 
 
@@ -65,6 +65,16 @@ def _tree() -> _Table:
                 at = at.tables.setdefault(step, _Table())
         at.settings[leaf] = setting
     return root
+
+
+_NAMES: Final = {
+    "logins": (
+        r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "letters, digits, dot, underscore, at sign and hyphen, at most 64",
+    ),
+    "packs": (r"[A-Z]{2}|UNKNOWN|ALL", "the code of a pack, as NL, or ALL"),
+}  # fmt: skip
+_ANY_NAME: Final = (r"[a-z0-9][a-z0-9_-]{0,63}", "lower-case letters, digits, underscore and hyphen, at most 64")
+"""What the installation may call its own tables: by the table above them, and anywhere else."""
 
 
 class Reader:
@@ -126,22 +136,11 @@ class Reader:
         return out
 
     def _named(self, name: str, prefix: str) -> bool:
-        if prefix.endswith(".logins."):
-            good = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", name)
-            allowed = "letters, digits, dot, underscore, at sign and hyphen"
-        elif prefix.endswith(".packs."):
-            good = re.fullmatch(r"[A-Z]{2}|UNKNOWN|ALL", name)
-            allowed = "the code of a pack, as NL, or ALL"
-        else:
-            good = re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name)
-            allowed = "lower-case letters, digits, underscore and hyphen"
-        if not good:
-            self.problem(
-                prefix + name,
-                f"{name!r} cannot be a name",
-                f"Use {allowed}" + ("" if "pack" in allowed else ", at most 64"),
-            )
-        return good is not None
+        wanted, allowed = _NAMES.get(prefix.split(".")[-2], _ANY_NAME)
+        if not re.fullmatch(wanted, name):
+            self.problem(prefix + name, f"{name!r} cannot be a name", f"Use {allowed}")
+            return False
+        return True
 
     def _table(self, value: object, key: str) -> Mapping[str, Any]:
         if isinstance(value, dict):
@@ -181,7 +180,7 @@ class Reader:
             self.problem(key, "must be text", "Put it in quotes")
         elif given[0] == f"{name}_file":
             try:
-                raw = kind.read_secret(self.path.parent / raw)
+                raw = read_secret(self.path.parent / raw)
             except Bad as bad:
                 self.problem(key, bad.what, bad.remedy)
         elif given[0] == f"{name}_env":

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from gateway.config import OBSERVED_AT_MOST, Config, Stream
-from gateway.setting_kinds import is_loopback
-from gateway.settings_reader import Problem
+from gateway.settings.kinds import is_loopback
+from gateway.settings.reader import Problem
 
 _TO_FILL_IN = ("legal_name", "postal_address", "opt_out_contact")
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.setting_kinds import Bad, is_loopback, read_installation_keys
-from gateway.settings import FACTS
-from gateway.settings_reader import Reader
+from gateway.settings.file_kinds import read_installation_keys
+from gateway.settings.kinds import Bad, is_loopback
+from gateway.settings.reader import Reader
+from gateway.settings.table import FACTS
 
 Values = Mapping[str, Any]
 

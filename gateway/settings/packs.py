@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.packs import read_packs
-from gateway.settings import TERMS
-from gateway.settings_reader import Problem, Reader
+from gateway.settings.reader import Problem, Reader
+from gateway.settings.table import TERMS
 from suppression.jurisdiction import PackBook
 from suppression.pack import PackError
-from suppression.terms import Terms, objections
-
-ALL = "ALL"
-"""Stands for every pack in `controllers.*.packs`."""
+from suppression.terms import ALL, Terms, objections
 
 Values = Mapping[str, Any]
 

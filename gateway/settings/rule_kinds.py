@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.mail.categories import BadPattern, link_pattern, subject_pattern
-from gateway.setting_kinds import PATH, Bad, Kind
+from gateway.settings.kinds import Bad, Kind
 from suppression.pack import is_months
 from suppression.sale import SALE_KINDS
 
@@ -30,13 +30,6 @@ def _months_by_kind(value: Any, directory: Path) -> dict[str, int]:
     return {kind: _months(months, directory) for kind, months in value.items()}
 
 
-def _folder(value: Any, directory: Path) -> Path:
-    path: Path = PATH.parse(value, directory)
-    if not path.is_dir():
-        raise Bad(f"there is no folder {path}", "Make it, or correct the path; a relative one counts from this file")
-    return path
-
-
 def _patterns(value: Any, _dir: Path) -> tuple[str, ...]:
     return _each(value, link_pattern)
 
@@ -59,6 +52,5 @@ def _each(value: Any, read: Any) -> tuple[str, ...]:
 MONTHS: Final = Kind("months", _months)
 SOME_MONTHS: Final = Kind("months", _some_months)
 MONTHS_BY_KIND: Final = Kind("months per kind", _months_by_kind, {})
-FOLDER: Final = Kind("folder", _folder)
 LINKS: Final = Kind("list of link patterns", _patterns, ())
 SUBJECTS: Final = Kind("list of words", _subjects, ())

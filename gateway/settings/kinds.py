@@ -3,13 +3,10 @@
 A kind's `parse` takes the TOML value and the folder of the file, and returns the value or raises Bad with a remedy.
 """
 
-import base64
-import binascii
 import ipaddress
 import re
-import stat
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -17,6 +14,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import idna
+
+from gateway.config import Address
 
 
 class Bad(Exception):
@@ -35,9 +34,6 @@ class Kind:
     parse: Callable[[Any, Path], Any]
     empty: Any = None
     secret: bool = False
-
-
-Address = tuple[str, int]
 
 
 def _text(value: Any, _dir: Path) -> str:
@@ -243,51 +239,6 @@ def _password_hash(value: Any, directory: Path) -> str:
     return text
 
 
-def _path(value: Any, directory: Path) -> Path:
-    text = _text(value, directory)
-    if not text:
-        raise Bad("is empty", "Name a file; a relative path counts from this file")
-    return directory / text
-
-
-def _file(value: Any, directory: Path) -> Path:
-    path = _path(value, directory)
-    if not path.is_file():
-        raise Bad(f"there is no file {path}", "Correct the path; a relative one counts from this file")
-    return path
-
-
-def _private_file(value: Any, directory: Path) -> Path:
-    path = _file(value, directory)
-    check_private(path)
-    return path
-
-
-def check_private(path: Path) -> None:
-    """Refuse a secret's file that others than its owner may read or write, or that we cannot read."""
-    try:
-        mode = path.stat().st_mode
-        path.open("rb").close()
-    except OSError as error:
-        raise Bad(f"{path} cannot be read: {error.strerror}", "Give it to the user the gateway runs as") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise Bad(f"{path} is open to others (mode {stat.S_IMODE(mode):04o})", f"Run: chmod 600 {path}")
-
-
-def read_secret(path: Path) -> str:
-    """Return the first line of a secret's file; Bad when it is missing, empty, unreadable or open to others."""
-    if not path.is_file():
-        raise Bad(f"there is no file {path}", "Correct the path; a relative one counts from this file")
-    check_private(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise Bad(f"{path} cannot be read as text", "Put the secret on its first line") from None
-    if not lines or not lines[0].strip():
-        raise Bad(f"{path} is empty", "Put the secret on its first line")
-    return lines[0].strip()
-
-
 def is_address(host: str) -> bool:
     """Whether a host is written as an IP address."""
     try:
@@ -302,34 +253,6 @@ def is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     return is_address(host) and ipaddress.ip_address(host).is_loopback
-
-
-def read_installation_keys(path: Path) -> Mapping[int, bytes]:
-    """Read the installation key file: lines `ID BASE64`, 32 bytes each; blank lines and `#` comments are passed over.
-
-    The highest id is current, the others still open what was made with them. Raises Bad.
-    """
-    remedy = "Restore the file from your copy; one line is: ID BASE64, an id from 1 to 255 and 32 bytes"
-    if not path.is_file():
-        raise Bad(
-            f"there is no file {path}", "Restore it from your copy, or make a new installation with: consentgate init"
-        )
-    check_private(path)
-    keys: dict[int, bytes] = {}
-    for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        try:
-            key = base64.b64decode(words[1], validate=True) if len(words) == 2 and words[0].isdecimal() else b""
-        except binascii.Error:
-            key = b""
-        if len(key) != 32 or not 0 < int(words[0]) < 256 or int(words[0]) in keys:
-            raise Bad(f"line {number} of {path} is not a key", remedy)
-        keys[int(words[0])] = key
-    if not keys:
-        raise Bad(f"{path} holds no key", remedy)
-    return keys
 
 
 def _titles(value: Any, directory: Path) -> dict[str, str]:
@@ -410,9 +333,6 @@ TIMEZONE: Final = Kind("time zone", _timezone)
 COLOUR: Final = Kind("colour", _colour)
 SELECTOR: Final = Kind("DKIM selector", _selector)
 PASSWORD_HASH: Final = Kind("argon2 hash", _password_hash, None, True)
-PATH: Final = Kind("file", _path)
-FILE: Final = Kind("file", _file)
-PRIVATE_FILE: Final = Kind("file (0600)", _private_file)
 TITLES: Final = Kind("text per language", _titles, {})
 TEXTS: Final = Kind("text per language", lambda value, folder: {} if value == {} else _titles(value, folder), {})
 """As TITLES, and may be absent."""

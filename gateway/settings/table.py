@@ -1,6 +1,6 @@
 """The one table of settings: name, kind, default, help.
 
-It drives loading (settings_reader.py), `check-config --example` and docs/settings.md. A setting that is not in it
+It drives loading (reader.py), `check-config --example` and docs/settings.md. A setting that is not in it
 stops the start. In a name, `*` stands for a name the installation chooses and `[]` for each entry of a list of tables.
 """
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from gateway import rule_kinds as rule
-from gateway import setting_kinds as kind
-from gateway.setting_kinds import Kind
+from gateway.settings import file_kinds as file
+from gateway.settings import kinds as kind
+from gateway.settings import rule_kinds as rule
+from gateway.settings.kinds import Kind
 
 REQUIRED: Final = object()
 
@@ -42,29 +43,26 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("public_url", kind.URL, REQUIRED, "Where recipients reach the web pages. https, except on loopback. Links in sent mail begin with it: it must stay reachable."),
     Setting("hostname", kind.DOMAIN, None, "Name given in SMTP greetings, EHLO and Received fields. Absent: the host of public_url."),
     Setting("trusted_proxies", kind.NETWORKS, [], "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."),
-    Setting("packs", rule.FOLDER, None, "Folder of the installation's own jurisdiction packs, `*.toml` in the form of those that ship (`consentgate rules check` tries one). Absent: none."),
+    Setting("packs", file.FOLDER, None, "Folder of the installation's own jurisdiction packs, `*.toml` in the form of those that ship (`consentgate rules check` tries one). Absent: none."),
     Setting("database.url", kind.DATABASE, "sqlite:consentgate.db", "Where messages, people and decisions are kept; a relative path counts from this file."),
-    Setting("keys.installation", kind.PATH, "keys/installation.key", "Installation key: lines `ID BASE64` (32 bytes); the highest id is current. Keep a copy elsewhere: without it nothing at rest can be read."),
-    Setting("keys.database", kind.PATH, "keys.db", "Small database of the keys that personal data is encrypted under."),
+    Setting("keys.installation", file.PATH, "keys/installation.key", "Installation key: lines `ID BASE64` (32 bytes); the highest id is current. Keep a copy elsewhere: without it nothing at rest can be read."),
+    Setting("keys.database", file.PATH, "keys.db", "Small database of the keys that personal data is encrypted under."),
     Setting("listen.submission", kind.ADDRESSES, ["127.0.0.1:2525"], "SMTP submission with STARTTLS, HOST:PORT each."),
     Setting("listen.submissions", kind.ADDRESSES, [], "SMTP submission with implicit TLS, HOST:PORT each."),
     Setting("listen.web", kind.ADDRESS, "127.0.0.1:8080", "Web pages, one HOST:PORT."),
     Setting("listen.return_path", kind.ADDRESS, "127.0.0.1:2526", "SMTP for bounces, complaints and mailto opt-outs, one HOST:PORT."),
-    Setting("tls.certificate", kind.FILE, None, "Certificate chain (PEM) of the SMTP listeners. Needed for any listener off loopback."),
-    Setting("tls.key", kind.PRIVATE_FILE, None, "Private key (PEM) of that certificate; no access for group or others."
-    ), Setting(
-        "limits.message_bytes", kind.SIZE, 25 * _MIB, "Largest message taken, in bytes or as `25 MiB`; announced as SIZE."),
+    Setting("tls.certificate", file.FILE, None, "Certificate chain (PEM) of the SMTP listeners. Needed for any listener off loopback."),
+    Setting("tls.key", file.PRIVATE_FILE, None, "Private key (PEM) of that certificate; no access for group or others."),
+    Setting("limits.message_bytes", kind.SIZE, 25 * _MIB, "Largest message taken, in bytes or as `25 MiB`; announced as SIZE."),
     Setting("limits.recipients", kind.COUNT, 1000, "Recipients per message; more are answered 452 4.5.3."),
     Setting("limits.connections", kind.COUNT, 1000, "SMTP connections at one time."),
     Setting("limits.connections_per_ip", kind.COUNT, 100, "SMTP connections at one time from one address."),
     Setting("limits.idle_seconds", kind.SECONDS, 300, "How long an SMTP session may be silent between commands."),
     Setting("limits.data_seconds", kind.SECONDS, 600, "How long one DATA may take."),
     Setting("limits.concurrent_data", kind.COUNT, 50, "Messages received at one time; bounds the memory they take."),
-    Setting("limits.queue_copies", kind.COUNT, 2_000_000, "Copies in the queue above which new mail is answered 452 4.3.1."
-    ), Setting(
-        "limits.free_disk_bytes", kind.SIZE, 200 * _MIB, "Free disk space below which new mail is answered 452 4.3.1."
-    ), Setting(
-        "log.format", kind.choice("text", "json"), "text", "Form of the log on standard error: key=value text or JSON lines."),
+    Setting("limits.queue_copies", kind.COUNT, 2_000_000, "Copies in the queue above which new mail is answered 452 4.3.1."),
+    Setting("limits.free_disk_bytes", kind.SIZE, 200 * _MIB, "Free disk space below which new mail is answered 452 4.3.1."),
+    Setting("log.format", kind.choice("text", "json"), "text", "Form of the log on standard error: key=value text or JSON lines."),
     Setting("log.level", kind.choice("debug", "info", "warning", "error"), "info", "Least level that is written."),
     Setting("ledger.heads_to", kind.MAILBOXES, [], "Addresses outside that get the signed heads of the ledger, daily where something was added: who holds them sees when the whole database was put back to an older state."),
     Setting("ledger.heads_controller", kind.NAME, None, "The controller in whose name heads are mailed. Absent: the only one."),
@@ -102,9 +100,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.packs.*.pre_ticked_box_is_opt_out", kind.FLAG, None, "Whether a pre-ticked box counts as the opt-out that a customer was offered. Absent: yes."),
     Setting("controllers.*.packs.*.motivation", kind.motivations(*TERMS), {}, "Why, per setting; needed where one is laxer than the pack, and shown by `consentgate rules show`."),
     Setting("controllers.*.purposes.*.title", kind.TITLES, REQUIRED, 'What recipients get, in their words and per language: { nl = "de nieuwsbrief" }.'),
-    Setting("controllers.*.categories.*.parent", kind.NAME, None, "The category above this one; parent and child count as similar."
-    ), Setting(
-        "controllers.*.categories.*.similar_to", kind.NAMES, [], "Categories whose products are similar to these; wants a motivation."),
+    Setting("controllers.*.categories.*.parent", kind.NAME, None, "The category above this one; parent and child count as similar."),
+    Setting("controllers.*.categories.*.similar_to", kind.NAMES, [], "Categories whose products are similar to these; wants a motivation."),
     Setting("controllers.*.categories.*.motivation", kind.TEXT, "", "Why those products are similar."),
     Setting("controllers.*.categories.*.links", rule.LINKS, [], "Pages of this category's products, as `shop.example/wine/*` or `*.shop.example/wine`: a message that names no category has those its links lead to."),
     Setting("controllers.*.categories.*.subjects", rule.SUBJECTS, [], "Words in the subject of mail about this category, without case and accents, `*` for the rest of a word."),
@@ -115,18 +112,16 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.from_domains", kind.DOMAINS, REQUIRED, "Domains that the From field may have, each one of the controller's."),
     Setting("controllers.*.streams.*.route", kind.NAME, "main", "How copies leave: the name of a route."),
     Setting("controllers.*.streams.*.mode", kind.choice("enforce", "rehearse", "observe"), "enforce", "What decisions do: `enforce` keeps out who may not be mailed; `rehearse` lets nothing leave and shows the verdict, to be released by hand; `observe` reports missing ground and form and lets the mail go, never past an opt-out, a restriction, an erasure, age, or a bought or harvested address: for the first weeks, with a motivation and an end."),
-    Setting("controllers.*.streams.*.observe_until", kind.DAY, None, "With `observe`: the day (00:00 UTC) from which the stream enforces by itself, as 2026-12-15; at most 30 days off."
-    ), Setting(
-        "controllers.*.streams.*.on_block", kind.choice("record", "reject"), None, "What the sender hears about a blocked recipient: `record` (taken, kept out, reported) or `reject` (550). Absent: record for marketing, reject otherwise."),
+    Setting("controllers.*.streams.*.observe_until", kind.DAY, None, "With `observe`: the day (00:00 UTC) from which the stream enforces by itself, as 2026-12-15; at most 30 days off."),
+    Setting("controllers.*.streams.*.on_block", kind.choice("record", "reject"), None, "What the sender hears about a blocked recipient: `record` (taken, kept out, reported) or `reject` (550). Absent: record for marketing, reject otherwise."),
     Setting("controllers.*.streams.*.footer", kind.choice("auto", "always", "never"), "auto", "`auto` adds the footer where a shown part has no opt-out link of ours; `never` demands that the message brings one."),
     Setting("controllers.*.streams.*.transaction_ref", kind.choice("stream", "header"), None, "Where it shows that mail belongs to a transaction: all mail of this stream, or the field X-Consentgate-Transaction."),
     Setting("controllers.*.streams.*.ad_identifiable", kind.FLAG, None, "Recognisable as advertising at first sight. Absent: no, which blocks where the law wants it."),
     Setting("controllers.*.streams.*.directed_at_children", kind.FLAG, None, "Aimed at, or likely used by, children. Absent: yes."),
     Setting("controllers.*.streams.*.b2b_relevant", kind.FLAG, None, "The offers relate to the recipient's business role. Absent: no."),
     Setting("controllers.*.streams.*.uses_special_category", kind.FLAG, False, "Selection or content rests on health, belief or other sensitive data of the recipient; then explicit consent alone allows it."),
-    Setting("controllers.*.streams.*.charitable_only", kind.FLAG, None, "The sole aim is the sender's own charitable purpose. Absent: no."
-    ), Setting(
-        "controllers.*.streams.*.motivation", kind.motivations(*FACTS, "observe"), {}, 'Why each declared fact of this stream is true: motivation.ad_identifiable = "..." and so on; and why it may observe.'),
+    Setting("controllers.*.streams.*.charitable_only", kind.FLAG, None, "The sole aim is the sender's own charitable purpose. Absent: no."),
+    Setting("controllers.*.streams.*.motivation", kind.motivations(*FACTS, "observe"), {}, 'Why each declared fact of this stream is true: motivation.ad_identifiable = "..." and so on; and why it may observe.'),
     Setting("controllers.*.streams.*.language", kind.choice(*LANGUAGES), None, "Language of the footer when neither message nor person says. Absent: the controller's."),
     Setting("controllers.*.streams.*.retry_for", kind.DURATION, None, "How long hand-over is tried, as `2d`, `12h`, `30m`. Absent: 2d for marketing, 5d otherwise."),
     Setting("controllers.*.streams.*.list_id", kind.DOMAIN, None, "List-Id of marketing mail that brings none. Absent: STREAM.CONTROLLER.DOMAIN, the first of from_domains."),
@@ -137,9 +132,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.forms.*.from", kind.CONTACT, REQUIRED, "Address that mail comes from; its domain is one of the stream's, and has a DKIM key."),
     Setting("controllers.*.forms.*.title", kind.TEXTS, {}, "Heading of the form per language. Absent: a sentence with the name of the sender."),
     Setting("controllers.*.forms.*.intro", kind.TEXTS, {}, "What people may expect, per language."),
-    Setting("controllers.*.forms.*.frequency", kind.TEXTS, {}, "How often it comes, per language, as { nl = \"Eens per week.\" }."
-    ), Setting(
-        "controllers.*.forms.*.double_opt_in", kind.FLAG, True, "Ask for a confirmation from the mailbox itself. Without it anybody can sign up anybody, and no earlier opt-out is lifted."),
+    Setting("controllers.*.forms.*.frequency", kind.TEXTS, {}, "How often it comes, per language, as { nl = \"Eens per week.\" }."),
+    Setting("controllers.*.forms.*.double_opt_in", kind.FLAG, True, "Ask for a confirmation from the mailbox itself. Without it anybody can sign up anybody, and no earlier opt-out is lifted."),
     Setting("controllers.*.forms.*.ask_birth_date", kind.FLAG, None, "Ask for the date of birth. Absent: when a stream of these purposes is aimed at children."),
     Setting("controllers.*.forms.*.keep_origin", kind.FLAG, True, "Keep IP address and user agent of a sign-up, sealed, for twelve months."),
     Setting("controllers.*.forms.*.hourly", kind.COUNT, 1000, "Sign-ups that this form takes in an hour."),
@@ -149,7 +143,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.logins.*.allowed_ips", kind.NETWORKS, [], "Addresses or networks that may use this login; without a password_hash they need no password."),
     Setting("controllers.*.dkim[].domain", kind.DOMAIN, REQUIRED, "Domain that signs; one of the controller's."),
     Setting("controllers.*.dkim[].selector", kind.SELECTOR, REQUIRED, "Selector: the record is at SELECTOR._domainkey.DOMAIN."),
-    Setting("controllers.*.dkim[].key", kind.PRIVATE_FILE, REQUIRED, "Private key (PEM), RSA or Ed25519; no access for group or others."),
+    Setting("controllers.*.dkim[].key", file.PRIVATE_FILE, REQUIRED, "Private key (PEM), RSA or Ed25519; no access for group or others."),
 )
 # fmt: on
 

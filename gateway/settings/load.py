@@ -1,6 +1,6 @@
 """How a configuration is loaded: every problem is found before the start, none is guessed away.
 
-`load` reads one TOML file against the table in settings.py, then checks what settings must agree on among themselves.
+`load` reads one TOML file against the table in table.py, then checks what settings must agree on among themselves.
 It never writes and asks no DNS; failures are one ConfigError that lists all problems with file, line, key and remedy.
 """
 
@@ -32,11 +32,11 @@ from gateway.config import (
     Stream,
     Tls,
 )
-from gateway.config_checks import check
-from gateway.config_packs import check_terms, packs_of, terms_of
 from gateway.mail.categories import category_map
-from gateway.setting_kinds import is_address
-from gateway.settings_reader import Problem, Reader
+from gateway.settings.checks import check
+from gateway.settings.kinds import is_address
+from gateway.settings.packs import check_terms, packs_of, terms_of
+from gateway.settings.reader import Problem, Reader
 from suppression.jurisdiction import PackBook
 
 
