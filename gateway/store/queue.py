@@ -183,22 +183,28 @@ def _learn(handles: Handles, ending: Ending) -> None:
     that asked to confirm a sign-up."""
     if ending.recipient_key is None:
         return
-    common = {"controller_id": ending.controller_id, "recipient_key": ending.recipient_key, "at": ending.at}
     stamp = ending.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    learnt: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = []
     if ending.dead_address:
-        fields = {"undeliverable": True, "at": stamp}
-        people.record(handles, [Act(kind="undeliverable", public=fields, private=None, **common)])  # type: ignore[arg-type]
+        learnt.append(("undeliverable", {"undeliverable": True, "at": stamp}, None))
     if ending.mailed:
-        people.record(handles, [Act(kind="mailed", public={}, private={"at": stamp}, **common)])  # type: ignore[arg-type]
+        learnt.append(("mailed", {}, {"at": stamp}))
     if ending.confirmation_of is not None:
         sent = {"at": stamp, "purpose": ending.confirmation_of, **_which_mail(handles, ending)}
-        people.record(handles, [Act(kind="confirmation_sent", public={}, private=sent, **common)])  # type: ignore[arg-type]
+        learnt.append(("confirmation_sent", {}, sent))
+    people.record(handles, [
+        Act(
+            controller_id=ending.controller_id, recipient_key=ending.recipient_key, at=ending.at, kind=kind,
+            public=public, private=private,
+        )
+        for kind, public, private in learnt
+    ])  # fmt: skip
 
 
 def _which_mail(handles: Handles, ending: Ending) -> dict[str, str]:
     """Which mail asked: its id, and the digest of what was queued for it (RULES.md 4.1)."""
-    mail = message(handles, ending.controller_id, ending.message_id)
-    digest = {"digest": hashlib.sha256(mail.body).hexdigest()} if mail is not None else {}
+    row = SQL.digest(handles.db, controller_id=ending.controller_id, message_id=ending.message_id)
+    digest = {"digest": row[0].hex()} if row is not None and row[0] is not None else {}
     return {"message_id": ending.message_id.hex(), **digest}
 
 

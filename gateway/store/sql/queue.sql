@@ -32,6 +32,9 @@ WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = 
 -- When the next copy of a route is due; null when none waits.
 SELECT min(due_at) FROM copies WHERE state = 'queued' AND route = :route;
 
+-- name: digest(controller_id, message_id)^
+SELECT digest FROM messages WHERE controller_id = :controller_id AND message_id = :message_id;
+
 -- name: message(controller_id, message_id)^
 SELECT accepted_at, stream, campaign, mode, kind, size, envelope, released_at FROM messages
 WHERE controller_id = :controller_id AND message_id = :message_id;
