@@ -19,6 +19,7 @@ from gateway.store.evidence import Note
 from suppression.address import canonical
 from suppression.fields import written
 from suppression.link_token import LinkToken
+from suppression.suppression_list import Reason
 from suppression.vault import KeyRing
 
 Channel = Literal["one-click", "page", "mail", "api", "form", "staff"]
@@ -103,7 +104,7 @@ async def key_on_file(store: Store, ring: KeyRing, controller_id: str, plain: st
 
 
 async def suppress(
-    store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: str, source: str,
+    store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: Reason, source: str,
     now: datetime,
 ) -> OptOut:  # fmt: skip
     """Put a person on the list by hand, or by import; scope purpose where one is named, else sender."""
@@ -113,7 +114,7 @@ async def suppress(
 
 
 async def _stop(
-    store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: str, source: str,
+    store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: Reason, source: str,
     message_id: bytes | None, now: datetime,
 ) -> OptOut:  # fmt: skip
     # The second as a whole: a consent given in the same second does not outlive the opt-out (D1-6).

@@ -243,7 +243,7 @@ class SignUps:
             found.consent, double_opt_in=asked,
             parental_authorisation=found.consent.parental_authorisation or bool(found.asked.trace.get("parent")),
         )  # fmt: skip
-        if stands_after(consent, [(r.scope, r.purpose, r.at, r.lifted_at) for r in rows]):  # type: ignore[misc]
+        if stands_after(consent, [(r.scope, r.purpose, r.at, r.lifted_at) for r in rows]):
             return self._seen(found, "overtaken")
         lifts, narrowed = self._lifts(found, consent, rows, now)
         done = await self._store.confirm(Confirming(
@@ -316,7 +316,7 @@ class SignUps:
             return whole, narrowed
         for row in rows:
             what = lift(
-                consent, scope=row.scope, purpose=row.purpose, reason=row.reason, at=row.at, lifted_at=row.lifted_at,  # type: ignore[arg-type]
+                consent, scope=row.scope, purpose=row.purpose, reason=row.reason, at=row.at, lifted_at=row.lifted_at,
                 now=now,
             )  # fmt: skip
             if what is None:

@@ -24,6 +24,7 @@ from suppression.decision import Decision
 from suppression.facts import Suppression
 from suppression.similarity import NOTHING_RULED, Ruled
 from suppression.standing import Standing
+from suppression.suppression_list import Reason, Scope
 
 
 class StoreUnavailable(Exception):
@@ -223,9 +224,9 @@ class SuppressionRow:
     controller_id: str
     recipient_key: bytes
     suppression_id: bytes
-    scope: str
+    scope: Scope
     purpose: str | None
-    reason: str
+    reason: Reason
     source: str
     at: datetime
     lifted_at: datetime | None

@@ -144,10 +144,9 @@ def routes(site: Site, door: Door) -> APIRouter:
                 known = [person.recipient_key] if person.seen else []
                 await explain.looked(site.store, controller.id, known, by=f"API key {caller.name}", now=now)
         one = said[asked.stream]
-        return Answer(
-            stream=asked.stream, decision=one.verdict, reason_code=one.code, cite=one.articles,  # type: ignore[arg-type]
-            **spoken(site.words, language_of(request, language), one, controller),
-        )  # fmt: skip
+        told: dict[str, Any] = {"decision": one.verdict, "reason_code": one.code, "cite": one.articles}
+        told |= spoken(site.words, language_of(request, language), one, controller)
+        return Answer(stream=asked.stream, **told)
 
     return router
 
