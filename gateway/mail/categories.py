@@ -168,13 +168,17 @@ class CategoryMap:
 
     def _of(self, host: str) -> _Host | None:
         """What holds for a host; None for one that no pattern speaks of."""
-        if host not in self.hosts:
-            if len(self.hosts) >= _HOSTS_KNOWN:
-                self.hosts.clear()
-            rows = sorted((row for row in self.links if _speaks_of(row[0], host)), key=lambda row: -len(row[0].text))
-            either = re.compile("|".join(f"({pattern.wanted})" for pattern, _ in rows), re.DOTALL)
-            self.hosts[host] = _Host(either, tuple(rows)) if rows else None
-        return self.hosts[host]
+        try:
+            return self.hosts[host]
+        except KeyError:  # asked once: another thread may forget all hosts at any moment
+            pass
+        rows = sorted((row for row in self.links if _speaks_of(row[0], host)), key=lambda row: -len(row[0].text))
+        either = re.compile("|".join(f"({pattern.wanted})" for pattern, _ in rows), re.DOTALL)
+        found = _Host(either, tuple(rows)) if rows else None
+        if len(self.hosts) >= _HOSTS_KNOWN:
+            self.hosts.clear()
+        self.hosts[host] = found
+        return found
 
 
 def _speaks_of(pattern: LinkPattern, host: str) -> bool:
