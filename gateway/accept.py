@@ -39,6 +39,8 @@ from suppression.vault import KeyRing
 
 LARGE = 256 * 1024
 """From this size on a message is taken apart in a thread, not on the loop (bytes)."""
+LARGE_MAPPED = 16 * 1024
+"""The same where every link is held against patterns: half a millisecond per kilobyte (bytes)."""
 JOINERS = "\u200c\u200d"
 """Not printed, and part of how words and pictures are written."""
 HOPS = 100
@@ -77,6 +79,7 @@ class Accept:
         controller = self._config.controllers[login.controller]
         read = await self._read(envelope, login, controller)
         message_id, now = uuid_utils.uuid7().bytes, self._clock()
+        name = str(UUID(bytes=message_id))
         try:
             whos = [self._who(controller.id, rcpt) for rcpt in envelope.rcpts]
             people = await self._people(whos, now)
@@ -85,7 +88,7 @@ class Accept:
             # in a rehearsal nobody's list is cleaned: the sender hears of what is wrong with the message, no more
             on_block = "record" if read.stream.mode == "rehearse" else read.stream.on_block
             answer = read.refusal or reply.for_decisions(
-                [ruling.decision for ruling in rulings], on_block, str(UUID(bytes=message_id)),
+                [ruling.decision for ruling in rulings], on_block, name,
                 message_level=MESSAGE_LEVEL,
             )  # fmt: skip
             if answer.code in (451, 452):
@@ -95,7 +98,7 @@ class Accept:
         except StoreUnavailable as down:
             log.store_unavailable(where="accept", error=down)
             return reply.STORE_DOWN
-        self._tell(controller, read, rulings, message_id, envelope, answer, monotonic() - began)
+        self._tell(controller, read, rulings, name, envelope, answer, monotonic() - began)
         return answer
 
     async def rcpt(self, login: str, mail_from: str, address: str) -> Reply | None:
@@ -120,7 +123,7 @@ class Accept:
         return reply.DEAD_ADDRESS if person.readable and person.standing.recipient.undeliverable else None
 
     async def _read(self, envelope: Envelope, login: Login, controller: Controller) -> Read:
-        if len(envelope.content) < LARGE:
+        if len(envelope.content) < (LARGE if controller.category_map is None else LARGE_MAPPED):
             return read_message(envelope, login, controller)
         return await asyncio.get_running_loop().run_in_executor(
             self._lanes.threads, read_message, envelope, login, controller
@@ -133,12 +136,14 @@ class Accept:
     async def _people(self, whos: Sequence[Who | None], now: datetime) -> list[Person | None]:
         """What is known of each. Who is on a list of hashes is from now on kept out by a suppression of their own."""
         known = await self._store.people([who for who in whos if who is not None])
-        for person in known:
-            if person.by_hash:
-                await record.suppress(
+        if listed := [person for person in known if person.by_hash]:
+            await asyncio.gather(*(  # in one commit: one for each of a thousand recipients would outlast the client
+                record.suppress(
                     self._store, person.controller_id, person.recipient_key, purpose=None, reason="admin",
                     source="hash-list", now=now,
-                )  # fmt: skip
+                )
+                for person in listed
+            ))  # fmt: skip
         found = iter(known)
         return [next(found) if who is not None else None for who in whos]
 
@@ -204,7 +209,7 @@ class Accept:
         return self._notices.report(
             controller, read.stream, [about for about, _ in owed], mail_from=envelope.mail_from, envid=envelope.envid,
             ret=envelope.ret, original=envelope.content, subject=read.subject, arrived=now, now=now,
-            why=[impersonal(decision) for _, decision in owed],
+            why=[impersonal(decision) for decision in {one.reason_code: one for _, one in owed}.values()],
         )  # fmt: skip
 
     @staticmethod
@@ -220,7 +225,7 @@ class Accept:
         return self._ring.recipient_keys(controller_id, "\0" + rcpt.address)[0]
 
     def _tell(
-        self, controller: Controller, read: Read, rulings: Sequence[Ruling], message_id: bytes, envelope: Envelope,
+        self, controller: Controller, read: Read, rulings: Sequence[Ruling], name: str, envelope: Envelope,
         answer: Reply, seconds: float,
     ) -> None:  # fmt: skip
         counts = {"allow": 0, "block": 0, "defer": 0}
@@ -230,11 +235,11 @@ class Accept:
         if not answer.accepts:
             log.refused(
                 controller=controller.id, stream=read.stream.name, code=answer.code,
-                reason=rulings[0].decision.reason_code if rulings else "", message_id=str(UUID(bytes=message_id)),
+                reason=rulings[0].decision.reason_code if rulings else "", message_id=name,
             )  # fmt: skip
             return
         log.accepted(
-            message_id=str(UUID(bytes=message_id)), controller=controller.id, stream=read.stream.name,
+            message_id=name, controller=controller.id, stream=read.stream.name,
             size=len(envelope.content), allowed=counts["allow"], blocked=counts["block"], deferred=counts["defer"],
             seconds=seconds,
         )  # fmt: skip

@@ -152,7 +152,7 @@ class Scales:
     def similar(self, controller_id: str, ruled: Ruled) -> frozenset[Pair]:
         """The pairs of similar categories of a controller: those of its settings, and what was ruled since."""
         known = self._pairs.get(controller_id)
-        if known is None or known[0] != ruled:
+        if known is None or (known[0] is not ruled and known[0] != ruled):  # asked for every copy: mostly the same one
             known = ruled, similar_pairs(self._categories[controller_id], ruled)
             self._pairs[controller_id] = known
         return known[1]

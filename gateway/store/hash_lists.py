@@ -36,7 +36,7 @@ def add(
 
 def listed(handles: Handles, controller_id: str, whos: Sequence[Who]) -> Mapping[str, int]:
     """Of several people those whose address is on a list by its hash: since when (ms), by address."""
-    algorithms = [row[0] for row in SQL.algorithms(handles.db, controller_id=controller_id)]
+    algorithms = [row[0] for row in handles.db.execute(SQL.algorithms.sql, {"controller_id": controller_id})]
     if not algorithms:
         return {}
     owners: dict[bytes, str] = {}
