@@ -25,7 +25,8 @@ from gateway.record import named
 from gateway.store.asking import Asking, Confirming, Limit, Once, SignUp
 from gateway.store.contract import Act, Arrival, Person, Store, SuppressionRow, Who
 from gateway.weigh import Case, Scales
-from gateway.words import Language, Words
+from gateway.wish import Wish, facts_of, record_of, trace_of
+from gateway.words import Words
 from suppression.address import canonical, masked
 from suppression.consent import Consent
 from suppression.fields import written
@@ -42,34 +43,6 @@ SAID_ONCE: Final = timedelta(days=30)
 """How long a request of the API is known again when it comes twice."""
 _AT_ONCE: Final = 200
 _HOUR: Final = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What somebody signed up for. `address` is canonical, `at` aware UTC.
-
-    `evidence`: as in the consent record. `network`: the IPv4 address or IPv6 /64 it came from, None where unknown.
-    `parent`: the address is a parent's, who is asked in the name of a child. `record`: fields of the consent record
-    that are other than for a form of ours. `speaks`: the language is the person's own choice. `told`: it is the
-    controller that says so, not a visitor of a form. `once`: see asking.Once.
-    """
-
-    address: str
-    purposes: tuple[str, ...]
-    language: Language
-    evidence: Mapping[str, str | None]
-    at: datetime
-    network: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
-    birth_date: date | None = None
-    parent: bool = False
-    record: Mapping[str, Any] | None = None
-    speaks: bool = True
-    told: bool = False
-    once: Once | None = None
-
-
 State = Literal["waiting", "confirmed", "already", "expired", "overtaken"]
 
 
@@ -144,7 +117,7 @@ class SignUps:
         keys = self._ring.recipient_keys(controller.id, wish.address)
         person = (await self._store.people([Who(controller.id, keys, self._ring.global_keys(wish.address))]))[0]
         request_id = uuid_utils.uuid7().bytes
-        record = _record(controller, wish, request_id.hex(), at, double_opt_in=double_opt_in)
+        record = record_of(controller, wish, request_id.hex(), at, double_opt_in=double_opt_in)
         told: dict[str, Any] = {"form": form.name if form is not None else None, "language": wish.language}
         arrival = None
         if double_opt_in and form is not None:
@@ -155,10 +128,10 @@ class SignUps:
             kind="opt_in_requested" if arrival is not None else "consent",
             public={"id": record["id"], "purposes": list(wish.purposes)}, private={**record, SIGN_UP: told},
         )  # fmt: skip
-        facts = _facts(wish) if wish.told and arrival is None else {}
+        facts = facts_of(wish) if wish.told and arrival is None else {}
         more = [replace(act, kind="person", public={}, private=facts, address=None)] if facts else []
         done = await self._store.ask(Asking(
-            request_id=request_id, act=act, more=more, trace=_trace(form, wish, record["id"]), arrival=arrival,
+            request_id=request_id, act=act, more=more, trace=trace_of(form, wish, record["id"]), arrival=arrival,
             once=wish.once, limits=self._limits(form, keys[0], wish),
         ))  # fmt: skip
         if form is not None:
@@ -402,68 +375,28 @@ class SaidOtherwise(Exception):
     """The name of a request that may come twice stands for another one already."""
 
 
-def _record(
-    controller: Controller, wish: Wish, request_id: str, at: datetime, *, double_opt_in: bool
-) -> dict[str, Any]:
-    """The consent record as in the decision schema: each purpose had a box of its own, none of them ticked."""
-    given = written(at.replace(microsecond=0))
-    return {
-        "id": request_id, "controller_id": controller.id, "source": "own_form", "named_recipients": [],
-        "purposes": list(wish.purposes), "product_categories": None, "advertisers": [], "given_at": given,
-        "withdrawn_at": None, "expires_at": None, "last_interaction_at": None, "evidence": dict(wish.evidence),
-        "action": "active_tick", "bundled_with_terms": False, "conditional_on_service": False, "granular": True,
-        "double_opt_in": {
-            "required": double_opt_in, "requested_at": given if double_opt_in else None, "confirmed_at": None,
-            "mails_sent": 0,
-        },
-        "parental_authorisation": False, "sharing_consent": False, "seller_verified": False, "buyer_verified": False,
-        "explicit_special_category": False, **(wish.record or {}),
-    }  # fmt: skip
-
-
-def _trace(form: Form | None, wish: Wish, consent_id: str) -> dict[str, Any]:
-    """What is kept apart from the ledger: needed at the confirmation, or for twelve months only."""
-    trace = {
-        "id": consent_id, "form": form.name if form is not None else None, "language": wish.language,
-        "speaks": wish.speaks, "parent": wish.parent, "birth_date": _born(wish), "purposes": list(wish.purposes),
-    }  # fmt: skip
-    if form is None or form.keep_origin:
-        trace |= {"ip": wish.ip, "user_agent": wish.user_agent}
-    return trace
-
-
 def _is_asked(consent: Consent, asked: SignUp) -> bool:
     """Whether a consent on file is what the mail asked about: a record corrected to cover more is not."""
     purposes = asked.trace.get("purposes", consent.purposes)
     return consent.id == asked.trace.get("id") and set(consent.purposes) <= set(purposes)
 
 
-def _facts(wish: Wish) -> dict[str, str]:
-    """What is said of the person themselves."""
-    facts = {"language": wish.language if wish.speaks else None, "birth_date": _born(wish)}
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def _born(wish: Wish) -> str | None:
-    return wish.birth_date.isoformat() if wish.birth_date is not None else None
-
-
 def _acts(found: _Found, consent: Consent, now: datetime) -> list[Act]:
     """The confirmation, and what the person said of themselves at the form: only now it is known to be theirs."""
     assert found.asked is not None
-    common = {"controller_id": found.controller.id, "recipient_key": found.token.recipient_key, "at": now}
     confirmed_at = consent.double_opt_in.confirmed_at
     assert confirmed_at is not None
     said: dict[str, Any] = {"id": consent.id, "at": written(confirmed_at)}
     if consent.parental_authorisation and found.consent is not None and not found.consent.parental_authorisation:
         said |= {"parental_authorisation": True, "checked": "confirmed from the mailbox of the parent"}
-    acts = [Act(kind="opt_in_confirmed", public=said, private=None, **common)]  # type: ignore[arg-type]
+    act = Act(
+        controller_id=found.controller.id, recipient_key=found.token.recipient_key, at=now, kind="opt_in_confirmed",
+        public=said, private=None,
+    )  # fmt: skip
     trace = found.asked.trace
     said_of_them = ("birth_date", "language") if trace.get("speaks") else ("birth_date",)
     facts = {name: trace[name] for name in said_of_them if trace.get(name)}
-    if facts:
-        acts.append(Act(kind="person", public={}, private=facts, **common))  # type: ignore[arg-type]
-    return acts
+    return [act, *([replace(act, kind="person", public={}, private=facts)] if facts else [])]
 
 
 def _lifted(row: SuppressionRow, said: Mapping[str, Any], now: datetime) -> Act:

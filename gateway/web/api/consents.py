@@ -12,11 +12,12 @@ from fastapi import APIRouter, Depends, Header
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.config import Controller, Form
-from gateway.sign_up import SaidOtherwise, Wish
+from gateway.sign_up import SaidOtherwise
 from gateway.store.material import NameTaken
 from gateway.web.api.door import Caller, Door
 from gateway.web.problem import Fault, Problem
 from gateway.web.site import PATIENCE, Site
+from gateway.wish import Wish
 from gateway.words import Language
 from suppression.address import canonical
 from suppression.evidence import Wording, WordingError

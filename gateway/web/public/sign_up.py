@@ -18,13 +18,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.config import Controller, Form
-from gateway.sign_up import Wish
 from gateway.web.guard import client_key
 from gateway.web.public.form import read_form
 from gateway.web.public.page import Pages
 from gateway.web.public.shown_form import ShownForm, snippet_prefix
 from gateway.web.public.unsubscribe import failed
 from gateway.web.site import PATIENCE, Site
+from gateway.wish import Wish
 from gateway.words import Language
 from suppression.address import canonical
 
