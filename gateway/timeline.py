@@ -17,6 +17,7 @@ from gateway.words import Language, Words
 from suppression.explain import Fact
 from suppression.facts import Consent, FactsError, Sale
 from suppression.history import Entry
+from suppression.standing import record_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +64,9 @@ def _of_record(teller: Teller, entry: Entry) -> Iterator[str]:
     """A consent, a sale or a suppression as explanations tell it."""
     fields = entry.fields
     if entry.kind == "consent":
-        yield from teller.clauses(_consent(Consent.from_dict(dict(fields))))
+        yield from teller.clauses(_consent(Consent.from_dict(record_of(fields))))
     elif entry.kind == "sale":
-        sold = Sale.from_dict(dict(fields))
+        sold = Sale.from_dict(record_of(fields))
         yield from teller.clauses(
             Fact(
                 kind="sale", at=sold.concluded_at, ended_at=sold.relation_ended_at, reason=sold.kind,

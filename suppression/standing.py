@@ -113,10 +113,15 @@ def apply(document: Mapping[str, Any], kind: str, fields: Mapping[str, Any]) -> 
     return after
 
 
+def record_of(fields: Mapping[str, Any]) -> Document:
+    """The consent or sale that an entry states, without what the entry says about itself."""
+    return {name: value for name, value in fields.items() if name not in _MARKS}
+
+
 def _record(after: Document, fields: Mapping[str, Any], kind: str) -> None:
     name = kind + "s"
     records = after.get(name, ())
-    stated = _with_record(records, {name: value for name, value in fields.items() if name not in _MARKS}, kind)
+    stated = _with_record(records, record_of(fields), kind)
     if stated is not records:
         after[name] = stated
 

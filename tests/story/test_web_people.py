@@ -9,12 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.store.contract import Act
 from gateway.store.evidence import Erasure
 from suppression.ledger import CONTROLLER_KINDS, KINDS
+from suppression.standing import BROUGHT_BY, SIGN_UP
 from tests.acme import NOW, OTHER, Acme, acme, pressed
 from tests.story.test_proof_pages import FORM
 
-VERA, KEES, MIEN = "vera@example.org", "kees@example.org", "mien@example.org"
+VERA, KEES, MIEN, ANS = "vera@example.org", "kees@example.org", "mien@example.org", "ans@example.org"
 
 
 @pytest.fixture
@@ -176,3 +178,24 @@ async def test_every_kind_of_entry_about_a_person_has_its_words(world: Acme) -> 
     for kind in frozenset(KINDS) - CONTROLLER_KINDS:
         for language in ("nl", "en", "fr", "de"):
             assert world.words.text(world.words.pick([language]), f"entry.{kind}")
+
+
+async def test_the_timeline_says_what_an_import_or_a_sign_up_brought(world: Acme) -> None:
+    # Their entries carry marks of their own beside the record: what was agreed and sold is told all the same.
+    await world.consented(MIEN)
+    [history] = await world.store.histories([world.who(MIEN)])
+    consent = next(dict(entry.fields) for entry in history.own.entries if entry.kind == "consent")
+    [history] = await world.store.histories([world.who(KEES)])
+    sale = next(dict(entry.fields) for entry in history.own.entries if entry.kind == "sale")
+    await world.store.record([
+        Act(
+            controller_id="acme", recipient_key=world.key(ANS), kind=kind, public={BROUGHT_BY: "01" * 16},
+            private=record, at=world.now, address=ANS,
+        )
+        for kind, record in (("consent", consent | {SIGN_UP: {"form": "newsletter"}}), ("sale", sale))
+    ])  # fmt: skip
+    async with contextlib.aclosing(await world.signed_in("pia", "privacy")) as client:
+        said = text_of(await looked_up(client, ANS))
+    timeline = said.partition("Tijdlijn")[2]
+    assert re.search(r"Toestemming vastgelegd Toestemming van \d+ \w+ \d+, voor de nieuwsbrief", timeline)
+    assert re.search(r"Klantrelatie vastgelegd Aankoop van \d+ \w+ \d+, productgroep wine", timeline)
