@@ -7,6 +7,7 @@ make it lawful, who can do that; the law and the rule in small. Dates as people 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -52,9 +53,7 @@ class Told:
         return " ".join(sentence for sentence in said if sentence)
 
 
-def tell(
-    words: Words, language: Language, said: Explanation, controller: Controller | None = None
-) -> Told:  # fmt: skip
+def tell(words: Words, language: Language, said: Explanation, controller: Controller | None = None) -> Told:
     """An explanation in words. `controller` gives its purposes their own names, and dates their zone (without: UTC).
 
     A code without words is a KeyError.
@@ -102,8 +101,8 @@ class Teller:
         """In the controller's zone; UTC without one."""
         return cls(words, language, controller, ZoneInfo(controller.timezone if controller is not None else "UTC"))
 
-    def date(self, at: object) -> str:
-        return self.words.day(self.language, at, self.zone)  # type: ignore[arg-type]
+    def date(self, at: datetime) -> str:
+        return self.words.day(self.language, at, self.zone)
 
     def say(self, key: str, **values: object) -> str:
         return self.words.text(self.language, key, **values)
@@ -130,8 +129,8 @@ class Teller:
         return line + "."
 
     def clauses(self, fact: Fact) -> Iterator[str]:
-        if fact.kind in ("suppression", "restriction"):
-            yield from self.stop(fact)
+        if fact.kind in ("suppression", "restriction") and fact.at is not None:
+            yield from self.stop(fact, fact.at)
         elif fact.kind == "erasure_request" and fact.at is not None:
             yield self.say("fact.erasure_request", date=self.date(fact.at))
         elif fact.kind == "sign_up" and fact.at is not None:
@@ -147,18 +146,18 @@ class Teller:
         elif fact.name == "product_categories" and fact.categories:
             yield self.say("fact.product_categories", categories=", ".join(fact.categories))
 
-    def stop(self, fact: Fact) -> Iterator[str]:
+    def stop(self, fact: Fact, at: datetime) -> Iterator[str]:
         reach = self.say("reach.purpose", purposes=self.purposes(fact.purposes))
         if fact.scope != "purpose" or not fact.purposes:
             reach = self.say(f"reach.{fact.scope if fact.scope != 'purpose' else 'sender'}")
         key = f"fact.suppression.{fact.reason}" if fact.kind == "suppression" else "fact.restriction"
-        yield self.say(key, date=self.date(fact.at), reach=reach)
+        yield self.say(key, date=self.date(at), reach=reach)
         if fact.ended_at is not None:
             yield self.say("fact.paused", date=self.date(fact.ended_at))
 
     def consent(self, fact: Fact) -> Iterator[str]:
-        dated = fact.at is not None
-        yield self.say("fact.consent", date=self.date(fact.at)) if dated else self.say("fact.consent_undated")
+        given = fact.at
+        yield self.say("fact.consent_undated") if given is None else self.say("fact.consent", date=self.date(given))
         if fact.purposes:
             yield self.say("fact.for", purposes=self.purposes(fact.purposes))
         if fact.categories:

@@ -46,7 +46,7 @@ LACKS: Final[Mapping[Lack, str]] = {
 """What a proof may lack, from what weighs most to what weighs least."""
 
 LayoutType = Literal["text/plain", "text/html"]
-_LAYOUT_TYPES: Final = ("text/plain", "text/html")
+_LAYOUT_TYPES: Final[tuple[LayoutType, ...]] = ("text/plain", "text/html")
 
 
 class WordingError(ValueError):
@@ -88,8 +88,7 @@ class Wording:
             raise WordingError(f"a wording needs a name of 1 to {NAME_LENGTH} characters, without space around it")
         if any(unicodedata.category(c) in ("Cc", "Cs") for c in self.name):
             raise WordingError("the name of a wording has control characters in it")
-        if self.layout_type not in _LAYOUT_TYPES:
-            raise WordingError(f"a layout is {' or '.join(_LAYOUT_TYPES)}")
+        _layout_type(self.layout_type)
         if not self.layout.strip() and not any(choice.text.strip() for choice in self.choices):
             raise WordingError("a wording without any text proves nothing: give what the person was shown")
         try:
@@ -140,7 +139,7 @@ class Wording:
             raise FactsError("choices", "must be a list")
         return cls(
             name=name, language=_text_or_none(fields, "language"), layout=_text(fields, "layout"),
-            layout_type=_text(fields, "layout_type"),  # type: ignore[arg-type]
+            layout_type=_layout_type(_text(fields, "layout_type")),
             notice_version=_text_or_none(fields, "notice_version"), notice_url=_text_or_none(fields, "notice_url"),
             choices=tuple(_choice(one, f"choices[{n}]") for n, one in enumerate(choices)),
         )  # fmt: skip
@@ -151,6 +150,13 @@ _FIELDS: Final[Mapping[str, Any]] = {
     "notice_url": None,
 }  # fmt: skip
 _CHOICE: Final[Mapping[str, Any]] = {"purpose": None, "text": "", "ticked": None}
+
+
+def _layout_type(said: str) -> LayoutType:
+    for known in _LAYOUT_TYPES:
+        if said == known:
+            return known
+    raise WordingError(f"a layout is {' or '.join(_LAYOUT_TYPES)}")
 
 
 def _choice(said: Any, path: str) -> Choice:
