@@ -16,6 +16,7 @@ from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Misused, Refused
 from gateway.config import Config, Controller, Stream
+from gateway.files.outgoing import FORMULA
 from gateway.files.recipients import recipients as read_recipients
 from gateway.files.table import LINE_BYTES, Refusal
 from gateway.keys import signers
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 app = command.make_app()
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would run as a formula (OWASP, CSV injection)."""
 COLUMNS = ("number", "email", "decision", "reason_code", "ground", "cite", "lacking")
 
 

@@ -261,9 +261,9 @@ def test_on_block_reject_refuses_all_or_reports_the_blocked_in_one(installation:
         for line in (
             (
                 "PRODUCT_NOT_SIMILAR: Tegengehouden. Klant, maar kocht iets anders dan wat nu wordt aangeboden. Stuur "
-                "alleen iets vergelijkbaars. Zou deze klant niet verbaasd zijn over dit aanbod, laat dat dan "
-                "vastleggen op de pagina Regels. Wie dit kan veranderen: de marketeer. Klanten mogen mail krijgen "
-                "over eigen, vergelijkbare producten (ePrivacyrichtlijn 13(2)). Regel D4-16."
+                "alleen iets vergelijkbaars. Is hierover nog niet geoordeeld en zou deze klant niet verbaasd zijn, "
+                "laat dat dan vastleggen op de pagina Regels. Wie dit kan veranderen: de marketeer. Klanten mogen mail "
+                "krijgen over eigen, vergelijkbare producten (ePrivacyrichtlijn 13(2)). Regel D4-16."
             ),
             "RECIPIENT_UNKNOWN: Tegengehouden. Is hier niet bekend. ",
         ):

@@ -242,6 +242,10 @@ async def test_marketers_see_short_addresses_and_privacy_officers_whole_ones(wor
         text = (await pressed(client, "/staff/blocked.csv?period=all")).text
         assert shown in text and unseen not in text, role
         assert (await client.get("/staff/blocked.csv?period=all")).status_code == 405
+        campaign = re.search(r'href="(/staff/campaigns/[0-9a-f]{20})"', (await client.get("/staff/campaigns")).text)
+        assert campaign is not None
+        download = re.search(r'action="(/staff/blocked\.csv\?[^"]+)"', (await client.get(campaign[1])).text)
+        assert download is not None and (await pressed(client, download[1])).text == text
         revealed = await pressed(client, "/staff/blocked?period=all")
         assert revealed.status_code == (200 if role == "privacy" else 403)
         assert (whole in revealed.text) == (role == "privacy")

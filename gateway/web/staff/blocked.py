@@ -21,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway import explain, report
+from gateway.files.outgoing import FORMULA
 from gateway.report import BlockedRow, CampaignRow, Cursor
 from gateway.web.staff.campaigns import campaign_id, find_campaign
 from gateway.web.staff.decisions import decision_path, mine_of
@@ -31,8 +32,6 @@ from suppression.address import masked
 
 PERIODS: Final = {"day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30), "all": None}
 _PAGE: Final = 50
-# What a spreadsheet would run as a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS: Final = (
     "at", "controller", "stream", "campaign", "subject", "message_id", "recipient", "address", "decision",
     "reason_code", "reason", "legal_ground", "cite", "next_step", "mode",
@@ -199,7 +198,7 @@ def _reason(words: Words, row: BlockedRow, visitor: Visitor) -> Reason:
 def line(cells: tuple[str, ...]) -> str:
     """One line of CSV (RFC 4180); a cell that would run as a formula gets an apostrophe in front."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow([f"'{c}" if c.startswith(_FORMULA) else c for c in cells])
+    csv.writer(text, lineterminator="\r\n").writerow([f"'{c}" if c.startswith(FORMULA) else c for c in cells])
     return text.getvalue()
 
 

@@ -68,6 +68,7 @@ class Consents:
         wordings = [
             {
                 "version": words.text(visitor.language, "consents.spoken") if version == SPOKEN else version,
+                "spoken": version == SPOKEN,
                 "count": n, "kept": await store.wording(controller.id, version),
             }
             for version, n in meter.wordings.most_common(LISTED)

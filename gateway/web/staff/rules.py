@@ -6,6 +6,7 @@ agree (S3); what keeps mail back counts at once.
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from starlette.requests import Request
@@ -110,7 +111,7 @@ class Rules:
             "rules", visitor, place="rules", status=422 if wrong else 200, controller=controller, sheets=sheets,
             date=self._day(visitor), pairs=rule.pairs(controller, rulings), proposals=rule.open_proposals(rulings),
             questions=await rule.questions(site.store, controller, now=site.clock()), may_rule=may, two=two,
-            form=form or {}, wrong=wrong, done=done,
+            form=form or {}, wrong=wrong, done=done, marks=list(dict.fromkeys(chain(*(one.marks for one in sheets)))),
         )  # fmt: skip
 
 
