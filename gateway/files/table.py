@@ -158,13 +158,28 @@ class Table:
             except StopIteration:
                 return
             except csv.Error:
-                yield Row(line, _cells(lines.first_again(), self.delimiter), _OPEN_QUOTE)
+                first = lines.first_again()
+                yield Row(line, _cells(first, self.delimiter), self._too_long(first) or _OPEN_QUOTE)
                 continue
             if len(cells) == width:
                 yield Row(line, cells, None)
             elif cells:
                 what = f"row: has {len(cells)} cells, the header has {width}. Put cells that hold "
                 yield Row(line, cells, what + f"{_NAMES[self.delimiter]} or a line break in quotation marks.")
+
+    def _too_long(self, line: str) -> str | None:
+        """What is wrong with a line that has a cell longer than the csv module reads; None where no cell is."""
+        most, quoted, cell, length = csv.field_size_limit(), False, 0, 0
+        for mark in line:
+            quoted ^= mark == '"'
+            if mark == self.delimiter and not quoted:
+                cell, length = cell + 1, 0
+                continue
+            length += 1
+            if length > most:
+                name = f" ({_shown(self.header[cell].strip())})" if cell < len(self.header) else ""
+                return f"row: cell {cell + 1}{name} is longer than {most:,} characters. Shorten it or empty it."
+        return None
 
 
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}

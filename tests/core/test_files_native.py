@@ -150,6 +150,14 @@ def test_a_row_with_too_many_or_too_few_cells_has_a_fault_and_the_next_is_read()
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("cell", ["x" * 131_073, '"' + "x," * 70_000 + '"'])
+def test_a_cell_that_is_too_long_is_named_with_its_column(cell: str) -> None:
+    table = Table(["email,name,language\n", f"a@example.org,{cell},nl\n", "b@example.org,,nl\n"], None)
+    long, good = table
+    assert long.fault == "row: cell 2 ('name') is longer than 131,072 characters. Shorten it or empty it."
+    assert (long.line, good.line, good.fault) == (2, 3, None)
+
+
 @pytest.mark.parametrize("bad", ['a@b.nl,"open', 'a@b.nl,"he said "no""', 'a@b.nl,"x"y'])
 @pytest.mark.parametrize("more", ["", "b@b.nl,good\n", 'b@b.nl,"good"\n' * 3, "b@b.nl,good\n" * (LINES_PER_ROW + 5)])
 def test_a_quotation_mark_left_open_costs_one_line_and_no_more(bad: str, more: str) -> None:
