@@ -32,9 +32,12 @@ STOP_SECONDS = 30
 ANNA, WIM, KLEED, NIEMAND = "anna@example.org", "wim@example.org", "kleed@example.org", "niemand@example.org"
 
 
+_STARTED = datetime.now(UTC)
+
+
 def ago(days: int) -> str:
-    """An instant some days before now, as an import file has it."""
-    return (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """An instant some days before the tests began, as an import file has it: the same row twice says the same."""
+    return (_STARTED - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def consent(address: str, **other: str) -> dict[str, str]:
