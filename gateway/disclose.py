@@ -18,15 +18,13 @@ from zoneinfo import ZoneInfo
 from gateway import log
 from gateway.config import Config, Controller
 from gateway.dossier import Dossier, flat, gather
+from gateway.files.outgoing import harmless
 from gateway.store.contract import Act, Store
 from gateway.store.evidence import Erased, Erasure
 from gateway.words import Language, Words
 from suppression.consent import SOURCES
 from suppression.fields import written
 from suppression.vault import KeyRing
-
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would run as a formula (OWASP, CSV injection)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +118,7 @@ def _csv(rows: Iterable[tuple[str, str, str]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(("record", "field", "value"))
-    writer.writerows([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in row] for row in rows)
+    writer.writerows(harmless(row) for row in rows)
     return b"\xef\xbb\xbf" + out.getvalue().encode()
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from gateway.cli.refusal import Refused
+from gateway.files.outgoing import harmless
 
 if TYPE_CHECKING:
     from gateway.foresee import Foreseen
 
 COLUMNS: Final = ("kind", "line", "address", "outcome", "stopped", "changes", "reason")
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would run as a formula (OWASP, CSV injection)."""
 
 
 @contextlib.contextmanager
@@ -61,6 +60,6 @@ def _csv(out: TextIO) -> "Callable[[Foreseen], None]":
         changes = "; ".join(f"{one.field}: {one.before or '(none)'} -> {one.after or '(none)'}" for one in row.changes)
         stopped = "yes" if row.stopped else "no"
         cells = [row.kind, str(row.line), row.address or "", row.outcome, stopped, changes, row.reason]
-        writer.writerow([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in cells])
+        writer.writerow(harmless(cells))
 
     return tell

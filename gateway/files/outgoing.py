@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -21,7 +21,7 @@ from suppression.facts import Consent, Suppression
 
 Held = Literal["suppressions", "consents", "people"]
 _MARK: Final = re.compile(r"(?:#[0-9a-f]{12})+$")
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would run as a formula (OWASP, CSV injection)."""
 
 
@@ -88,10 +88,15 @@ class Writer:
         return line(cells, self.delimiter)
 
 
+def harmless(cells: Iterable[str], *, mark: str = "'") -> list[str]:
+    """Cells of a CSV file that a spreadsheet shows and does not run: `mark` goes before what would be a formula."""
+    return [mark + cell if cell.startswith(_FORMULA) else cell for cell in cells]
+
+
 def line(cells: Sequence[str], delimiter: str = ",") -> str:
     """One line of CSV (RFC 4180) in which no cell is a formula."""
     text = io.StringIO()
-    safe = [f"\t{cell}" if cell.startswith(FORMULA) else cell for cell in cells]
+    safe = harmless(cells, mark="\t")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
     if safe != list(cells):
         writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n", quoting=csv.QUOTE_ALL)

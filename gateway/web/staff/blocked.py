@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway import explain, report
-from gateway.files.outgoing import FORMULA
+from gateway.files.outgoing import harmless
 from gateway.report import BlockedRow, CampaignRow, Cursor
 from gateway.web.staff.campaigns import campaign_id, find_campaign
 from gateway.web.staff.decisions import decision_path, mine_of
@@ -198,7 +198,7 @@ def _reason(words: Words, row: BlockedRow, visitor: Visitor) -> Reason:
 def line(cells: tuple[str, ...]) -> str:
     """One line of CSV (RFC 4180); a cell that would run as a formula gets an apostrophe in front."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow([f"'{c}" if c.startswith(FORMULA) else c for c in cells])
+    csv.writer(text, lineterminator="\r\n").writerow(harmless(cells))
     return text.getvalue()
 
 
