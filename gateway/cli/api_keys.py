@@ -11,7 +11,7 @@ from gateway.cli.refusal import Refused
 if TYPE_CHECKING:
     from gateway.store.access import ApiKey
 
-key = typer.Typer(help="Keys of programs that call the API; each is for one controller.", no_args_is_help=True)
+key = command.make_group("Keys of programs that call the API; each is for one controller.")
 
 _NAME_LENGTH = 80
 
@@ -29,8 +29,7 @@ def add(
     from gateway.store.access import ApiKey
     from gateway.web.api import keys
 
-    loaded = command.configuration(config)
-    owner = command.controller_of(loaded, controller)
+    loaded, owner = command.settings_of(config, controller)
     if not name.strip() or len(name) > _NAME_LENGTH or not name.isprintable():
         raise Refused(f"A name has 1 to {_NAME_LENGTH} printable characters.")
     if wrong := [one for one in scope if one not in keys.SCOPES]:
@@ -55,7 +54,7 @@ def add(
 def list_(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = None, as_json: Json = False) -> None:
     """The keys: what each is for and may do, since when, when it was last used."""
     loaded = command.configuration(config)
-    owners = [command.controller_of(loaded, controller)] if controller else list(loaded.controllers.values())
+    owners = command.controllers_of(loaded, controller)
 
     async def read() -> "list[ApiKey]":
         async with command.opened(loaded) as store:
@@ -82,8 +81,7 @@ def revoke(
     controller: ControllerName = None,
 ) -> None:
     """End a key at once; it stays in the list."""
-    loaded = command.configuration(config)
-    owner = command.controller_of(loaded, controller)
+    loaded, owner = command.settings_of(config, controller)
     try:
         raw = bytes.fromhex(key_id)
     except ValueError:

@@ -27,7 +27,7 @@ def evidence(
     from gateway import appraise
 
     loaded = command.configuration(config)
-    names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
+    names = [one.id for one in command.controllers_of(loaded, controller)]
 
     async def count() -> "list[tuple[str, KeptMeter, dict[str, bool]]]":
         found = []

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gateway.cli import command
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.command import DEFAULT_CONFIG, Address, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
-from gateway.cli.rights import known_form
 from suppression.fields import written
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 10_000_000
 NOTE_LENGTH: Final = 1000
-
-Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 
 
 def attach(
@@ -38,9 +35,8 @@ def attach(
     """Keep a file that proves a consent, sealed under the person's key. It goes when the person is erased."""
     from gateway.store.material import NewAttachment, Unattached
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
-    plain = known_form(address)
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(address)
     if len(note) > NOTE_LENGTH:
         raise Refused(f"--note has {len(note)} characters; {NOTE_LENGTH} at most. Put the rest into the file.")
     content = _read(file)
@@ -75,11 +71,10 @@ def list_attachments(
     as_json: Json = False,
 ) -> None:
     """The files that prove a person's consents. The look is written to the ledger."""
-    from gateway.store.contract import Act
+    from gateway.explain import looked
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
-    plain = known_form(address)
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(address)
     lost = 0
 
     async def show() -> "list[tuple[KeptAttachment, Path | None]]":
@@ -88,12 +83,7 @@ def list_attachments(
         async with command.opened(loaded) as store:
             person = await command.person_of(store, loaded, who.id, plain)
             if person.seen:
-                await store.record([
-                    Act(
-                        controller_id=who.id, recipient_key=person.recipient_key, kind="looked_at",
-                        public={"by": "command line"}, private=None, at=command.now(),
-                    )
-                ])  # fmt: skip
+                await looked(store, who.id, [person.recipient_key], by="command line", now=command.now())
             for kept in await store.attachments(who.id, person.recipient_key):
                 path = None
                 if out is not None:

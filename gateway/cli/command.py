@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from gateway.cli.refusal import Refused
 
@@ -27,6 +28,7 @@ ConfigPath = Annotated[
 ControllerName = Annotated[
     str | None, typer.Option("--controller", metavar="NAME", help="Whose data; needed when there are several.")
 ]
+Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 DEFAULT_CONFIG = Path("consentgate.toml")
 
@@ -36,6 +38,20 @@ def make_app() -> typer.Typer:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(lambda: None)  # keeps the command's name in the arguments even where it is the only one
     return app
+
+
+class _Group(TyperGroup):
+    """Lists its commands with their whole first sentence, over as many lines as it takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, one.get_short_help_str(limit=sys.maxsize)) for name, one in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def make_group(about: str) -> typer.Typer:
+    """Commands that follow a word of their own: `consentgate WORD COMMAND`. The word alone prints the help."""
+    return typer.Typer(cls=_Group, help=about, no_args_is_help=True)
 
 
 def configuration(path: Path) -> "Config":
@@ -58,6 +74,27 @@ def controller_of(config: "Config", name: str | None) -> "Controller":
     if name not in config.controllers:
         raise Refused(f"There is no controller {name!r} in {config.path}. Known: {known}.")
     return config.controllers[name]
+
+
+def controllers_of(config: "Config", name: str | None) -> "list[Controller]":
+    """The controller named; without a name all of them."""
+    return list(config.controllers.values()) if name is None else [controller_of(config, name)]
+
+
+def settings_of(path: Path, name: str | None) -> "tuple[Config, Controller]":
+    """The settings, and the controller named or the only one there is."""
+    config = configuration(path)
+    return config, controller_of(config, name)
+
+
+def known_form(address: str) -> str:
+    """An address in the one form in which people are filed."""
+    from suppression.address import canonical
+
+    plain = canonical(address)
+    if plain is None:
+        raise Refused("That is not an e-mail address. Write it as name@example.com.")
+    return plain
 
 
 @contextlib.asynccontextmanager
@@ -111,6 +148,13 @@ def out(row: Mapping[str, Any]) -> None:
     print(json.dumps(row, ensure_ascii=False, default=_plain))
 
 
+def cell(value: object) -> str:
+    """A value in a table for people: instants to the minute in UTC, nothing for None."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else value.strftime("%Y-%m-%d %H:%M") if isinstance(value, datetime) else str(value)
+
+
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -132,7 +176,7 @@ def columns(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...]) -> None:
 
 @contextlib.contextmanager
 def counting_bar(unit: str) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A count that moves, where somebody looks at standard error: called with controller, done, and total or 0."""
+    """A count that moves, where somebody looks at standard error: called with what is counted, done, and total or 0."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -142,8 +186,8 @@ def counting_bar(unit: str) -> Iterator[Callable[[str, int, int], None] | None]:
     look = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Progress(*look, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("", total=None)
-        yield lambda name, done, total: shown.update(
-            task, description=name or "(everywhere)", completed=done, total=total or None
+        yield lambda what, done, total: shown.update(
+            task, description=what or "(everywhere)", completed=done, total=total or None
         )
 
 

@@ -37,8 +37,7 @@ def export(
     from gateway.files.outgoing import WRITERS
     from gateway.hand_out import HandedOut, Unwritable, hand_out
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
     if (form, kind) not in WRITERS:
         able = ", ".join(name for name, held in WRITERS if held == kind)
         raise Refused(f"The format {form} holds no {kind}. Formats that do: {able}.")

@@ -8,14 +8,14 @@ from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 
-form = typer.Typer(help="Sign-up forms: where they are, and HTML for your own pages.", no_args_is_help=True)
+form = command.make_group("Sign-up forms: where they are, and HTML for your own pages.")
 
 
 @form.command("list")
 def list_(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = None, as_json: Json = False) -> None:
     """The forms of the settings and their addresses."""
     loaded = command.configuration(config)
-    owners = [command.controller_of(loaded, controller)] if controller else list(loaded.controllers.values())
+    owners = command.controllers_of(loaded, controller)
     rows = [(one, f"{loaded.public_url.rstrip('/')}/s/{owner.id}/{one.name}") for owner in owners
             for one in owner.forms.values()]  # fmt: skip
     if as_json:
@@ -48,8 +48,7 @@ def snippet(
     from gateway.weigh import Scales
     from gateway.words import Words
 
-    loaded = command.configuration(config)
-    owner = command.controller_of(loaded, controller)
+    loaded, owner = command.settings_of(config, controller)
     if name not in owner.forms:
         raise Refused(f"{owner.id} has no form {name!r}. Known: {', '.join(owner.forms) or 'none'}.")
     words, scales, now = Words.load(), Scales(loaded, frozenset(signers(loaded))), command.now()

@@ -11,7 +11,7 @@ from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
 from gateway.cli.refusal import Refused
 
 app = command.make_app()
-queue = typer.Typer(help="What waits to leave.", no_args_is_help=True)
+queue = command.make_group("What waits to leave.")
 app.add_typer(queue, name="queue")
 
 

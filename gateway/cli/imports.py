@@ -16,7 +16,7 @@ from gateway.cli.refusal import Refused
 
 if TYPE_CHECKING:
     from gateway.clerk import Summary
-    from gateway.config import Controller
+    from gateway.config import Config, Controller
     from gateway.files.vendor import Terms
     from gateway.foresee import Foreseen
     from gateway.move_in import MovedIn
@@ -42,7 +42,7 @@ MORE: Final = (
 )
 
 app = command.make_app()
-imports = typer.Typer(help="Take in a file of people; list imports; take one back.", no_args_is_help=True)
+imports = command.make_group("Take in a file of people; list imports; take one back.")
 app.add_typer(imports, name="import")
 
 
@@ -88,8 +88,7 @@ def _add(kind: Kind) -> None:
         ] = None,
         as_json: Json = False,
     ) -> None:
-        loaded = command.configuration(config)
-        who = command.controller_of(loaded, controller)
+        loaded, who = command.settings_of(config, controller)
         from gateway.files.vendor import Terms, plain
 
         terms = Terms(
@@ -102,7 +101,7 @@ def _add(kind: Kind) -> None:
             raise Refused("--diff tells what a dry run would change: add --dry-run.")
         with contextlib.ExitStack() as stack:
             tell = None if diff is None else stack.enter_context(differences.written(diff, as_json=as_json))
-            done = _run(kind, file, form, terms, who, config, dry_run, list_name, tell)
+            done = _run(kind, file, form, terms, who, loaded, dry_run, list_name, tell)
         if as_json:
             _print_json(done, dry_run)
         else:
@@ -133,7 +132,7 @@ def _check(terms: "Terms", who: "Controller", *, named: bool) -> None:
 
 
 def _run(
-    kind: Kind, file: Path, form: FormName, terms: "Terms", who: "Controller", config: Path, dry_run: bool,
+    kind: Kind, file: Path, form: FormName, terms: "Terms", who: "Controller", loaded: "Config", dry_run: bool,
     list_name: str | None, tell: "Callable[[Foreseen], None] | None",
 ) -> "MovedIn":  # fmt: skip
     from gateway.files.table import Refusal
@@ -141,7 +140,6 @@ def _run(
     from gateway.move_in import move_in
     from gateway.take_in import Desk
 
-    loaded = command.configuration(config)
     ring = command.key_ring(loaded)
     if list_name is not None and kind not in ("all", "consents"):
         raise Refused(f"--list says where consents come from; {kind} have none. Leave it out.")
@@ -183,8 +181,7 @@ def list_imports(
     as_json: Json = False,
 ) -> None:
     """Every import, the oldest first: id, time, what, from where, by whom, rows kept, and whether it stands."""
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
 
     async def show() -> None:
         async with command.opened(loaded) as store:
@@ -219,8 +216,7 @@ def undo(
     """Take an import back: what it added goes. Opt-outs it brought stay, and so does whatever came later."""
     from gateway.take_back import TakenBack, take_back
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
 
     async def go() -> TakenBack:
         async with command.opened(loaded) as store:
@@ -351,7 +347,7 @@ def _print(done: "MovedIn", dry_run: bool) -> None:
         )
     if done.contradicted > SHOWN:
         command.say(f"... and {done.contradicted - SHOWN} more that contradict an opt-out of the same file.")
-    if done.import_id is not None:
+    if done.import_id is not None and done.counts.get("kept"):
         command.say(f"To take it back: consentgate import undo {done.import_id.hex()}")
 
 
@@ -381,8 +377,8 @@ def _print_summary(name: str, summary: "Summary", dry_run: bool) -> None:
             say = f"Warning: {unknown} is not declared in the settings ({rows} times). No mail can be about it."
         command.say(say)
     for line, reason in summary.first_rejected:
-        command.say(f"line {line}: {reason}")
+        command.say(f"{name} line {line}: {reason}")
     if summary.rejected > len(summary.first_rejected):
-        command.say(f"... and {summary.rejected - len(summary.first_rejected)} more.")
+        command.say(f"{name}: ... and {summary.rejected - len(summary.first_rejected)} more.")
     if summary.rejected_file is not None:
         command.say(f"The rejected rows are in {summary.rejected_file}. Correct them there and import that file.")

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from suppression.vault import KeyRing
 
 app = command.make_app()
-ledger = typer.Typer(
-    help="The tamper-evident record of what people and staff did about consent.", no_args_is_help=True
-)  # fmt: skip
+ledger = command.make_group("The tamper-evident record of what people and staff did about consent.")
 app.add_typer(ledger, name="ledger")
 
 SHOWN = 1000

@@ -16,7 +16,7 @@ from gateway.store.evidence import Note
 ROLES = ("submitter", "marketer", "privacy", "operator", "auditor", "administrator")
 
 app = command.make_app()
-user = typer.Typer(help="Staff who may sign in to the web pages.", no_args_is_help=True)
+user = command.make_group("Staff who may sign in to the web pages.")
 app.add_typer(user, name="user")
 user.add_typer(key, name="key")
 

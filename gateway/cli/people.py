@@ -8,10 +8,9 @@ import uuid_utils
 from gateway import record
 from gateway.cli import command
 from gateway.cli.attachments import attach, list_attachments
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.command import DEFAULT_CONFIG, Address, ConfigPath, ControllerName, Json
 from gateway.cli.forms import form
 from gateway.cli.refusal import Refused
-from gateway.cli.rights import known_form
 from gateway.cli.sources import source
 from gateway.cli.wordings import wording
 from gateway.config import Controller
@@ -20,8 +19,8 @@ from suppression.evidence import SPOKEN, STAFF_METHOD
 from suppression.fields import written
 
 app = command.make_app()
-consent = typer.Typer(help="Record a consent, and keep what proves consents.", no_args_is_help=True)
-suppress = typer.Typer(help="The list of people who must not be mailed.", no_args_is_help=True)
+consent = command.make_group("Record a consent, and keep what proves consents.")
+suppress = command.make_group("The list of people who must not be mailed.")
 app.add_typer(consent, name="consent")
 app.add_typer(suppress, name="suppress")
 consent.add_typer(wording, name="wording")
@@ -30,7 +29,6 @@ consent.add_typer(source, name="source")
 consent.command("attach")(attach)
 consent.command("attachments")(list_attachments)
 
-Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 PAGE = 500
 
 
@@ -52,9 +50,8 @@ def add_consent(
     as_json: Json = False,
 ) -> None:
     """Record that a person agreed, one consent per purpose. It lifts no suppression: an opt-out stays in force."""
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
-    plain = known_form(address)
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(address)
     purposes = purpose or list(who.purposes)
     if unknown := [name for name in purposes if name not in who.purposes]:
         raise Refused(f"There is no purpose {unknown[0]!r} at {who.id}. Known: {', '.join(who.purposes)}.")
@@ -126,9 +123,8 @@ def add_suppression(
     as_json: Json = False,
 ) -> None:
     """Put a person on the list; it counts for every decision from now on."""
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
-    plain = known_form(address)
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(address)
     if purpose is not None and purpose not in who.purposes:
         raise Refused(f"There is no purpose {purpose!r} at {who.id}. Known: {', '.join(who.purposes)}.")
 
@@ -157,7 +153,7 @@ def list_suppressions(
 ) -> None:
     """Everybody on the list, lifted entries included."""
     loaded = command.configuration(config)
-    names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
+    names = [one.id for one in command.controllers_of(loaded, controller)]
 
     async def show() -> None:
         nobody = True

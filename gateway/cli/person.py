@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli import command, rights
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.command import DEFAULT_CONFIG, Address, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
-from gateway.cli.rights import known_form
 from gateway.config import Config
 from suppression.consent import Consent
 from suppression.evidence import LACKS
@@ -18,11 +17,9 @@ if TYPE_CHECKING:
     from gateway.store.contract import Store
 
 app = command.make_app()
-person = typer.Typer(help="One person: what is stored, and what they may ask for.", no_args_is_help=True)
+person = command.make_group("One person: what is stored, and what they may ask for.")
 rights.add_to(person)
 app.add_typer(person, name="person")
-
-Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 
 
 @person.command("erase")
@@ -36,9 +33,8 @@ def erase(
     from gateway.disclose import erase as carry_out
     from gateway.disclose import list_path
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
-    plain = known_form(address)
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(address)
     ring = command.key_ring(loaded)
 
     async def go() -> Any:
@@ -82,9 +78,8 @@ def show(
     """
     from gateway.cli.explaining import may_receive
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
-    plain = known_form(address)
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(address)
 
     async def read() -> dict[str, Any]:
         async with command.opened(loaded) as store:
@@ -108,18 +103,11 @@ def show(
 
 
 async def _stored(store: "Store", config: Config, controller_id: str, plain: str) -> dict[str, Any]:
-    from gateway.store.contract import Act, Who
+    from gateway.explain import looked
 
-    ring = command.key_ring(config)
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
-    one = (await store.people([who]))[0]
+    one = await command.person_of(store, config, controller_id, plain)
     if one.seen:
-        await store.record([
-            Act(
-                controller_id=controller_id, recipient_key=one.recipient_key, kind="looked_at",
-                public={"by": "command line"}, private=None, at=command.now(),
-            )
-        ])  # fmt: skip
+        await looked(store, controller_id, [one.recipient_key], by="command line", now=command.now())
     standing = one.standing
     return {
         "controller": controller_id, "recipient": one.recipient_key,

@@ -1,8 +1,5 @@
 """The command that makes a proof: proof."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,11 +8,10 @@ import typer
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Misused, Refused
-from suppression.address import canonical
 
 if TYPE_CHECKING:
     from gateway.config import Controller
-    from gateway.testify import Progress, Testified, Witness
+    from gateway.testify import Testified, Witness
 
 app = command.make_app()
 
@@ -47,15 +43,12 @@ def proof(
 
     if (person is None) == (campaign is None):
         raise Misused("Give one of --person ADDR and --campaign ID.")
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
-    plain = canonical(person) if person is not None else None
-    if person is not None and plain is None:
-        raise Refused("That is not an e-mail address. Write it as name@example.com.")
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(person) if person is not None else None
     words, ring = Words.load(), key_ring(loaded)
 
     async def make() -> "Testified":
-        with _bar() as progress:
+        with command.counting_bar("") as progress:
             async with command.opened(loaded) as store:
                 witness = testify.Witness(
                     store=store, config=loaded, words=words, ring=ring, language=language or words.pick([who.language]),
@@ -100,18 +93,3 @@ def _show(done: "Testified", as_json: bool) -> None:
     print("To check it anywhere: consentgate ledger verifier > verify_ledger.py; python3 verify_ledger.py FILE.zip")
     if done.late:
         command.say(f"Warning: {done.late} marketing mails left after an opt-out; the proof says so.")
-
-
-@contextlib.contextmanager
-def _bar() -> "Iterator[Progress | None]":
-    """How far it is, where somebody looks at standard error."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    look = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*look, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda what, done, total: shown.update(task, description=what, completed=done, total=total or None)

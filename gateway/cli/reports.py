@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.store.contract import Store
 
 app = command.make_app()
-reports = typer.Typer(help="What was kept out and why.", no_args_is_help=True)
+reports = command.make_group("What was kept out and why.")
 app.add_typer(reports, name="report")
 reports.command("evidence")(evidence)
 
@@ -39,17 +39,22 @@ CAMPAIGN_FIELDS = (
 )  # fmt: skip
 
 
+Since = Annotated[str | None, typer.Option(metavar="TIME", help="2026-11-01, 2026-11-01T10:00:00Z, or 2d, 12h ago.")]
+OnlyStream = Annotated[str | None, typer.Option(metavar="NAME", help="Only this stream.")]
+OnlyCampaign = Annotated[str | None, typer.Option(metavar="NAME", help="Only this campaign.")]
+OnlyReason = Annotated[str | None, typer.Option(metavar="CODE", help="Only this reason code.")]
+ShowAddresses = Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")]
+
+
 @reports.command("blocked")
 def blocked(
     config: ConfigPath = DEFAULT_CONFIG,
     controller: ControllerName = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="2026-11-01, 2026-11-01T10:00:00Z, or 2d, 12h ago.")
-    ] = None,
-    stream: Annotated[str | None, typer.Option(metavar="NAME", help="Only this stream.")] = None,
-    campaign: Annotated[str | None, typer.Option(metavar="NAME", help="Only this campaign.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Only this reason code.")] = None,
-    addresses: Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")] = False,
+    since: Since = None,
+    stream: OnlyStream = None,
+    campaign: OnlyCampaign = None,
+    reason: OnlyReason = None,
+    addresses: ShowAddresses = False,
     explained: Annotated[
         bool, typer.Option("--explain", help="Why, per copy: rule, remedy; with --addresses the facts too, on record.")
     ] = False,
@@ -72,13 +77,11 @@ def blocked(
 def observed(
     config: ConfigPath = DEFAULT_CONFIG,
     controller: ControllerName = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="2026-11-01, 2026-11-01T10:00:00Z, or 2d, 12h ago.")
-    ] = None,
-    stream: Annotated[str | None, typer.Option(metavar="NAME", help="Only this stream.")] = None,
-    campaign: Annotated[str | None, typer.Option(metavar="NAME", help="Only this campaign.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Only this reason code.")] = None,
-    addresses: Annotated[bool, typer.Option("--addresses", help="Show addresses instead of recipient keys.")] = False,
+    since: Since = None,
+    stream: OnlyStream = None,
+    campaign: OnlyCampaign = None,
+    reason: OnlyReason = None,
+    addresses: ShowAddresses = False,
     as_json: Json = False,
 ) -> None:
     """Every copy that a stream in mode observe let through, and the reason that would have blocked it."""
@@ -107,7 +110,7 @@ def _list(
 ) -> None:  # fmt: skip
     loaded = command.configuration(config)
     after = None if asked.since is None else instant(asked.since, command.now())
-    names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
+    names = [one.id for one in command.controllers_of(loaded, controller)]
 
     async def show() -> None:
         cells: list[tuple[str, ...]] = []
@@ -126,10 +129,10 @@ def _list(
                         if asked.as_json:
                             command.out(fields)
                         elif explaining is not None:
-                            print("\t".join(_cell(fields[field]) for field in BLOCKED_COLUMNS))
+                            print("\t".join(command.cell(fields[field]) for field in BLOCKED_COLUMNS))
                             print(f"  {more.get('text', '')}")
                         else:
-                            cells.append(tuple(_cell(fields[field]) for field in BLOCKED_COLUMNS))
+                            cells.append(tuple(command.cell(fields[field]) for field in BLOCKED_COLUMNS))
         if cells:
             command.columns(cells, ("at (UTC)", "stream", "recipient", "reason", "subject"))
         elif not asked.as_json and not shown:
@@ -182,7 +185,7 @@ def campaigns(
 ) -> None:
     """Campaigns with their counts, newest first; those of a rehearsal in a row of their own."""
     loaded = command.configuration(config)
-    names = [command.controller_of(loaded, controller).id] if controller else list(loaded.controllers)
+    names = [one.id for one in command.controllers_of(loaded, controller)]
 
     async def read() -> list[report.CampaignRow]:
         async with command.opened(loaded) as store:
@@ -194,7 +197,7 @@ def campaigns(
             command.out({name: getattr(row, name) for name in CAMPAIGN_FIELDS})
     elif found:
         command.columns(
-            [tuple(_cell(getattr(row, name)) for name in CAMPAIGN_COLUMNS) for row in found], CAMPAIGN_COLUMNS
+            [tuple(command.cell(getattr(row, name)) for name in CAMPAIGN_COLUMNS) for row in found], CAMPAIGN_COLUMNS
         )
     else:
         command.say("Nothing was sent yet.")
@@ -219,7 +222,3 @@ def instant(text: str, now: datetime) -> datetime:
     except ValueError:
         raise Refused(f"--since: {text!r} is not a time. Write 2026-11-01, 2026-11-01T10:00:00Z, or 2d.") from None
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else value.strftime("%Y-%m-%d %H:%M") if isinstance(value, datetime) else str(value)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gateway.cli import command
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
+from gateway.cli.command import DEFAULT_CONFIG, Address, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Misused, Refused
-from suppression.address import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from suppression.vault import KeyRing
 
 BY = "command line"
-Address = Annotated[str, typer.Argument(metavar="ADDR", help="The person's e-mail address.")]
 Scope = Literal["all", "marketing", "purpose"]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept sealed with the person's entries.")]
 PurposeName = Annotated[str | None, typer.Option("--purpose", metavar="NAME", help="With scope purpose: which one.")]
@@ -48,8 +46,8 @@ def export(
     from gateway.disclose import hand_out
     from gateway.words import Words
 
-    loaded, who = _where(config, controller)
-    plain = known_form(address)
+    loaded, who = command.settings_of(config, controller)
+    plain = command.known_form(address)
     if out.exists():
         raise Refused(f"{out} exists. Name a new file or folder.")
     done = _run(
@@ -108,9 +106,9 @@ def restrict(
     """
     from gateway.amend import restrict as carry_out
 
-    loaded, who = _where(config, controller)
+    loaded, who = command.settings_of(config, controller)
     _check(who, scope, purpose)
-    plain = known_form(address)
+    plain = command.known_form(address)
     done = _run(
         loaded,
         lambda store, ring: carry_out(
@@ -143,8 +141,8 @@ def lift(
     """Lift restrictions, once the person was told; GDPR article 18(3). Without --scope: all that are in force."""
     from gateway.amend import lift as carry_out
 
-    loaded, who = _where(config, controller)
-    plain, told = known_form(address), _instant(told_at, "--told-at")
+    loaded, who = command.settings_of(config, controller)
+    plain, told = command.known_form(address), _instant(told_at, "--told-at")
     done = _run(
         loaded,
         lambda store, ring: carry_out(
@@ -179,9 +177,9 @@ def rectify(
     from gateway.amend import move
     from gateway.amend import rectify as carry_out
 
-    loaded, who = _where(config, controller)
-    plain, said = known_form(address), _said(changes or [])
-    moving = None if email is None else known_form(email)
+    loaded, who = command.settings_of(config, controller)
+    plain, said = command.known_form(address), _said(changes or [])
+    moving = None if email is None else command.known_form(email)
     if not said and moving is None:
         raise Misused("Nothing to correct: say --set NAME=VALUE or --email ADDR.")
     if moving == plain:
@@ -205,11 +203,6 @@ def rectify(
         )
         print("A confirmation proves a mailbox: consents with double opt-in have to be confirmed from the new one.")
     print("Tell those who got the data from you that it was corrected (GDPR art. 19).")
-
-
-def _where(config: Path, controller: str | None) -> "tuple[Config, Controller]":
-    loaded = command.configuration(config)
-    return loaded, command.controller_of(loaded, controller)
 
 
 def _run(loaded: "Config", work: "Callable[[Store, KeyRing], Awaitable[Any]]") -> Any:
@@ -257,11 +250,3 @@ def _said(changes: list[str]) -> dict[str, str]:
             raise Refused(f"--set wants NAME=VALUE, with a NAME of {', '.join(CORRECTED)}.")
         said[name.strip()] = value
     return said
-
-
-def known_form(address: str) -> str:
-    """An address in the one form in which people are filed."""
-    plain = canonical(address)
-    if plain is None:
-        raise Refused("That is not an e-mail address. Write it as name@example.com.")
-    return plain

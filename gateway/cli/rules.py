@@ -1,8 +1,9 @@
 """Commands about the rules: jurisdiction packs, the table of rules, rulings on similar products."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from gateway.sheet import Sheet
 
 app = command.make_app()
-rules = typer.Typer(help="The rules: packs by country, the table of rules, similar products.", no_args_is_help=True)
-similar = typer.Typer(help="Which product categories are similar, and who ruled so.", no_args_is_help=True)
+rules = command.make_group("The rules: packs by country, the table of rules, similar products.")
+similar = command.make_group("Which product categories are similar, and who ruled so.")
 app.add_typer(rules, name="rules")
 rules.add_typer(similar, name="similar")
 rules.command("whatif")(whatif)
@@ -68,8 +69,10 @@ def show_pack(
     language: Annotated[Literal["en", "nl", "fr", "de"], typer.Option(help="Language of the words.")] = "en",
     as_json: Json = False,
 ) -> None:
-    """One pack as it is applied: every parameter in words, whether law or product default set it, the sources, the
-    versions, and what a controller changed and why."""
+    """One pack as it is applied: every parameter in words, and whether law or product default set it.
+
+    The sources, the versions, and what a controller changed and why stand below.
+    """
     from gateway.sheet import sheet
     from gateway.words import Words
 
@@ -83,11 +86,10 @@ def show_pack(
     if as_json:
         command.out(_as_json(found, book, whose))
         return
-    say = lambda key, **values: words.text(language, key, **values)  # noqa: E731
-    print("\n".join(_page(found, book, whose, say)))
+    print("\n".join(_page(found, book, whose, partial(words.text, language))))
 
 
-def _page(found: "Sheet", book: PackBook, whose: "Controller | None", say: Any) -> list[str]:
+def _page(found: "Sheet", book: PackBook, whose: "Controller | None", say: Callable[..., str]) -> list[str]:
     pack = found.pack
     until = "" if pack.until is None else f" ({say('rules.until', day=pack.until)})"
     lines = [
@@ -155,8 +157,10 @@ def check_pack(
     config: MaybeConfig = None,
     as_json: Json = False,
 ) -> None:
-    """Try a draft of a pack: whether it can be used, in what it differs from what ships, and whether it is laxer there.
-    Exit code 1 when it cannot be used."""
+    """Try a draft of a pack: can it be used, in what does it differ from what ships, is it laxer there?
+
+    Exit code 1 when it cannot be used.
+    """
     book, _ = _book(config)
     try:
         draft = read_pack(str(file), read_text(file), own=True)
@@ -215,8 +219,7 @@ def similar_list(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName
     """Pairs of categories as they stand: from the settings, or as they were ruled last; and proposals that wait."""
     from gateway import rule
 
-    loaded = command.configuration(config)
-    whose = command.controller_of(loaded, controller)
+    loaded, whose = command.settings_of(config, controller)
 
     async def read() -> list[Any]:
         async with command.opened(loaded) as store:
@@ -255,8 +258,7 @@ def similar_rule(
     """Rule whether two categories are similar. It counts at once, also for mail that waits; the ledger keeps it."""
     from gateway import rule
 
-    loaded = command.configuration(config)
-    whose = command.controller_of(loaded, controller)
+    loaded, whose = command.settings_of(config, controller)
     if yes is None:
         raise Misused("Say --yes (similar) or --no (not similar).")
 
@@ -283,8 +285,7 @@ def similar_questions(
     """Pairs nobody ruled on that kept people out in the last 30 days, the most frequent first."""
     from gateway import rule
 
-    loaded = command.configuration(config)
-    whose = command.controller_of(loaded, controller)
+    loaded, whose = command.settings_of(config, controller)
 
     async def read() -> list[rule.Question]:
         async with command.opened(loaded) as store:
@@ -299,15 +300,9 @@ def _print(rows: list[dict[str, Any]], shown: tuple[str, ...], as_json: bool, em
         for row in rows:
             command.out(row)
     elif rows:
-        command.columns([tuple(_cell(row[name]) for name in shown) for row in rows], shown)
+        command.columns([tuple(command.cell(row[name]) for name in shown) for row in rows], shown)
     else:
         command.say(empty)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else value.strftime("%Y-%m-%d %H:%M") if isinstance(value, datetime) else str(value)
 
 
 def _book(config: Path | None) -> "tuple[PackBook, Config | None]":

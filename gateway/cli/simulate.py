@@ -16,7 +16,7 @@ from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Misused, Refused
 from gateway.config import Config, Controller, Stream
-from gateway.files.outgoing import FORMULA
+from gateway.files.outgoing import harmless
 from gateway.files.recipients import recipients as read_recipients
 from gateway.files.table import LINE_BYTES, Refusal
 from gateway.keys import signers
@@ -177,7 +177,7 @@ def _rows(out: Path | None) -> Iterator[Callable[[Judged], None] | None]:
                 str(one.number), one.address, decision.verdict, decision.reason_code, decision.basis or "",
                 decision.cite, one.lacking,
             )  # fmt: skip
-            writer.writerow([f"'{cell}" if cell.startswith(FORMULA) else cell for cell in cells])
+            writer.writerow(harmless(cells))
 
         yield write
 
@@ -186,7 +186,7 @@ def _campaign(
     config: Config, controller: str | None, stream: str | None, name: str, *, release: bool, addresses: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    names = [command.controller_of(config, controller).id] if controller else list(config.controllers)
+    names = [one.id for one in command.controllers_of(config, controller)]
     scales, ring, outlook = _scales(config), command.key_ring(config), Outlook()
 
     async def decide() -> "tuple[CampaignRow, Moved | None]":
@@ -282,13 +282,5 @@ def _tell(outlook: Outlook, addresses: bool, as_json: bool, about: dict[str, Any
 @contextlib.contextmanager
 def bar(total: int | None = None, unit: str = "recipients") -> Iterator[Callable[[int], None] | None]:
     """A count that moves, where somebody looks at standard error."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    look = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
-    with Progress(*look, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=total)
-        yield lambda done: shown.update(task, completed=done)
+    with command.counting_bar(unit) as tell:
+        yield None if tell is None else lambda done: tell("decided", done, total or 0)

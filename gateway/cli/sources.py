@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.store.contract import Store
     from gateway.store.material import KeptSource
 
-source = typer.Typer(help="Lists of third parties: who sold them, and who checked them.", no_args_is_help=True)
+source = command.make_group("Lists of third parties: who sold them, and who checked them.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The list's short name, such as expo2026.")]
 Day = Annotated[
@@ -85,8 +85,7 @@ def _keep(config: Any, controller: str | None, name: str, make: Any, as_json: bo
     """Keep the version that `make` gives for the newest one; None is refused."""
     from gateway.store.material import NameTaken
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
 
     async def keep() -> ListSource:
         async with command.opened(loaded) as store:
@@ -167,8 +166,7 @@ def show(
 
 
 def _read(config: Any, controller: str | None, name: str | None) -> "list[KeptSource]":
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
 
     async def read() -> "list[KeptSource]":
         async with command.opened(loaded) as store:

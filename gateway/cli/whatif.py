@@ -53,7 +53,7 @@ def whatif(
     present = command.configuration(config)
     draft = _draft(other or config, [_change(text) for text in settings or []])
     draft = replace(draft, packs=_with(draft.packs, pack or []))
-    names = [command.controller_of(present, controller).id] if controller else list(present.controllers)
+    names = [one.id for one in command.controllers_of(present, controller)]
     found: dict[str, Comparison] = {}
 
     async def compare() -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.config import Controller
     from gateway.store.material import KeptWording
 
-wording = typer.Typer(help="What people were shown when they agreed, word for word.", no_args_is_help=True)
+wording = command.make_group("What people were shown when they agreed, word for word.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The version, as consents name it (wording_version).")]
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -52,8 +52,7 @@ def add(
     """Keep a wording. The same again changes nothing; a name that stands for another wording is refused."""
     from gateway.store.material import NameTaken
 
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
     choices = (
         *(_box(text, "--box", ticked=False) for text in box or ()),
         *(_box(text, "--pre-ticked-box", ticked=True) for text in pre_ticked_box or ()),
@@ -129,8 +128,7 @@ def _check(made: Wording, who: "Controller") -> None:
 @wording.command("list")
 def list_all(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = None, as_json: Json = False) -> None:
     """Every wording on file."""
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
 
     async def read() -> "list[KeptWording]":
         found: list[KeptWording] = []
@@ -167,8 +165,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One wording: what was shown, word for word."""
-    loaded = command.configuration(config)
-    who = command.controller_of(loaded, controller)
+    loaded, who = command.settings_of(config, controller)
 
     async def read() -> "KeptWording | None":
         async with command.opened(loaded) as store:

@@ -26,6 +26,8 @@ def test_each_command_has_help(name: str) -> None:
     done = consentgate(name, "--help")
     assert done.returncode == 0, done.stderr.decode()
     assert b"Usage: consentgate" in done.stdout
+    listed = done.stdout.decode().partition("Commands:")[2]
+    assert "..." not in listed, "a sentence about a command is cut short"
 
 
 @pytest.mark.parametrize(

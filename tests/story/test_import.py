@@ -114,8 +114,11 @@ def test_the_command_imports_tells_counts_and_the_same_file_again_changes_nothin
     done = installation.tool(*args)
     assert done.returncode == 0, done.stderr
     assert b"3 rows: 2 kept (2 about new people), 0 unchanged, 1 rejected, 0 skipped" in done.stdout
-    assert b"line 4: email: is not an e-mail address" in done.stderr and b"c.rejected.csv" in done.stderr
+    assert b"c.csv line 4: email: is not an e-mail address" in done.stderr and b"c.rejected.csv" in done.stderr
+    assert b"To take it back: consentgate import undo" in done.stderr
     before = everything(installation)
+    twice = installation.tool(*args)
+    assert b"3 rows: 0 kept" in twice.stdout and b"To take it back" not in twice.stderr
     [again] = lines_of(installation.tool(*args, "--json"))
     assert [again[name] for name in ("rows", "kept", "unchanged", "rejected", "skipped")] == [3, 0, 2, 1, 0]
     assert again["first_rejected"][0]["line"] == 4
@@ -124,7 +127,7 @@ def test_the_command_imports_tells_counts_and_the_same_file_again_changes_nothin
     assert {name for name in after if after[name] != before[name]} == {
         "consentgate.db/imports", "consentgate.db/ledger", "consentgate.db/tails",
     }  # fmt: skip
-    assert len(after["consentgate.db/ledger"]) == len(before["consentgate.db/ledger"]) + 1
+    assert len(after["consentgate.db/ledger"]) == len(before["consentgate.db/ledger"]) + 2
 
 
 def test_a_running_gateway_decides_by_what_another_process_has_imported(gateway: Gateway) -> None:
