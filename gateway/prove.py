@@ -23,8 +23,8 @@ PAGE: Final = 2000
 """Entries read at a time: a bound on memory."""
 PIECES: Final = 100
 """Wordings and attachments compared at a time: a bound on how long one read transaction lasts."""
-PEOPLE: Final = 500
-"""People compared with the ledger at a time; when they are put right, in one transaction."""
+PEOPLE, LISTS = 500, 20
+"""People, and entries that name hashes, compared with the ledger at a time; when put right, in one transaction."""
 
 DAY_MS: Final = 86_400_000
 EXPLAINED: Final = 50
@@ -196,17 +196,18 @@ async def rebuild(
     store: Store, controller_id: str, result: Rebuilt, *, write: bool, progress: Progress | None = None
 ) -> AsyncIterator[Difference]:
     """Rows of the projection that are not what the ledger amounts to; `write` puts them right."""
-    after: bytes | None = b""
-    while after is not None:
-        page = await store.rebuild(controller_id, after=after, n=PEOPLE, write=write)
-        result.people += page.people
-        result.skipped += page.skipped
-        result.differences += len(page.differences)
-        for difference in page.differences:
-            yield difference
-        if progress is not None:
-            progress(controller_id, result.people + result.skipped, 0)
-        after = page.after
+    for compared, n in ((store.rebuild_lists, LISTS), (store.rebuild, PEOPLE)):
+        after: bytes | None = b""
+        while after is not None:
+            page = await compared(controller_id, after=after, n=n, write=write)
+            result.people += page.people
+            result.skipped += page.skipped
+            result.differences += len(page.differences)
+            for difference in page.differences:
+                yield difference
+            if progress is not None:
+                progress(controller_id, result.people + result.skipped, 0)
+            after = page.after
 
 
 async def head(store: Store, keys: HeadKeys, controller_id: str, now: datetime) -> KeptHead | None:

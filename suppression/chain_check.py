@@ -26,6 +26,7 @@ What = Literal[
     "wording",
     "source",
     "attachment",
+    "hash list",
 ]
 
 

@@ -16,6 +16,8 @@ SHORT: Final = 64
 """Fields up to this length are tried with every value of every byte, longer ones with every single bit (bytes)."""
 BEFORE_MS, AFTER_MS = 5_000, 1_000
 """How long before and after its id an entry's instant is looked for: an act may be dated by its whole second (ms)."""
+LONGEST: Final = 4096
+"""Longer fields are not tried (bytes)."""
 _CONTENT: Final = ("kind", "subject", "public", "private", "commitment", "controller_id", "entry_id")
 
 
@@ -62,6 +64,6 @@ def _one_byte(row: Stored, seq: int, previous: bytes, sealed: bytes, name: str, 
 
 
 def _guesses(value: bytes) -> Iterator[tuple[int, int]]:
-    for place, byte in enumerate(value):
+    for place, byte in enumerate(value if len(value) <= LONGEST else b""):
         others: Sequence[int] = range(256) if len(value) <= SHORT else [byte ^ (1 << bit) for bit in range(8)]
         yield from ((place, other) for other in others if other != byte)

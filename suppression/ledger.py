@@ -41,6 +41,7 @@ KINDS: Final[Mapping[str, str]] = {
     "import_undone": "what an import had brought was taken back, its opt-outs excepted",
     "wording": "a wording that people are shown was kept: its name, and the digest of its content",
     "source": "a version of the file about a third party's list was kept: its name, the digest, whether it is complete",
+    "hash_list": "people who must not be mailed were put on a list by the hash of their address: keyed, each of them",
     "evidence": "a file that proves a consent was kept for the person: its id, and the digest of what is stored",
     "ruling": "staff ruled whether two product categories are similar, or asked a second person to (RULES.md Q3, S3)",
     "looked_at": "staff looked at what is stored about the person (RULES.md S5)",
@@ -50,7 +51,7 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """Every kind of entry, and what it says. Their fields and their effect on the standing: standing.apply."""
 
-CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source", "ruling"})
+CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source", "hash_list", "ruling"})
 """Kinds about no person. Their subject is made with the controller's own secret, so that no person's can be the same;
 nothing of a standing follows from them, and no erasure touches them."""
 

@@ -198,7 +198,9 @@ def _show_difference(difference: "Difference", as_json: bool) -> None:
             "text": difference.text,
         })  # fmt: skip
     else:
-        print(f"{_called(difference.controller_id)}: person {difference.recipient_key.hex()}: {difference.text}")
+        key = difference.recipient_key
+        about = "list of hashes" if key is None else f"person {key.hex()}"
+        print(f"{_called(difference.controller_id)}: {about}: {difference.text}")
 
 
 @ledger.command("export")

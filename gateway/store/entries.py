@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import aiosql
 
-from gateway.store import hash_lists, people
+from gateway.store import by_hash, people
 from gateway.store.ahead import profile_row
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
@@ -44,7 +44,7 @@ def histories(handles: Handles, wanted: Sequence[Who]) -> list[History]:
         standing = _with_row(handles, wanted, people.SQL.standings_of_many.sql)
         profiled = _with_row(handles, wanted, people.SQL.profiles_of_many.sql)
         hashed = {
-            owner: hash_lists.listed(handles, owner, [who for who in wanted if who.controller_id == owner])
+            owner: by_hash.listed(handles, owner, [who for who in wanted if who.controller_id == owner])
             for owner in {who.controller_id for who in wanted}
         }
     finally:

@@ -66,17 +66,20 @@ class KeptHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A row of the projection that is not what the ledger amounts to."""
+    """A row of the projection that is not what the ledger amounts to. `recipient_key` None: of no known person."""
 
     controller_id: str
-    recipient_key: bytes
-    table: Literal["standing", "suppressions", "keys"]
+    recipient_key: bytes | None
+    table: Literal["standing", "suppressions", "keys", "hash_suppressions"]
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuiltPage:
-    """Some people's rows compared with the ledger. `skipped`: people whose key is gone. `after` None: that was all."""
+    """Some people's rows, or lists of hashes, compared with the ledger. `skipped`: people whose key is gone.
+
+    `after` None: that was all.
+    """
 
     people: int
     skipped: int
@@ -125,6 +128,7 @@ class Evidence(Protocol):
     async def heads(self, controller_id: str) -> list[KeptHead]: ...
     async def keep_heads(self, heads: Sequence[KeptHead], letters: Sequence["Arrival"] = ()) -> int: ...
     async def rebuild(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage: ...
+    async def rebuild_lists(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage: ...
     async def erase(self, erasure: Erasure) -> Erased: ...
     async def forget_erased(self) -> int: ...
     async def empty_logs(self) -> bool: ...

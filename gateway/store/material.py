@@ -1,6 +1,7 @@
 """What every store promises about the material that proves consents: values and calls.
 
-The ledger holds the digest of each piece, so that a piece that was changed, removed or put in by hand is found.
+The ledger holds the digest of each piece, and the keys of hash lists, so that what was changed, removed or put in by
+hand is found.
 """
 
 from collections.abc import Collection, Mapping
@@ -98,7 +99,7 @@ class Amiss:
 
     entry_id: bytes | None
     seq: int | None
-    what: Literal["wording", "source", "attachment"]
+    what: Literal["wording", "source", "attachment", "hash list"]
     text: str
 
 

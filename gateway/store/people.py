@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import aiosql
 
-from gateway.store import hash_lists, ruled
+from gateway.store import by_hash, ruled
 from gateway.store.ahead import new_id, profile_row, standing_row
 from gateway.store.columns import instant, lifted_purposes, milliseconds
 from gateway.store.connection import Handles
@@ -60,7 +60,7 @@ class _Known(NamedTuple):
 def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
     own = [key for who in whos for key in who.recipient_keys]
     rows = [(controller_id, key) for key in own] + [(EVERYWHERE, key) for who in whos for key in who.global_keys]
-    hashed = hash_lists.listed(handles, controller_id, whos)
+    hashed = by_hash.listed(handles, controller_id, whos)
     known = _Known(
         handles.keys.wrapped(controller_id, own), {}, set(), {}, hashed, ruled.standing(handles, controller_id)
     )

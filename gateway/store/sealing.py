@@ -20,6 +20,8 @@ SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "ledger.sql"), "sqli
 DAY_MS: Final = 86_400_000
 BATCH: Final = 500
 """Entries sealed in one transaction: a bound on how long mail waits for it."""
+PAGE_BYTES: Final = 4_000_000
+"""Of what the entries of a page say, from which on it is full: a bound on memory (bytes)."""
 
 
 def seal(handles: Handles, n: int = BATCH) -> Sealing:
@@ -121,9 +123,18 @@ def tail(handles: Handles, controller_id: str) -> ChainEnd:
 
 
 def entries(handles: Handles, controller_id: str, after: bytes, upto: bytes, n: int) -> list[Stored]:
-    """The next n entries in the order of their ids, after one and up to another."""
+    """The next entries in the order of their ids, after one and up to another: at most n, and few where they are long.
+
+    None means that there is none.
+    """
     named = {"controller_id": controller_id, "after": after, "upto": upto, "n": n}
-    return list(map(Stored._make, handles.db.execute(SQL.entries.sql, named)))
+    found, size = [], 0
+    for row in map(Stored._make, handles.db.execute(SQL.entries.sql, named)):
+        found.append(row)
+        size += len(row.public or b"") + len(row.private or b"")
+        if size >= PAGE_BYTES:
+            break
+    return found
 
 
 def rest(handles: Handles, controller_id: str, after: bytes, n: int) -> ChainRest:

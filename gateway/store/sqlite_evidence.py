@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from gateway.store import erasure, people, queue, rebuild, sealing
+from gateway.store import erasure, hash_lists, people, queue, rebuild, sealing
 from gateway.store.connection import Handles
 from gateway.store.contract import Arrival, StoreUnavailable
 from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage
@@ -74,6 +74,10 @@ class SqliteEvidence(SqliteBase):
 
     async def rebuild(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage:
         unit = partial(rebuild.page, controller_id=controller_id, after=after, n=n, write=write)
+        return await (self._write(unit) if write else self._read(unit))
+
+    async def rebuild_lists(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage:
+        unit = partial(hash_lists.page, controller_id=controller_id, after=after, n=n, write=write)
         return await (self._write(unit) if write else self._read(unit))
 
     async def erase(self, erasure_: Erasure) -> Erased:

@@ -25,7 +25,7 @@ class SqliteImported(SqliteBase):
         self, controller_id: str, hashes: Sequence[tuple[str, bytes]], *, at: datetime, dry: bool
     ) -> list[bool]:
         unit = partial(hash_lists.add, controller_id=controller_id, hashes=hashes, at=milliseconds(at), dry=dry)
-        return await (self._read(unit) if dry else self._write(unit))
+        return await (self._read(unit) if dry else self._enter(unit))
 
     async def undo_import(
         self, controller_id: str, import_id: bytes, *, after: bytes, n: int, at: datetime

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 
-from gateway.store import attachments, meters, sources, wordings
+from gateway.store import attachments, hash_lists, meters, sources, wordings
 from gateway.store.connection import Handles
 from gateway.store.material import (
     Amiss,
@@ -103,7 +103,7 @@ def compare(handles: Handles, controller_id: str, after: bytes, n: int) -> Mater
             else:
                 amiss += _COMPARE[said.kind](handles, controller_id, said)
         if not after:
-            for put_in in (wordings.put_in, sources.put_in, attachments.put_in):
+            for put_in in (wordings.put_in, sources.put_in, attachments.put_in, hash_lists.put_in):
                 amiss += put_in(handles, controller_id)
     finally:
         handles.db.execute("COMMIT")
@@ -121,4 +121,9 @@ def _said(row: tuple[bytes, int | None, int, str, bytes, str]) -> Said | None:
     return Said(entry_id, seq, at, kind, subject, fields) if isinstance(fields, dict) else None
 
 
-_COMPARE = {"wording": wordings.compare, "source": sources.compare, "evidence": attachments.compare}
+_COMPARE = {
+    "wording": wordings.compare,
+    "source": sources.compare,
+    "evidence": attachments.compare,
+    "hash_list": hash_lists.compare,
+}

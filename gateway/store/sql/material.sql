@@ -28,7 +28,7 @@ WHERE n.controller_id = :controller_id AND n.name > :after ORDER BY n.name LIMIT
 -- name: entries_about_material(controller_id, after, n)
 -- Entries that hold the digest of a piece, by the index ledger_kept.
 SELECT entry_id, seq, at, kind, subject, public FROM ledger INDEXED BY ledger_kept
-WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND entry_id > :after
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence', 'hash_list') AND entry_id > :after
 ORDER BY entry_id LIMIT :n;
 
 -- name: wording_rows(controller_id, name)^
@@ -42,7 +42,7 @@ SELECT name FROM wording_names WHERE controller_id = :controller_id;
 
 -- name: wordings_in_ledger(controller_id)
 SELECT json_extract(public, '$.name') FROM ledger INDEXED BY ledger_kept
-WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'wording'
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence', 'hash_list') AND kind = 'wording'
   AND json_valid(public);
 
 -- name: nameless_wordings(controller_id)
@@ -92,7 +92,7 @@ SELECT name, version FROM sources WHERE controller_id = :controller_id;
 
 -- name: sources_in_ledger(controller_id)
 SELECT json_extract(public, '$.name'), json_extract(public, '$.version') FROM ledger INDEXED BY ledger_kept
-WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'source'
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence', 'hash_list') AND kind = 'source'
   AND json_valid(public);
 
 -- name: add_attachment(controller_id, recipient_key, attachment_id, at, content)!
@@ -108,5 +108,5 @@ SELECT attachment_id FROM attachments INDEXED BY attachments_id WHERE controller
 
 -- name: attachments_in_ledger(controller_id)
 SELECT json_extract(public, '$.attachment') FROM ledger INDEXED BY ledger_kept
-WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'evidence'
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence', 'hash_list') AND kind = 'evidence'
   AND json_valid(public);

@@ -9,7 +9,7 @@ FROM ledger WHERE controller_id = :controller_id AND subject = :subject ORDER BY
 SELECT CAST(controller_id AS BLOB), entry_id, at, CAST(kind AS BLOB), subject, CAST(public AS BLOB), private,
   commitment, seq, previous, hash
 FROM ledger INDEXED BY ledger_kept
-WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence') AND kind = 'wording'
+WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence', 'hash_list') AND kind = 'wording'
   AND json_valid(public) AND json_extract(public, '$.name') IN (SELECT value FROM json_each(:names))
 ORDER BY entry_id;
 

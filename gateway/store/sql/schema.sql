@@ -69,7 +69,7 @@ CREATE TABLE ledger (
 ) STRICT;
 CREATE INDEX ledger_subject ON ledger (controller_id, subject, entry_id);
 CREATE INDEX ledger_erasures ON ledger (controller_id, entry_id) WHERE kind = 'erasure';
-CREATE INDEX ledger_kept ON ledger (controller_id, entry_id) WHERE kind IN ('wording', 'source', 'evidence');
+CREATE INDEX ledger_kept ON ledger (controller_id, entry_id) WHERE kind IN ('wording', 'source', 'evidence', 'hash_list');
 CREATE INDEX ledger_rulings ON ledger (controller_id, entry_id) WHERE kind = 'ruling';
 CREATE TRIGGER ledger_kept BEFORE DELETE ON ledger
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
@@ -324,7 +324,7 @@ CREATE TABLE imports (
 ) STRICT, WITHOUT ROWID;
 
 -- People who must not be mailed by hash of their address. hash_key: the hash under a key of the installation. Rows are
--- never deleted by the product. The algorithms tell a look-up what to compute: mostly nothing.
+-- never deleted; the ledger names each (kind 'hash_list'). The algorithms tell a look-up what to compute: mostly nothing.
 CREATE TABLE hash_suppressions (
   controller_id TEXT NOT NULL,
   hash_key BLOB NOT NULL,
@@ -336,5 +336,9 @@ CREATE TABLE hash_algorithms (
   algorithm TEXT NOT NULL CHECK (algorithm IN ('md5', 'sha256', 'sha512')),
   PRIMARY KEY (controller_id, algorithm)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER hash_suppressions_kept BEFORE DELETE ON hash_suppressions
+BEGIN SELECT RAISE(ABORT, 'a hash is never taken off a list'); END;
+CREATE TRIGGER hash_algorithms_kept BEFORE DELETE ON hash_algorithms
+BEGIN SELECT RAISE(ABORT, 'a hash is never taken off a list'); END;
 
 INSERT INTO meta (name, value) VALUES ('schema', '2');
