@@ -27,13 +27,6 @@ OUTCOMES: Final[Mapping[str, str]] = {
 """States of a copy as the page names them; every other one waits."""
 CHANNELS: Final = frozenset({"one-click", "page", "mail", "api", "form", "staff", "import", "request"})
 """Where an opt-out came from, as the page has words for it."""
-WORDED: Final = frozenset({
-    "consent", "opt_in_requested", "opt_in_confirmed", "opt_in_expired", "sale", "person", "withdrawal", "objection",
-    "complaint", "withdrawal_undone", "suppression", "suppression_lifted", "restriction", "restriction_lifted",
-    "rectification", "erasure_request", "import_undone", "evidence", "undeliverable", "mailed", "confirmation_sent",
-    "looked_at", "erasure", "wording",
-})  # fmt: skip
-"""Kinds of entries that the page has words for."""
 MOST_ROWS: Final = 2000
 """Mails told one by one on the page; all of them stand in the file beside it."""
 
@@ -187,7 +180,7 @@ class _Teller:
         kind = one.stored.kind.decode()
         return {
             "seq": one.stored.seq, "at": self.moment(datetime.fromtimestamp(one.stored.at / 1000, self.zone)),
-            "what": self.text(f"entry.{kind if kind in WORDED else 'other'}"), "details": self._details(one),
+            "what": self._words.entry(kind, self._language), "details": self._details(one),
             "hash": (one.stored.hash or b"").hex(),
         }  # fmt: skip
 

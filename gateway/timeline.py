@@ -38,18 +38,10 @@ def timeline(words: Words, language: Language, history: History, controller: Con
     return [
         Moment(
             at=entry.when, kind=entry.kind, details=", ".join(_details(teller, entry)),
-            what=_what(words, language, entry.kind),
+            what=words.entry(entry.kind, language),
         )
         for entry in entries
     ]  # fmt: skip
-
-
-def _what(words: Words, language: Language, kind: str) -> str:
-    """A kind of entry in a few words; one that a later version wrote, or has no words yet, is told without its name."""
-    try:
-        return words.text(language, f"entry.{kind}")
-    except KeyError:
-        return words.text(language, "entry.other")
 
 
 def _details(teller: Teller, entry: Entry) -> Iterator[str]:

@@ -111,6 +111,11 @@ class Words:
         day = format_date(local.date(), format="medium", locale=locale)
         return f"{day}, {format_time(local, 'HH:mm', locale=locale)}"
 
+    def entry(self, kind: str, language: Language) -> str:
+        """A kind of ledger entry in a few words; one that a later version wrote is told without its name."""
+        catalogue = self._catalogues[language]
+        return catalogue.get(f"entry.{kind}") or catalogue["entry.other"]
+
     def law(self, language: Language, cite: str) -> str:
         """An article under the name the reader knows the act by: GDPR 7(3) is AVG 7(3) in Dutch."""
         for ours, theirs in _LAW_NAMES[language].items():
