@@ -256,6 +256,12 @@ class Config:
     logins: Mapping[str, Login]
     packs: PackBook
 
+    def stream_of(self, controller_id: str, name: str) -> tuple[Controller, Stream] | None:
+        """A stream and whose it is; None where one of them is configured no more."""
+        controller = self.controllers.get(controller_id)
+        stream = controller.streams.get(name) if controller is not None else None
+        return (controller, stream) if controller is not None and stream is not None else None
+
     @property
     def database_path(self) -> Path:
         """File of the SQLite database named by `database_url`."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.config import Config, Controller
 from gateway.store.contract import Store, Who
 from gateway.store.history import Decided, History
+from suppression.consent import Consent
 from suppression.evidence import grade
 from suppression.fields import written
 from suppression.history import Entry
@@ -61,8 +62,7 @@ async def gather(
     }  # fmt: skip
     said = dict(profile.said) if profile is not None else {}
     opt_outs = list(_opt_outs(history))
-    consents = [await _consent(store, controller.id, consent.to_dict(), standing, n)
-                for n, consent in enumerate(standing.consents)]  # fmt: skip
+    consents = [await _consent(store, controller.id, consent) for consent in standing.consents]
     attached = await store.attachments(controller.id, person.recipient_key)
     contents = [
         (one.name, await store.attachment(controller.id, person.recipient_key, one.attachment_id)) for one in attached
@@ -145,15 +145,13 @@ def _controller(controller: Controller) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _consent(
-    store: Store, controller_id: str, record: dict[str, Any], standing: Standing, place: int
-) -> dict[str, Any]:
+async def _consent(store: Store, controller_id: str, consent: Consent) -> dict[str, Any]:
     """A consent with what was shown, where that is on file, and how good its proof is (derived)."""
-    version = record["evidence"]["wording_version"]
+    version = consent.evidence.wording_version
     kept = await store.wording(controller_id, version) if version is not None else None
     shown = None if kept is None else {name: said for name, said in asdict(kept.wording).items() if said is not None}
-    graded = grade(standing.consents[place], wording_on_file=kept is not None)
-    return {**record, "shown": shown, "proof_grade": graded.level}
+    graded = grade(consent, wording_on_file=kept is not None)
+    return {**consent.to_dict(), "shown": shown, "proof_grade": graded.level}
 
 
 def _opt_outs(history: History) -> Iterator[dict[str, Any]]:

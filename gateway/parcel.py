@@ -100,9 +100,9 @@ class Parcel:
     def refit(self, config: Config, scales: Scales) -> None:
         """Go on under another configuration; under the one it was taken in with where its stream is gone."""
         old = self.original
-        controller = config.controllers.get(old.controller.id)
-        stream = controller.streams.get(old.stream.name) if controller is not None else None
-        if controller is not None and stream is not None:
+        found = config.stream_of(old.controller.id, old.stream.name)
+        if found is not None:
+            controller, stream = found
             plan = old.plan
             if (wanted := wants(old.case, stream)) != plan.wants:
                 plan = make_plan(plan.message, wanted)

@@ -161,11 +161,9 @@ def _again(
         person = person_at(history, one.as_of, rulings)
     if address is not None and canonical(address) is None:
         person = None
-    controller = config.controllers.get(one.controller_id)
-    stream = controller.streams.get(one.stream) if controller is not None else None
-    case = case_of(one)
-    if controller is None or stream is None or case is None or isinstance(person, Gone):
+    found, case = config.stream_of(one.controller_id, one.stream), case_of(one)
+    if found is None or case is None or isinstance(person, Gone):
         return WeighedAgain(decided=one, person=person, facts=None, ruling=None, address=address)
-    facts, _ = scales.gather(case, controller, stream)(person, one.as_of)
-    ruling = scales.lay(case, controller, stream)(person, one.as_of)
+    facts, source = scales.gather(case, *found)(person, one.as_of)
+    ruling = scales.rule(found[1], facts, source, person)
     return WeighedAgain(decided=one, person=person, facts=facts, ruling=ruling, address=address)

@@ -263,12 +263,11 @@ class _Campaign:
     """Decides the put-by copies of one campaign, page by page."""
 
     def __init__(self, store: Store, config: Config, scales: Scales, ring: KeyRing, campaign: Campaign) -> None:
-        controller = config.controllers.get(campaign.controller_id)
-        stream = controller.streams.get(campaign.stream) if controller is not None else None
-        if controller is None or stream is None:
+        found = config.stream_of(campaign.controller_id, campaign.stream)
+        if found is None:
             raise LookupError(f"there is no stream {campaign.stream} any more")
         self._store, self._scales, self._ring, self._campaign = store, scales, ring, campaign
-        self._controller, self._stream = controller, stream
+        self._controller, self._stream = found
 
     async def pages(self, clock: Callable[[], datetime], n: int) -> AsyncIterator[tuple[RehearsedMessage, _Rulings]]:
         """Every message with its copies decided, in their order."""
@@ -390,6 +389,5 @@ class Rehearsals:
             log.bug(where="release", error=error)
         finally:
             self.under_way.discard(campaign)
-            stream = self._config.controllers[campaign.controller_id].streams.get(campaign.stream)
-            if stream is not None:
-                self._wake(stream.route)
+            if found := self._config.stream_of(campaign.controller_id, campaign.stream):
+                self._wake(found[1].route)

@@ -181,10 +181,10 @@ def received(
 
 def open_original(config: Config, stored: StoredMessage) -> Original | None:
     """A stored message as an original again. None where its controller or stream is configured no more."""
-    controller = config.controllers.get(stored.controller_id)
-    stream = controller.streams.get(stored.stream) if controller is not None else None
-    if controller is None or stream is None:
+    found = config.stream_of(stored.controller_id, stored.stream)
+    if found is None:
         return None
+    controller, stream = found
     case = Case.from_json(stored.kind)
     meta = stored.envelope
     return Original(

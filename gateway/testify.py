@@ -7,15 +7,17 @@ signed head. Of the entries of others the stretch holds hashes alone. Making a p
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from gateway import exhibits, prove
 from gateway.bundle import Bundle, line
-from gateway.config import MARKETING, Config, Controller
+from gateway.config import Config, Controller
+from gateway.dossier import LEFT
 from gateway.record import staff_acts
 from gateway.store.contract import Act, Store, SuppressionRow, Who
 from gateway.store.evidence import KeptHead
@@ -29,8 +31,6 @@ from suppression.vault import KeyRing
 
 PAGE: Final = 1000
 """Copies, and entries of the chain, read at a time: a bound on memory."""
-LEFT: Final = frozenset({"delivered"})
-"""States of a copy that went out."""
 PROMISE: Final = timedelta(seconds=1)
 """How long after an opt-out a hand-over that was under way may still have begun (DESIGN.md P3)."""
 
@@ -88,7 +88,7 @@ async def about_person(witness: Witness, controller: Controller, plain: str, out
     await store.seal()
     keys = prove.head_keys(ring)
     entries = await store.entries_shown(who)
-    passages = [one async for one in _passages_of(witness, controller.id, person.recipient_key)]
+    passages = [one async for one in _every(partial(store.passages_of, controller.id, person.recipient_key))]
     stops = [
         row for owner, key in [*((controller.id, k) for k in who.recipient_keys), *(("", k) for k in who.global_keys)]
         for row in await store.suppressions_of(owner, key)
@@ -141,7 +141,8 @@ async def about_campaign(
     with Bundle(out, witness.now) as bundle:
         with bundle.adding("recipients.jsonl") as write:
             done = 0
-            async for one in _passages_in(witness, controller.id, stream, campaign, addresses=addresses):
+            page_of = partial(store.passages_in, controller.id, stream, campaign, addresses=addresses)
+            async for one in _every(page_of):
                 write(line(_passage_row(one)))
                 counts[(one.state, one.verdict, one.reason_code)] += 1
                 _count_message(messages, one)
@@ -189,7 +190,7 @@ def left_after(row: SuppressionRow, passages: Sequence[Passage]) -> list[Passage
     since = row.at + PROMISE
     return [
         one for one in passages
-        if one.state in LEFT and since < one.as_of and _stood(row, one) and _is_marketing(one)
+        if one.state in LEFT and since < one.as_of and _stood(row, one) and Case.from_json(one.kind).marketing
         and (row.scope != "purpose" or row.purpose in (None, one.kind.get("purpose")))
     ]  # fmt: skip
 
@@ -199,26 +200,10 @@ def _stood(row: SuppressionRow, one: Passage) -> bool:
     return all(one.as_of < at for at in (row.lifted_at, dict(row.lifted_for).get(one.kind.get("purpose") or "")) if at)
 
 
-def _is_marketing(one: Passage) -> bool:
-    case = Case.from_json(one.kind)
-    return case.message_class in MARKETING or case.promotional
-
-
-async def _passages_of(witness: Witness, controller_id: str, recipient_key: bytes) -> AsyncIterator[Passage]:
+async def _every(page_of: Callable[..., Awaitable[Sequence[Passage]]]) -> AsyncIterator[Passage]:
+    """All passages that one of the store's calls gives page by page."""
     after: Place = (b"", 0)
-    while page := await witness.store.passages_of(controller_id, recipient_key, after=after, n=PAGE):
-        for one in page:
-            yield one
-        after = (page[-1].message_id, page[-1].copy_no)
-
-
-async def _passages_in(
-    witness: Witness, controller_id: str, stream: str, campaign: str, *, addresses: bool
-) -> AsyncIterator[Passage]:
-    after: Place = (b"", 0)
-    while page := await witness.store.passages_in(
-        controller_id, stream, campaign, after=after, n=PAGE, addresses=addresses
-    ):
+    while page := await page_of(after=after, n=PAGE):
         for one in page:
             yield one
         after = (page[-1].message_id, page[-1].copy_no)

@@ -54,9 +54,7 @@ LONGEST = 1 << 26
 
 def content_hash(entry: Row) -> bytes | None:
     """The hash of what an entry says; None where a column holds what it never could."""
-    fields = [
-        entry[name] for name in ("controller_id", "entry_id", "kind", "subject", "public", "private", "commitment")
-    ]
+    fields = [entry[name] for name in CONTENT]
     try:
         head = struct.pack(">q7i", entry["at"], *(-1 if field is None else len(field) for field in fields))
         return hashlib.sha256(b"consentgate-ledger entry 1\n" + head + b"".join(x or b"" for x in fields)).digest()

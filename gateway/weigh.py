@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from gateway.config import Config, Controller, Stream
+from gateway.config import MARKETING, Config, Controller, Stream
 from gateway.store.contract import Person, Ruling
 from suppression import standing as standings
 from suppression.decision import Decision, decide
@@ -56,7 +56,7 @@ class Case:
     @property
     def marketing(self) -> bool:
         """Whether the law treats it as marketing (RULES.md 2.2, effective class)."""
-        return self.promotional or self.message_class in ("marketing", "mixed", "consent_request")
+        return self.promotional or self.message_class in MARKETING
 
 
 Weigh = Callable[[Person | None, dt.datetime], Ruling]
@@ -87,20 +87,24 @@ class Scales:
 
     def lay(self, case: Case, controller: Controller, stream: Stream) -> Weigh:
         """A message on the scales."""
-        book, gather = self._packs[controller.id], self.gather(case, controller, stream)
+        gather = self.gather(case, controller, stream)
 
         def weigh(person: Person | None, now: dt.datetime) -> Ruling:
             facts, source = gather(person, now)
-            packs = book.at(now)
-            language = person.standing.language if person is not None else None
-            decision = (observe if stream.mode_at(now) == "observe" else decide)(facts, packs)
-            applied = applied_packs(facts.jurisdictions, packs, source)
-            return Ruling(
-                decision=decision, as_of=now, packs=applied, language=language,
-                obtained_from=obtained_from(decision, facts.consents),
-            )  # fmt: skip
+            return self.rule(stream, facts, source, person)
 
         return weigh
+
+    def rule(self, stream: Stream, facts: Facts, source: CountrySource, person: Person | None) -> Ruling:
+        """The ruling on facts that were gathered for this stream and person."""
+        now = facts.as_of
+        packs = self._packs[stream.controller].at(now)
+        decision = (observe if stream.mode_at(now) == "observe" else decide)(facts, packs)
+        return Ruling(
+            decision=decision, as_of=now, packs=applied_packs(facts.jurisdictions, packs, source),
+            language=person.standing.language if person is not None else None,
+            obtained_from=obtained_from(decision, facts.consents),
+        )  # fmt: skip
 
     def gather(self, case: Case, controller: Controller, stream: Stream) -> Gather:
         """The facts about a message, to be completed by its recipient and the instant."""

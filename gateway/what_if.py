@@ -108,12 +108,11 @@ def _compare(one: WeighedAgain, draft: tuple[Config, Scales], comparison: Compar
         comparison.unlike[was.reason_code] += 1
         return
     config, scales = draft
-    controller = config.controllers.get(was.controller_id)
-    stream = controller.streams.get(was.stream) if controller is not None else None
-    if controller is None or stream is None:
+    found = config.stream_of(was.controller_id, was.stream)
+    if found is None:
         comparison.dropped += 1
         return
-    would_be = scales.lay(Case.from_json(was.kind), controller, stream)(one.person, was.as_of).decision
+    would_be = scales.lay(Case.from_json(was.kind), *found)(one.person, was.as_of).decision
     comparison.allowed_then += now.verdict == "allow"
     comparison.allowed += would_be.verdict == "allow"
     if (would_be.verdict, would_be.reason_code) == (now.verdict, now.reason_code):
