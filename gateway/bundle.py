@@ -1,12 +1,14 @@
 """A ZIP of files that proves itself: each file's digest in a list, the list signed with the key that signs heads.
 
-Written beside its name and put in place when it is whole; what was begun and not finished leaves nothing behind.
+Written beside its name and put in place when it is whole; what was begun and not finished leaves nothing behind. Two
+that are made at once under one name do not touch each other: the first one stands.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -31,8 +33,8 @@ class Bundle:
         if path.exists():
             raise BundleTaken(f"{path} is there already")
         self.path, self.at = path, at
-        self._part = path.with_name(path.name + ".part")
-        handle = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        handle, part = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)  # for the owner only
+        self._part = Path(part)
         self._file = os.fdopen(handle, "wb")
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED)
         self._listed: dict[str, dict[str, Any]] = {}

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from gateway import verifier as verifier_file
+from gateway.bundle import Bundle, BundleTaken
 from gateway.keys import key_ring
 from gateway.prove import head_keys
 from gateway.store.contract import SuppressionRow
@@ -416,6 +417,20 @@ def test_a_file_that_is_there_is_left_alone(told: Installation, tmp_path: Path) 
     done = told.tool("proof", "--out", file, "--person", ANNA)
     assert done.returncode == 1 and b"is there already" in done.stderr
     assert file.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [file]
+
+
+def test_two_bundles_of_one_name_do_not_touch_each_other(tmp_path: Path) -> None:
+    place, at = tmp_path / "p.zip", datetime(2026, 11, 1, tzinfo=UTC)
+    with Bundle(place, at) as slow:
+        slow.add("a.txt", b"slow" * 1000)
+        with Bundle(place, at) as quick:
+            quick.add("a.txt", b"quick")
+            quick.seal({}, lambda manifest: b"")
+        with pytest.raises(BundleTaken):
+            slow.seal({}, lambda manifest: b"")
+    assert list(tmp_path.iterdir()) == [place] and place.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(place) as made:
+        assert made.testzip() is None and made.read("a.txt") == b"quick"
 
 
 def test_no_proof_is_made_of_a_ledger_that_was_changed(made: Path, tmp_path: Path) -> None:
