@@ -96,7 +96,10 @@ async def graded(store: Store, controller_id: str, consents: Iterable[Consent]) 
 
 
 async def keep_counting(store: Store, controllers: Callable[[], Iterable[str]], clock: Callable[[], datetime]) -> None:
-    """Until cancelled: lists whose ledger grew are counted anew, by one process at a time."""
+    """Until cancelled: lists whose ledger grew are counted anew, by one process at a time.
+
+    A count that is cut short is taken up by whoever looks after SELDOM; until then the last one is shown.
+    """
     while True:
         try:
             for controller_id in controllers():
@@ -105,4 +108,6 @@ async def keep_counting(store: Store, controllers: Callable[[], Iterable[str]], 
                     await count(store, controller_id, entry_id=newest, clock=clock, gently=True)
         except StoreUnavailable as down:
             log.store_unavailable(where="meter", error=down)
+        except Exception as error:  # grades decide nothing: counting them must not take the mail along
+            log.bug(where="meter", error=error)
         await asyncio.sleep(LOOK_SECONDS)
