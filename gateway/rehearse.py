@@ -7,7 +7,6 @@ the session that is about to write MAIL FROM. So nothing leaves that became unla
 and whoever is cut off goes on where it stopped.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from gateway.notice import Notices, unpack_rcpt
 from gateway.parcel import blocked, whose
 from gateway.record import staff_acts
 from gateway.render import Renderer
-from gateway.store.contract import Arrival, Person, Ruling, Store, StoreUnavailable, Who
+from gateway.store.contract import Arrival, Person, Ruling, Store, StoreUnavailable
 from gateway.store.rehearsal import Moved, RehearsedMessage, Released, ReleasedCopy
 from gateway.weigh import Case, Scales, Weigh
 from suppression.address import canonical
@@ -109,32 +108,16 @@ class Scene:
         self, addresses: Iterable[str], outlook: Outlook, *, now: datetime,
         each: Callable[[Judged], None] | None = None, progress: Progress | None = None,
     ) -> None:  # fmt: skip
-        """Decide every address, in batches; the next one is looked up while one is decided. Writes nothing."""
+        """Decide every address, in batches. Writes nothing."""
         source = iter(addresses)
-        asked = self._ask(list(islice(source, BATCH)))
-        while asked is not None:
-            batch, looked_up = asked
-            people = await looked_up
-            asked = self._ask(list(islice(source, BATCH)))
-            await asyncio.sleep(0)  # the look-up begins
-            found = iter(people)
-            for address, known in batch:
-                person = next(found) if known else None
-                self._judge(person, address, outlook, now, each)
+        while batch := list(islice(source, BATCH)):
+            plains = [canonical(address) for address in batch]
+            whos = [whose(self._ring, self._controller.id, plain) for plain in plains if plain is not None]
+            people = iter(await self._store.people(whos))
+            for address, plain in zip(batch, plains, strict=True):
+                self._judge(next(people) if plain is not None else None, address, outlook, now, each)
             if progress is not None:
                 progress(outlook.decided)
-
-    def _ask(self, batch: Sequence[str]) -> "tuple[list[tuple[str, bool]], asyncio.Future[list[Person]]] | None":
-        if not batch:
-            return None
-        whos: list[Who] = []
-        known = []
-        for address in batch:
-            plain = canonical(address)
-            known.append((address, plain is not None))
-            if plain is not None:
-                whos.append(whose(self._ring, self._controller.id, plain))
-        return known, asyncio.ensure_future(self._store.people(whos))
 
     def _judge(
         self, person: Person | None, address: str, outlook: Outlook, now: datetime,

@@ -5,7 +5,6 @@ give what is stored, it says nothing about the draft: the person was erased, fac
 were others then; such decisions are counted and left out. The others are made once more under the draft.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -81,12 +80,8 @@ async def what_if(
 ) -> None:  # fmt: skip
     """Compare the decisions about messages that came in between two instants. Memory stays flat."""
     after, end = (_first_id(since), -1), _first_id(upto)
-    asked = asyncio.ensure_future(store.decided_after(controller_id, after=after, upto=end, n=BATCH))
-    while page := await asked:
-        last = page[-1]
-        asked = asyncio.ensure_future(
-            store.decided_after(controller_id, after=(last.message_id, last.copy_no), upto=end, n=BATCH)
-        )
+    while page := await store.decided_after(controller_id, after=after, upto=end, n=BATCH):
+        after = page[-1].message_id, page[-1].copy_no
         for one in await weighed_again(store, *present, ring, page):
             _compare(one, draft, comparison)
         if progress is not None:
