@@ -141,14 +141,13 @@ def _made(file: Path) -> Iterator[_Sink]:
         raise Unwritable(f"{file} is there already, and is not written over. Name another file.") from None
     except OSError as failed:
         raise Unwritable(f"{file} cannot be written: {failed.strerror}. Check its folder.") from None
-    try:
-        with os.fdopen(handle, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as failed:
-        file.unlink(missing_ok=True)
-        raise Unwritable(f"{file} cannot be written: {failed.strerror}. Make room there.") from None
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
+    with contextlib.ExitStack() as unless_whole:
+        unless_whole.callback(file.unlink, missing_ok=True)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError as failed:
+            raise Unwritable(f"{file} cannot be written: {failed.strerror}. Make room there.") from None
+        unless_whole.pop_all()
