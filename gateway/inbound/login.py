@@ -17,11 +17,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import argon2
 
 from gateway import log
+from gateway.backoff import Backoff
 from gateway.config import Login
 from gateway.mail import reply
 from gateway.mail.reply import Reply
@@ -29,7 +30,6 @@ from gateway.mail.reply import Reply
 CACHED_LOGINS = 1_000
 WAITING_CHECKS = 64
 CHECK_SECONDS = 20.0
-BACKOFF_ENTRIES = 10_000
 _TABLE_KEY = secrets.token_bytes(16)  # table keys have one short length whatever name a stranger sends
 
 
@@ -39,48 +39,6 @@ class LoggedIn:
 
     login: Login
     suffix: str | None
-
-
-class Backoff:
-    """Growing pauses after failures. `free` failures cost nothing; then 1 s, 2 s, 4 s ... up to `longest`.
-
-    A key without failures for `forget` starts anew. At most `entries` keys are kept, the oldest goes first.
-    """
-
-    def __init__(
-        self,
-        *,
-        free: int,
-        longest: timedelta = timedelta(minutes=5),
-        forget: timedelta = timedelta(minutes=15),
-        entries: int = BACKOFF_ENTRIES,
-    ) -> None:
-        self.free = free
-        self.longest = longest
-        self.forget = forget
-        self.entries = entries
-        self._failures: OrderedDict[str, tuple[int, datetime]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._failures)
-
-    def blocks(self, key: str, now: datetime) -> bool:
-        """Whether this key has to wait at `now`."""
-        count, last = self._failures.get(key, (0, now))
-        if count <= self.free:
-            return False
-        return now < last + min(timedelta(seconds=2 ** min(count - self.free - 1, 20)), self.longest)
-
-    def failed(self, key: str, now: datetime) -> None:
-        """Count a failure at `now`."""
-        count, last = self._failures.pop(key, (0, now))
-        self._failures[key] = (1 if now - last > self.forget else count + 1, now)
-        while len(self._failures) > self.entries:
-            self._failures.popitem(last=False)
-
-    def passed(self, key: str) -> None:
-        """Forget the failures of a key."""
-        self._failures.pop(key, None)
 
 
 class Logins:
@@ -142,7 +100,7 @@ class Logins:
         # An unknown name is counted as a known one would be, or the pauses would tell which names exist.
         known = login.name if login is not None else name.rpartition("+")[0] or name
         key = hmac.digest(_TABLE_KEY, f"{ip} {known}".encode("utf-8", "replace"), "sha256").hex()
-        if self._by_name_and_ip.blocks(key, now) or self._by_ip.blocks(ip, now):
+        if self._by_name_and_ip.wait(key, now) or self._by_ip.wait(ip, now):
             return reply.LOGIN_SLOWED
         password_hash = login.password_hash if login is not None else None
         right = await self._verify(password_hash, known, password)

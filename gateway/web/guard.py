@@ -1,7 +1,7 @@
 """Who may go on: limits on guessing and flooding, and the check that a form was sent from our own page.
 
-Counts live in this process and are lost when it ends: they slow an attacker down, they prove nothing. Both tables
-forget the longest-untouched entry first, so that memory stays bounded (DESIGN.md P11).
+Counts live in this process and are lost when it ends: they slow an attacker down, they prove nothing. The table of a
+limit forgets the longest-untouched entry first, so that memory stays bounded (DESIGN.md P11).
 """
 
 import ipaddress
@@ -12,10 +12,13 @@ from typing import Final
 
 from starlette.requests import Request
 
+from gateway.backoff import Backoff
+
 _MOST_KEYS: Final = 10_000
 FREE_TRIES: Final = 4
-FIRST_WAIT: Final = timedelta(seconds=2)
+"""Wrong passwords or keys from one network until it has to wait."""
 LONGEST_WAIT: Final = timedelta(minutes=15)
+FORGOTTEN_AFTER: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +27,9 @@ class _Tries:
     at: datetime
 
 
-class Backoff:
-    """After `free` wrong passwords each further one doubles the wait, up to `longest`."""
-
-    def __init__(self, *, free: int = FREE_TRIES, longest: timedelta = LONGEST_WAIT) -> None:
-        self._free, self._longest = free, longest
-        self._tries: OrderedDict[str, _Tries] = OrderedDict()
-
-    def wait(self, key: str, now: datetime) -> timedelta:
-        """How long this key must still wait; zero when it may try."""
-        tries = self._tries.get(key)
-        if tries is None or tries.count < self._free:
-            return timedelta(0)
-        doubled = min(FIRST_WAIT * (1 << min(tries.count - self._free, 16)), self._longest)
-        return max(tries.at + doubled - now, timedelta(0))
-
-    def wrong(self, key: str, now: datetime) -> None:
-        """Count one wrong password."""
-        before = self._tries.pop(key, None)
-        self._tries[key] = _Tries(before.count + 1 if before else 1, now)
-        if len(self._tries) > _MOST_KEYS:
-            self._tries.popitem(last=False)
-
-    def right(self, key: str) -> None:
-        """Forget what was counted: the person is who they say."""
-        self._tries.pop(key, None)
+def guessing(*, free: int = FREE_TRIES, longest: timedelta = LONGEST_WAIT) -> Backoff:
+    """The pauses of a door of the web: after `free` wrong tries, and forgotten an hour after the last."""
+    return Backoff(free=free - 1, longest=longest, forget=FORGOTTEN_AFTER)
 
 
 class Throttle:

@@ -107,6 +107,11 @@ async def test_guessing_is_slowed_down_and_a_right_key_from_elsewhere_is_not(wor
     assert (await whoami(world, text, host="8.8.8.8")).status_code == 200
     world.now += timedelta(seconds=3)
     assert (await whoami(world, text, host="8.8.4.4")).status_code == 200
+    problem(await whoami(world, wrong, host="8.8.4.4"), 401)
+    problem(await whoami(world, text, host="8.8.4.4"), 429)
+    world.now += timedelta(hours=2)  # long ago is forgotten: one slip of the pen costs nobody a pause
+    problem(await whoami(world, wrong, host="8.8.4.4"), 401)
+    assert (await whoami(world, text, host="8.8.4.4")).status_code == 200
 
 
 async def test_when_a_key_was_used_is_noted_once_an_hour(world: Acme) -> None:

@@ -12,8 +12,9 @@ import argon2
 import pytest
 from front_door import HASHES, NOW, OPEN_TO_LOOPBACK, greeted, make_config, make_login, submission
 
+from gateway.backoff import Backoff
 from gateway.inbound import login, sasl
-from gateway.inbound.login import Backoff, LoggedIn, Logins
+from gateway.inbound.login import LoggedIn, Logins
 from gateway.mail import reply
 from gateway.mail.reply import Reply
 
@@ -176,16 +177,16 @@ def test_backoff_grows_to_its_longest_and_forgets() -> None:
     for _ in range(9):
         backoff.failed("k", now)
         wait = 0
-        while backoff.blocks("k", now):
+        while backoff.wait("k", now):
             now += timedelta(seconds=1)
             wait += 1
         waits.append(wait)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     now += timedelta(hours=2)
     backoff.failed("k", now)
-    assert not backoff.blocks("k", now + timedelta(seconds=1))
+    assert not backoff.wait("k", now + timedelta(seconds=1))
     backoff.passed("k")
-    assert not backoff.blocks("k", now)
+    assert not backoff.wait("k", now)
 
 
 def test_backoff_is_bounded() -> None:
@@ -193,7 +194,7 @@ def test_backoff_is_bounded() -> None:
     for i in range(1000):
         backoff.failed(str(i), NOW)
     assert len(backoff) == 10
-    assert backoff.blocks("999", NOW) and not backoff.blocks("0", NOW)
+    assert backoff.wait("999", NOW) and not backoff.wait("0", NOW)
 
 
 def test_logins_by_address(logins: Logins) -> None:

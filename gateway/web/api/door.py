@@ -16,7 +16,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from gateway import log
 from gateway.config import Controller
 from gateway.web.api import keys
-from gateway.web.guard import Backoff, client_key
+from gateway.web.guard import client_key, guessing
 from gateway.web.problem import Problem
 from gateway.web.site import PATIENCE, Site
 
@@ -43,7 +43,7 @@ class Door:
     """Made once per application; each route takes `Depends(door.needs(SCOPE))`, which gives it the Caller."""
 
     def __init__(self, site: Site) -> None:
-        self._site, self._wrong = site, Backoff()
+        self._site, self._wrong = site, guessing()
 
     def needs(self, scope: str | None = None) -> Callable[[Request, Given], Awaitable[Caller]]:
         """A dependency that lets in callers whose key has this scope (None: any). Problem 401, 403, 429 for others."""
@@ -69,7 +69,7 @@ class Door:
         if presented is not None and controller is not None:
             kept = await store.api_key(controller.id, presented.key_id)
         if presented is None or controller is None or kept is None or not keys.fits(presented, kept):
-            self._wrong.wrong(peer, now)
+            self._wrong.failed(peer, now)
             log.login_failed(door="api", cause="wrong key")
             raise _unauthorised("The key is not one of this installation. Look: consentgate user key list")
         if kept.revoked_at is not None and kept.revoked_at <= now:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from gateway import log
 from gateway.store.contract import Staff
-from gateway.web.guard import Backoff, client_key, from_elsewhere
+from gateway.web.guard import client_key, from_elsewhere, guessing
 from gateway.web.public.form import read_form
 from gateway.web.staff.desk import Desk
 from gateway.words import Language, accepted
@@ -33,7 +33,7 @@ class Login:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         # By name only briefly: a stranger who knows a name must not keep its owner out.
-        self._by_peer, self._by_name = Backoff(), Backoff(free=NAME_TRIES, longest=NAME_WAIT)
+        self._by_peer, self._by_name = guessing(), guessing(free=NAME_TRIES, longest=NAME_WAIT)
         self._hasher = PasswordHasher()
         self._nobody = self._hasher.hash("nobody has this password")
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -66,11 +66,11 @@ class Login:
             staff = await site.store.staff(name)
             if not await self._is_right(staff, form.get("password", "")) or staff is None:
                 for backoff, key in counts:
-                    backoff.wrong(key, now)
+                    backoff.failed(key, now)
                 log.login_failed(door="web", cause="wrong name or password")
                 return self._show(request, wrong="login.wrong", name=name, status=403)
         for backoff, key in counts:
-            backoff.right(key)
+            backoff.passed(key)
         response = RedirectResponse(_inside(form.get("next", "")), 303)
         self._desk.sessions.begin(response, staff, request.query_params.get("lang", ""), now)
         return response
