@@ -6,10 +6,11 @@ consent recorded here lifts no opt-out; one that the person confirms from their 
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.config import Controller, Form
 from gateway.sign_up import SaidOtherwise
@@ -30,6 +31,14 @@ Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
 ]
 """One line: it is shown to staff, and in the mail that asks to confirm."""
+
+
+def _ip(text: str) -> str:
+    """An IP address as it is commonly written. A zone is a word of the machine it was read on, and part of none."""
+    try:
+        return str(ip_address("" if "%" in text else text))
+    except ValueError:  # whose own words repeat what was sent
+        raise ValueError("is no IPv4 or IPv6 address") from None
 
 
 class ChoiceIn(BaseModel):
@@ -90,7 +99,10 @@ class ConsentIn(BaseModel):
     language: Literal["nl", "en", "fr", "de"] | None = None
     birth_date: date | None = None
     parental_authorisation: Annotated[bool, Field(description="A parent agreed, and you checked it.")] = False
-    ip: Annotated[Text | None, Field(description="Kept sealed, for twelve months.")] = None
+    ip: Annotated[
+        Annotated[Text, AfterValidator(_ip)] | None,
+        Field(description="IPv4 or IPv6 address it came from; kept sealed, for twelve months."),
+    ] = None
     user_agent: Annotated[str | None, Field(max_length=500)] = None
     id: Annotated[Text | None, Field(description="Your name for this consent; a second request is the same.")] = None
 
