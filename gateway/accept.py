@@ -35,6 +35,7 @@ from gateway.weigh import Case, Scales
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import impersonal
+from suppression.suppression_list import HASH_LIST
 from suppression.vault import KeyRing
 
 LARGE = 256 * 1024
@@ -140,7 +141,7 @@ class Accept:
             await asyncio.gather(*(  # in one commit: one for each of a thousand recipients would outlast the client
                 record.suppress(
                     self._store, person.controller_id, person.recipient_key, purpose=None, reason="admin",
-                    source="hash-list", now=now,
+                    source=HASH_LIST, now=now,
                 )
                 for person in listed
             ))  # fmt: skip

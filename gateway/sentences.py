@@ -15,6 +15,7 @@ from gateway.config import Controller
 from gateway.words import Language, Words
 from suppression.evidence import SPOKEN, STAFF_METHOD
 from suppression.explain import Explanation, Fact, observed
+from suppression.suppression_list import HASH_LIST
 
 SHOWN: Final = 6
 """Facts told one by one; what did not count and comes after them is counted."""
@@ -27,6 +28,11 @@ def one_line(text: str) -> str:
     """The text without line ends, without what a terminal would obey and without what turns the order of letters: a
     record from elsewhere may hold them, and must not write lines of its own into a report, a mail or a screen."""
     return _MOVING.sub(" ", text)
+
+
+def stop_key(reason: str | None, source: str | None) -> str:
+    """The key of the sentence that says what keeps a person out: an opt-out's reason, or the list they are found on."""
+    return f"fact.suppression.{'hash_list' if source == HASH_LIST else reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +156,7 @@ class Teller:
         reach = self.say("reach.purpose", purposes=self.purposes(fact.purposes))
         if fact.scope != "purpose" or not fact.purposes:
             reach = self.say(f"reach.{fact.scope if fact.scope != 'purpose' else 'sender'}")
-        key = f"fact.suppression.{fact.reason}" if fact.kind == "suppression" else "fact.restriction"
+        key = stop_key(fact.reason, fact.source) if fact.kind == "suppression" else "fact.restriction"
         yield self.say(key, date=self.date(at), reach=reach)
         if fact.ended_at is not None:
             yield self.say("fact.paused", date=self.date(fact.ended_at))

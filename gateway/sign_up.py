@@ -21,13 +21,14 @@ import uuid_utils
 from gateway import log
 from gateway.config import MARKETING, Config, Controller, Form, Stream
 from gateway.confirmation import WINDOW, Question, case, confirmation
+from gateway.recall import lookup
 from gateway.record import named
 from gateway.store.asking import Asking, Confirming, Limit, Once, SignUp
 from gateway.store.contract import Act, Arrival, Person, Store, SuppressionRow, Who
 from gateway.weigh import Case, Scales
 from gateway.wish import Wish, facts_of, record_of, trace_of
 from gateway.words import Words
-from suppression.address import canonical, masked
+from suppression.address import masked
 from suppression.consent import Consent
 from suppression.fields import written
 from suppression.jurisdiction import resolve
@@ -72,6 +73,7 @@ class _Found:
     controller: Controller
     token: LinkToken
     asked: SignUp | None
+    who: Who
     person: Person
     address: str | None
     consent: Consent | None
@@ -114,8 +116,8 @@ class SignUps:
         `form`: whose mail asks to confirm; None where none is asked. Raises StoreUnavailable, SaidOtherwise.
         """
         at = wish.at.astimezone(UTC)
-        keys = self._ring.recipient_keys(controller.id, wish.address)
-        person = (await self._store.people([Who(controller.id, keys, self._ring.global_keys(wish.address))]))[0]
+        who = lookup(self._ring, controller.id, None, wish.address)
+        [person] = await self._store.people([who])
         request_id = uuid_utils.uuid7().bytes
         record = record_of(controller, wish, request_id.hex(), at, double_opt_in=double_opt_in)
         told: dict[str, Any] = {"form": form.name if form is not None else None, "language": wish.language}
@@ -132,7 +134,7 @@ class SignUps:
         more = [replace(act, kind="person", public={}, private=facts, address=None)] if facts else []
         done = await self._store.ask(Asking(
             request_id=request_id, act=act, more=more, trace=trace_of(form, wish, record["id"]), arrival=arrival,
-            once=wish.once, limits=self._limits(form, keys[0], wish),
+            once=wish.once, limits=self._limits(form, who.recipient_keys[0], wish),
         ))  # fmt: skip
         if form is not None:
             self._wake(controller.streams[form.stream].route)
@@ -236,23 +238,20 @@ class SignUps:
 
     async def _find(self, text: str) -> _Found | None:
         token = self._tokens.open("confirm", text)
-        who = await named(self._store, token) if token is not None else None
-        controller = self._config.controllers.get(who.controller_id) if who is not None else None
+        of = await named(self._store, token) if token is not None else None
+        controller = self._config.controllers.get(of.controller_id) if of is not None else None
         if token is None or controller is None:
             return None
         asked = await self._store.sign_up(controller.id, token.message_id)
         if asked is not None and asked.recipient_key != token.recipient_key:
             asked = None
-        person = (await self._store.people([Who(controller.id, (token.recipient_key,), ())]))[0]
-        consent = next((one for one in person.standing.consents if asked is not None and _is_asked(one, asked)), None)
         address = await self._store.address(controller.id, token.recipient_key) if asked is not None else None
-        if address is not None:  # an opt-out may stand under an older key, or everywhere
-            plain = canonical(address) or ""
-            keys = (token.recipient_key, *self._ring.recipient_keys(controller.id, plain))
-            who_all = Who(controller.id, tuple(dict.fromkeys(keys)), self._ring.global_keys(plain))
-            person = (await self._store.people([who_all]))[0]
+        # by address, too: an opt-out may stand under an older key, everywhere, or on a list of hashes
+        who = lookup(self._ring, controller.id, token.recipient_key, address)
+        [person] = await self._store.people([who])
+        consent = next((one for one in person.standing.consents if asked is not None and _is_asked(one, asked)), None)
         return _Found(
-            controller=controller, token=token, asked=asked, person=person, address=address, consent=consent
+            controller=controller, token=token, asked=asked, who=who, person=person, address=address, consent=consent
         )  # fmt: skip
 
     def _state(self, found: _Found, now: datetime) -> State:
@@ -272,10 +271,8 @@ class SignUps:
         )  # fmt: skip
 
     async def _rows(self, found: _Found) -> list[SuppressionRow]:
-        plain = canonical(found.address or "") or ""
-        keys = [found.token.recipient_key, *self._ring.recipient_keys(found.controller.id, plain)]
         return [
-            row for key in dict.fromkeys(keys)
+            row for key in found.who.recipient_keys
             for row in await self._store.suppressions_of(found.controller.id, key)
         ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gateway.config import Controller
+from gateway.sentences import stop_key
 from gateway.store.contract import SuppressionRow
 from gateway.store.material import KeptAttachment, KeptWording
 from gateway.store.proof import Passage, ShownEntry
@@ -19,13 +20,14 @@ from gateway.words import GROUND_AND_STEP, Language, Words
 from suppression.consent import Consent
 from suppression.ledger import BLIND_BYTES
 from suppression.standing import SIGN_UP, Standing
+from suppression.suppression_list import HASH_LIST
 
 OUTCOMES: Final[Mapping[str, str]] = {
     "delivered": "sent", "captured": "captured", "blocked": "blocked", "skipped": "blocked", "failed": "failed",
     "dropped": "dropped", "rehearsed": "rehearsed",
 }  # fmt: skip
 """States of a copy as the page names them; every other one waits."""
-CHANNELS: Final = frozenset({"one-click", "page", "mail", "api", "form", "staff", "import", "request"})
+CHANNELS: Final = frozenset({"one-click", "page", "mail", "api", "form", "staff", "import", "request", HASH_LIST})
 """Where an opt-out came from, as the page has words for it."""
 MOST_ROWS: Final = 2000
 """Mails told one by one on the page; all of them stand in the file beside it."""
@@ -143,7 +145,7 @@ class _Teller:
         reach = self.text(f"reach.{row.scope}", purposes=purposes)
         channel = row.source if row.source in CHANNELS else "other"
         return {
-            "said": self.text(f"fact.suppression.{row.reason}", date=self.moment(row.at), reach=reach),
+            "said": self.text(stop_key(row.reason, row.source), date=self.moment(row.at), reach=reach),
             "channel": self.text(f"proof.channel.{channel}") if row.source else "",
             "lifted": " ".join(self._lifted(row)),
             "after": self._words.count(self._language, "proof.after", len(late)) if late else None,

@@ -322,7 +322,7 @@ def _asked(facts: Facts, rule: str) -> list[Fact]:
 def _stop(entry: Suppression) -> Fact:
     return Fact(
         kind="suppression", at=entry.at, since=entry.at, ended_at=entry.lifted_at, scope=entry.scope,
-        reason=entry.reason, purposes=(entry.purpose,) if entry.purpose else (),
+        reason=entry.reason, purposes=(entry.purpose,) if entry.purpose else (), source=entry.source,
     )  # fmt: skip
 
 

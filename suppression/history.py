@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from suppression import standing
-from suppression.suppression_list import Suppression
+from suppression.suppression_list import HASH_LIST, Reason, Scope, Suppression
 
 _SAME_CLOCK: Final = 3_600_000
 """An entry's id is no more than so many milliseconds younger than its `at` where both come from one clock."""
@@ -46,9 +46,9 @@ class Entry:
 class Listed(NamedTuple):
     """A suppression as it stands on the list, besides its id. `at`, `lifted_at`: ms since 1970 UTC."""
 
-    scope: str
+    scope: Scope
     purpose: str | None
-    reason: str
+    reason: Reason
     source: str
     at: int
     lifted_at: int | None
@@ -110,10 +110,9 @@ def amount(entries: Iterable[Entry], upto: int | None = None) -> Amount:
 def suppression(listed: Listed, controller_id: str | None) -> Suppression:
     """A suppression of the list as the decision reads it; `controller_id` None: of everybody."""
     return Suppression(
-        scope=listed.scope, controller_id=controller_id, purpose=listed.purpose,  # type: ignore[arg-type]
-        reason=listed.reason, at=_instant(listed.at),  # type: ignore[arg-type]
-        lifted_at=None if listed.lifted_at is None else _instant(listed.lifted_at),
-        lifted_for=tuple((purpose, _instant(at)) for purpose, at in listed.lifted_for),
+        scope=listed.scope, controller_id=controller_id, purpose=listed.purpose, reason=listed.reason,
+        at=_instant(listed.at), lifted_at=None if listed.lifted_at is None else _instant(listed.lifted_at),
+        lifted_for=tuple((purpose, _instant(at)) for purpose, at in listed.lifted_for), source=listed.source,
     )  # fmt: skip
 
 
@@ -127,8 +126,9 @@ def with_hash_list(
     if since is None or any(entry.scope != "purpose" and entry.lifted_at is None for entry in suppressions):
         return suppressions, False
     listed = Suppression(
-        scope="sender", controller_id=controller_id, purpose=None, reason="admin", at=_instant(since), lifted_at=None
-    )
+        scope="sender", controller_id=controller_id, purpose=None, reason="admin", at=_instant(since), lifted_at=None,
+        source=HASH_LIST,
+    )  # fmt: skip
     return (*suppressions, listed), True
 
 

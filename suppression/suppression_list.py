@@ -47,6 +47,9 @@ CODE_OF_SCOPE: dict[str, str] = {
     "purpose": "SUPPRESSED_PURPOSE",
 }
 
+HASH_LIST = "hash-list"
+"""The source of an entry of somebody whose address is on a list of hashes."""
+
 _SCOPES = frozenset(SCOPES)
 _REASONS = frozenset(REASONS)
 _SHAPE: Shape = {
@@ -67,6 +70,7 @@ class Suppression:
 
     `at` and `lifted_at` are aware UTC; a pause has its `lifted_at` in the future from the start (RULES 2.1.10).
     `lifted_for`: purposes for which alone it was lifted, each with the instant; the law reads it through `for_purpose`.
+    `source`: where the entry came from ("page", "import", HASH_LIST); it explains, and decides nothing.
     """
 
     scope: Scope
@@ -76,6 +80,7 @@ class Suppression:
     at: datetime
     lifted_at: datetime | None
     lifted_for: tuple[tuple[str, datetime], ...] = ()
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if self.at.tzinfo is not UTC:

@@ -222,7 +222,7 @@ async def test_a_list_of_hashes_counts_from_when_it_was_brought(home: Home) -> N
         assert (before.by_hash, before.suppressions) == (False, ())
         live = (await store.people([who]))[0]
         same(live, after)
-        assert after.by_hash and live.by_hash
+        assert after.by_hash and live.by_hash and [s.source for s in after.suppressions] == ["hash-list"]
 
 
 async def test_decisions_of_a_controller_are_read_page_by_page_and_about_a_person(home: Home) -> None:

@@ -304,6 +304,11 @@ def test_whose_hash_is_on_a_list_is_not_mailed_and_is_on_the_list_from_then_on(g
     gateway.eventually(lambda: len(place.report("blocked")) == 2)
     assert len(everything(place)["consentgate.db/ledger"]) == entries
     assert whole(place)
+    # the first by the list alone, the second by an entry of her own; both say where it comes from
+    copies = [one["message_id"] for one in place.report("blocked")]
+    told = [lines_of(place.tool("report", "explain", copy, "--json", "--language", "en"))[0] for copy in copies]
+    assert [one["explanation"]["facts"][0]["source"] for one in told] == ["hash-list", "hash-list"]
+    assert all("on a list of hashes of the sender since" in one["text"] for one in told), told
 
 
 def test_hashes_of_every_algorithm_are_met_and_bad_lines_are_rejected(installation: Installation) -> None:

@@ -4,6 +4,7 @@ Invariants: whoever asks, the answer and the steps behind it are the same; only 
 an opt-out that came later, and one that is not the person's own, stands; what nobody confirms leaves nothing behind.
 """
 
+import hashlib
 import json
 import re
 import zipfile
@@ -209,6 +210,16 @@ async def test_what_an_operator_forbade_stands_and_the_page_says_so(here: Forms,
     answer = await here.click(await here.asked(BOB))
     assert "blokkade" in answer.text and "privacy@acme.example" in answer.text
     assert (await here.code(BOB)).startswith("SUPPRESSED")
+
+
+async def test_whoever_is_on_a_list_of_hashes_is_told_that_something_stands(here: Forms) -> None:
+    token = await here.asked(NEW)
+    digest = hashlib.sha256(NEW.encode()).digest()
+    await here.world.store.add_hashes("acme", [("sha256", digest)], at=here.world.now, dry=False)
+    here.later(minutes=1)
+    page = await here.click(token)
+    assert "blokkade" in page.text and "U bent aangemeld" not in page.text
+    assert await here.code(NEW) == "SUPPRESSED_SENDER"
 
 
 async def test_an_opt_out_after_the_request_stands(here: Forms) -> None:
