@@ -118,6 +118,7 @@ class Rehearsed:
                 "count": count, "family": family(code), "bar": segments({family(code): count}, most),
                 "words": self._desk.site.words.reason(code, visitor.language),
                 "samples": _who(outlook.samples.get(code, []) if outlook else [], whole),
+                "link": None,
             }
             for code, count in counted
         ]  # fmt: skip
