@@ -17,7 +17,7 @@ import struct
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.clerk import Clerk
 from gateway.files.native import Native, Stated
@@ -135,7 +135,7 @@ def main() -> None:
     """Read one order from standard input, and answer on standard output."""
     order: _Order = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     gc.set_threshold(100_000, 50, 50)  # rows make many objects and no cycles
-    out = sys.stdout.buffer
+    out = sys.stdout.fileno()
     try:
         for what, said in _answers(order):
             _send(out, what, said)
@@ -146,10 +146,13 @@ def main() -> None:
         sys.exit(1)
 
 
-def _send(out: BinaryIO, what: str, said: Any) -> None:
+def _send(out: int, what: str, said: Any) -> None:
+    """Without Python's buffer, which loses bytes of a message when the process is stopped and goes on (Ctrl-Z, fg)."""
     message = marshal.dumps((what, said))
-    out.write(_LENGTH.pack(len(message)) + message)
-    out.flush()
+    for piece in (_LENGTH.pack(len(message)), message):
+        left = memoryview(piece)
+        while left:
+            left = left[os.write(out, left) :]
 
 
 def _answers(order: _Order) -> Iterator[tuple[str, Any]]:

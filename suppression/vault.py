@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SECRET_BYTES = 32
+PLACE_BYTES = 8
+"""So many bytes of a person's secret are none: they stand in front of the person's subject."""
 NONCE_BYTES = 12
 RECIPIENT_KEY_BYTES = 16
 
@@ -57,7 +59,13 @@ def unseal(key: bytes, sealed: bytes, bound_to: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PersonSecret:
-    """The secret of one person at one controller; without it nothing of that person can be read or linked."""
+    """The secret of one person at one controller; without it nothing of that person can be read or linked.
+
+    Its first PLACE_BYTES stand in the ledger, in front of what is hashed. For whoever is met alone they are random like
+    the rest (which has 192 bits); for many who are met at once they grow in the order in which they are written, so
+    that an index by subject is appended to, and not written all over. They are told by nothing but the secret, and tell
+    nothing that the order of the entries does not tell.
+    """
 
     secret: bytes
 
@@ -67,8 +75,9 @@ class PersonSecret:
         return hmac.digest(self.secret, b"seal", "sha256")
 
     def subject(self, recipient_key: bytes) -> bytes:
-        """The pseudonym in the ledger: SHA-256 of a salt and the recipient key; unlinkable once the secret is gone."""
-        return hashlib.sha256(hmac.digest(self.secret, b"salt", "sha256") + recipient_key).digest()
+        """The pseudonym in the ledger: place, then SHA-256 of salt and recipient key; unlinkable without the secret."""
+        hashed = hashlib.sha256(hmac.digest(self.secret, b"salt", "sha256") + recipient_key).digest()
+        return self.secret[:PLACE_BYTES] + hashed[PLACE_BYTES:]
 
 
 class KeyRing:

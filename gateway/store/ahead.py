@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import uuid_utils
 
 from suppression import ledger, standing
-from suppression.vault import NONCE_BYTES, SECRET_BYTES, KeyRing, PersonSecret, seal
+from suppression.vault import NONCE_BYTES, PLACE_BYTES, SECRET_BYTES, KeyRing, PersonSecret, seal
 
 
 class Fresh(NamedTuple):
@@ -79,12 +79,17 @@ class Random:
         return taken
 
 
+def new_secret(random: Random) -> PersonSecret:
+    """A secret for one of many who are met at once: the subjects of those made one after the other are neighbours."""
+    return PersonSecret(new_id()[:PLACE_BYTES] + random.take(SECRET_BYTES - PLACE_BYTES))
+
+
 def first_row(
     controller_id: str, recipient_key: bytes, address: str, profile: Mapping[str, str], kind: str, plain: bytes,
     *, alone: bool, random: Random,
 ) -> Fresh:  # fmt: skip
     """Seal what a row says of somebody new. `alone`: the entry of this kind is the only one of the row."""
-    secret = PersonSecret(random.take(SECRET_BYTES))
+    secret = new_secret(random)
     key = secret.key
     facts = standing.opening(kind, plain) if alone else None
     return Fresh(

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway.store import sealing
-from gateway.store.ahead import Fresh, Random, first_row, new_id, profile_row, standing_row
+from gateway.store.ahead import Fresh, Random, first_row, new_id, new_secret, profile_row, standing_row
 from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
@@ -24,7 +24,7 @@ from gateway.store.suppressions import suppression_row
 from suppression import ledger, standing
 from suppression.chain import following
 from suppression.suppression_list import in_force
-from suppression.vault import SECRET_BYTES, PersonSecret
+from suppression.vault import PersonSecret
 
 LOG_PAGES: Final = 8000
 """Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
@@ -293,7 +293,7 @@ class _Batch:
         elif person.secret is None and person.fresh is not None:
             person.secret, person.seal_key, person.subject = person.fresh[:3]
         elif person.secret is None:
-            person.secret = PersonSecret(self.random.take(SECRET_BYTES))
+            person.secret = new_secret(self.random)
             person.seal_key = person.secret.key
         if person.subject is None:
             person.subject = person.secret.subject(person.key)

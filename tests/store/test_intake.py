@@ -1,6 +1,7 @@
 """Many statements at once: their entries have places in the chain at once, and nothing unreadable is written over."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from gateway.store import ahead, intake, sqlite
 from gateway.store.contract import Statement, Taken
 from suppression.ledger import encode
+from suppression.vault import PLACE_BYTES, SECRET_BYTES, PersonSecret
 from tests.installation import ROOT
 from tests.store.test_contract import CONSENT, NOW
 from tests.store.test_ledger_store import Keyed, consents, differences, findings
@@ -63,6 +65,25 @@ async def test_entries_of_an_import_are_sealed_when_they_are_written(home: Keyed
     rows = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
     assert [row.seq for row in rows] == list(range(1, 16))
     assert await findings(store, home) == [] and await differences(store) == []
+
+
+async def test_the_index_by_subject_is_appended_to(home: Keyed, store: sqlite.SqliteStore) -> None:
+    """What stands in front of the subjects of an import grows with its entries; their hashes are in no order."""
+    await taken(store, *(said(home, f"q{n}@example.org") for n in range(50)))
+    rows = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
+    subjects = [row.subject for row in rows]
+    assert [one[:6] for one in subjects] == sorted(one[:6] for one in subjects)
+    assert [one[PLACE_BYTES:] for one in subjects] != sorted(one[PLACE_BYTES:] for one in subjects)
+    assert len({one[PLACE_BYTES:] for one in subjects}) == 50
+
+
+def test_nothing_of_a_subject_but_its_place_is_told_by_the_place() -> None:
+    """Whoever knows the place and the recipient key, but not the rest of the secret, finds no subject."""
+    place, key = bytes(PLACE_BYTES), b"k" * 16
+    one, other = (PersonSecret(place + os.urandom(SECRET_BYTES - PLACE_BYTES)) for _ in range(2))
+    assert one.subject(key)[:PLACE_BYTES] == other.subject(key)[:PLACE_BYTES] == place
+    assert one.subject(key)[PLACE_BYTES:] != other.subject(key)[PLACE_BYTES:]
+    assert one.subject(key) == PersonSecret(one.secret).subject(key) != one.subject(b"j" * 16)
 
 
 async def test_behind_a_forged_end_record_nothing_is_sealed(home: Keyed, store: sqlite.SqliteStore) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import marshal
 import os
 import shutil
 import signal
@@ -104,9 +105,11 @@ def test_a_file_that_cannot_be_read_is_refused_as_ever(
 
 def children() -> list[int]:
     """Processes that this one started and that are not over."""
-    return [
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text("ascii").split()
-    ]
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that ended meanwhile
+            found += map(int, (task / "children").read_text("ascii").split())
+    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for the children of a process")
@@ -156,6 +159,23 @@ def test_an_interruption_ends_both(installation: Installation, monkeypatch: pyte
 
     asyncio.run(work())
     assert set(children()) <= before
+
+
+def test_what_was_said_is_whole_when_the_process_was_stopped_meanwhile() -> None:
+    """It is stopped while it waits for room in the pipe, and goes on (Ctrl-Z, fg)."""
+    said = (beside.READ, bytes(range(256)) * 4000)
+    program = f"from gateway import beside; beside._send(1, beside.READ, {said[1][:256]!r} * 4000)"
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        begin = process.stdout.read(4)
+        for _ in range(3):
+            process.send_signal(signal.SIGSTOP)
+            assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+            process.send_signal(signal.SIGCONT)
+            begin += process.stdout.read(100_000)
+        message = begin + process.stdout.read()
+    assert int.from_bytes(message[:4], "big") == len(message) - 4
+    assert marshal.loads(message[4:]) == said
 
 
 def test_the_command_is_killed_and_both_are_gone(installation: Installation) -> None:
