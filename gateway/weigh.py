@@ -6,12 +6,13 @@ Used at acceptance and again at hand-over (P2), with the same words each time. I
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from gateway.config import MARKETING, Config, Controller, Stream
 from gateway.store.contract import Person, Ruling
 from suppression import standing as standings
 from suppression.decision import Decision, decide
-from suppression.facts import Facts, Message, Recipient, Sender
+from suppression.facts import Exemption, Facts, Message, MessageClass, Recipient, Sender, Unsubscribe
 from suppression.jurisdiction import UNKNOWN, CountrySource, PackBook, Packs, resolve
 from suppression.observe import observe
 from suppression.provenance import obtained_from
@@ -33,13 +34,13 @@ class Case:
     cannot be read. `unsubscribe` as in the decision schema. `matched`: how the class was found, shown to staff.
     """
 
-    message_class: str
+    message_class: MessageClass
     promotional: bool
     purpose: str | None
     categories: tuple[str, ...]
     transaction_ref: bool
-    restriction_exemption: str | None
-    unsubscribe: str
+    restriction_exemption: Exemption | None
+    unsubscribe: Unsubscribe
     from_domain: str
     authorised: bool = True
     language: str | None = None
@@ -49,9 +50,8 @@ class Case:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, object]) -> "Case":
-        values = {**stored, "categories": tuple(stored["categories"]), "matched": tuple(stored["matched"])}  # type: ignore[arg-type]
-        return cls(**values)  # type: ignore[arg-type]
+    def from_json(cls, stored: Mapping[str, Any]) -> "Case":
+        return cls(**{**stored, "categories": tuple(stored["categories"]), "matched": tuple(stored["matched"])})
 
     @property
     def marketing(self) -> bool:
@@ -73,6 +73,7 @@ class Scales:
         self._packs: dict[str, PackBook] = {}
         self._categories: dict[str, tuple[Category, ...]] = {}
         self._pairs: dict[str, tuple[Ruled, frozenset[Pair]]] = {}
+        self._labels: dict[tuple[str, tuple[str, ...], CountrySource], tuple[Packs, str]] = {}
         for controller in config.controllers.values():
             self._packs[controller.id] = controller.held_to(config.packs)
             self._categories[controller.id] = controller.category_tree
@@ -101,7 +102,7 @@ class Scales:
         packs = self._packs[stream.controller].at(now)
         decision = (observe if stream.mode_at(now) == "observe" else decide)(facts, packs)
         return Ruling(
-            decision=decision, as_of=now, packs=applied_packs(facts.jurisdictions, packs, source),
+            decision=decision, as_of=now, packs=self._applied(stream.controller, facts.jurisdictions, packs, source),
             language=person.standing.language if person is not None else None,
             obtained_from=obtained_from(decision, facts.consents),
         )  # fmt: skip
@@ -121,14 +122,14 @@ class Scales:
             is_charity=controller.is_charity, directed_at_children=stream.directed_at_children,
         )  # fmt: skip
         message = Message(
-            message_class=case.message_class,  # type: ignore[arg-type]
+            message_class=case.message_class,
             promotional_content=case.promotional, purpose=case.purpose, product_categories=case.categories,
             advertiser_id=advertiser.id if advertiser is not None else controller.id,
             charitable_only=stream.charitable_only, uses_special_category=stream.uses_special_category,
             b2b_relevant=stream.b2b_relevant,
             transaction_ref_present=case.transaction_ref,
-            restriction_exemption=case.restriction_exemption,  # type: ignore[arg-type]
-            unsubscribe=case.unsubscribe,  # type: ignore[arg-type]
+            restriction_exemption=case.restriction_exemption,
+            unsubscribe=case.unsubscribe,
             ad_identifiable=stream.ad_identifiable,
         )  # fmt: skip
         default_country = controller.default_country if controller.default_country_motivation else None
@@ -159,6 +160,14 @@ class Scales:
         if known is None or (known[0] is not ruled and known[0] != ruled):  # asked for every copy: mostly the same one
             known = ruled, similar_pairs(self._categories[controller_id], ruled)
             self._pairs[controller_id] = known
+        return known[1]
+
+    def _applied(self, controller_id: str, codes: tuple[str, ...], packs: Packs, source: CountrySource) -> str:
+        """`applied_packs`, joined once for each country and not for each copy."""
+        known = self._labels.get((controller_id, codes, source))
+        if known is None or known[0] is not packs:  # other versions came into force
+            known = packs, applied_packs(codes, packs, source)
+            self._labels[controller_id, codes, source] = known
         return known[1]
 
     def rolling(self, controller_id: str, ruling: Ruling) -> bool:

@@ -20,6 +20,7 @@ from gateway.mail.from_field import read_author
 from gateway.mail.headers import decode_words
 from gateway.mail.mime import Message
 from gateway.mail.reply import Reply
+from suppression.facts import Exemption, MessageClass
 
 BULK_PRECEDENCE = frozenset({b"bulk", b"list", b"junk"})
 CAMPAIGN_FIELDS = (
@@ -42,7 +43,7 @@ class Stream(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def message_class(self) -> str: ...
+    def message_class(self) -> MessageClass: ...
     @property
     def purpose(self) -> str | None: ...
     @property
@@ -71,13 +72,13 @@ class Kind:
     """
 
     stream: str
-    message_class: str
+    message_class: MessageClass
     promotional: bool
     purpose: str | None
     categories: tuple[str, ...]
     campaign: str
     transaction_ref: bool
-    restriction_exemption: str | None
+    restriction_exemption: Exemption | None
     from_domain: str
     matched: tuple[str, ...]
 
