@@ -18,7 +18,7 @@ import pytest
 
 from gateway import record
 from gateway.store.contract import Act, StoreUnavailable, Who
-from gateway.web.public import unsubscribe
+from gateway.web.public import form
 from tests.acme import OTHER, SINCE, Acme, acme
 
 ANNA, WIM, NIEMAND = "anna@example.org", "wim@example.org", "niemand@example.org"
@@ -254,7 +254,7 @@ async def test_the_form_stops_known_and_unknown_alike_and_tells_nothing(
         began = time()
         answers.append(await browser.post("/u/?lang=nl", data={"address": address}))
         waits.append(time() - began)
-    assert min(waits) >= unsubscribe.ANSWER_AFTER - 0.01
+    assert min(waits) >= form.ANSWER_AFTER - 0.01
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
     assert ANNA not in answers[0].text
@@ -270,7 +270,7 @@ async def test_a_wrong_address_is_named_beside_the_field(world: Acme, browser: h
 
 
 async def test_typing_addresses_without_end_is_slowed(world: Acme, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsubscribe, "ANSWER_AFTER", 0)
+    monkeypatch.setattr(form, "ANSWER_AFTER", 0)
     async with world.client(host="203.0.113.9") as flood, world.client(host="203.0.113.10") as other:
         statuses = [(await flood.post("/u/", data={"address": f"a{n}@example.org"})).status_code for n in range(61)]
         assert statuses == [200] * 60 + [429]

@@ -8,7 +8,7 @@ takes as long, whoever asks and whatever is known of the address.
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from gateway.config import Controller, Form
 from gateway.web.guard import client_key
-from gateway.web.public.form import read_form
+from gateway.web.public.form import evenly, read_form
 from gateway.web.public.page import Pages
 from gateway.web.public.shown_form import ShownForm, snippet_prefix
 from gateway.web.public.unsubscribe import failed
@@ -28,8 +28,6 @@ from gateway.wish import Wish
 from gateway.words import Language
 from suppression.address import canonical
 
-ANSWER_AFTER: Final = 0.3
-"""Seconds until a sign-up is answered, so that the wait does not tell what there was to do."""
 _OLDEST: Final = timedelta(days=130 * 366)
 _ORIGIN: Final = re.compile(r"https://([a-z0-9.-]{1,253})(?::[0-9]{1,5})?")
 _USER_AGENT: Final = 300
@@ -84,29 +82,22 @@ class SignUp:
         born = self._birth(controller, filled.birth, now) if self._asks_birth(form, filled) else None
         wrong = self._wrong(form, filled, born, language)
         if wrong:
-            again = Filled(
-                ticked=filled.ticked, address=filled.address, birth=filled.birth, parent=filled.parent, wrong=wrong
-            )  # fmt: skip
-            return self._form(request, controller, form, again, status=422)
+            return self._form(request, controller, form, replace(filled, wrong=wrong), status=422)
         today = now.astimezone(ZoneInfo(controller.timezone)).date()
         if born is not None and self._site.sign_ups.is_minor(controller, born, today):
             return self._form(request, controller, form, Filled(parent=True))  # and nothing is kept of the child
-        ready = asyncio.create_task(asyncio.sleep(ANSWER_AFTER))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with evenly(), asyncio.timeout(PATIENCE):
                 wording = await self._wording(controller, form, filled, language, said.get("wording"), now)
                 if wording is None:
-                    ready.cancel()
                     return self._form(request, controller, form, Filled(address=filled.address))
                 wish = self._wish(request, controller, form, filled, language, wording, born, now)
                 await self._site.sign_ups.ask(controller, form, wish, double_opt_in=form.double_opt_in)
         except Exception as error:  # not stored: say so, whoever it is
-            ready.cancel()
             failed("s", error)
             return self._pages.notice(
                 request, "down", language, controller=controller, status=503, headers={"Retry-After": "60"}
             )
-        await ready
         return self._thanks(request, controller, form, filled, language)
 
     def _named(self, request: Request) -> tuple[Controller, Form] | None:

@@ -21,7 +21,7 @@ from gateway.config import Controller
 from gateway.record import OptOut
 from gateway.store.contract import UNDO_WITHIN, StoreUnavailable
 from gateway.web.guard import Throttle, client_key
-from gateway.web.public.form import UndoKey, read_form
+from gateway.web.public.form import UndoKey, evenly, read_form
 from gateway.web.public.page import Pages, zone_of
 from gateway.web.site import PATIENCE, LinkContext, Site
 from gateway.words import LANGUAGES, WORDED_BASES, Language, accepted, sentence_case
@@ -30,8 +30,6 @@ from suppression.link_token import Kind, LinkToken
 
 # Typing addresses into the form of an unreadable link: enough for an office behind one address.
 _ADDRESSES_PER_HOUR: Final = 60
-ANSWER_AFTER: Final = 0.3
-"""Seconds until a typed address is answered, so that the wait does not tell whether there was something to write."""
 _PATHS: Final[Mapping[Kind, str]] = {"unsubscribe": "u", "why": "w", "preferences": "p"}
 
 
@@ -210,14 +208,12 @@ class Unsubscribe:
             return self.lost(request, status=422, typed=typed)
         if not self._typed.allow(client_key(request), now):
             return self._say(request, language, "busy", status=429)
-        ready = asyncio.create_task(asyncio.sleep(ANSWER_AFTER))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with evenly(), asyncio.timeout(PATIENCE):
                 await record.opt_out_by_address(site.store, site.config, site.ring, typed, channel="form", now=now)
         except Exception as error:  # not stored: say so
             failed("u", error)
             return self.down(request)
-        await ready
         lines = [self._words.text(language, "lost.done_text")]
         heading = self._words.text(language, "lost.done_title")
         return self._pages.show(
