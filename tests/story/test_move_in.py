@@ -311,6 +311,20 @@ def test_whose_hash_is_on_a_list_is_not_mailed_and_is_on_the_list_from_then_on(g
     assert all("on a list of hashes of the sender since" in one["text"] for one in told), told
 
 
+def test_a_message_to_many_who_are_on_a_list_of_hashes_is_answered_and_each_is_on_the_list(gateway: Gateway) -> None:
+    place = gateway.installation
+    many = [f"many{n}@example.org" for n in range(120)]
+    file = place.dir / "list.txt"
+    file.write_text("".join(hashlib.sha256(one.encode()).hexdigest() + "\n" for one in many))
+    assert lines_of(place.tool("import", "suppressions", file, "--json"))[-1]["kept"] == len(many)
+    gateway.send(many, newsletter())
+    gateway.eventually(lambda: len(place.report("blocked")) == len(many))
+    assert {row["reason_code"] for row in place.report("blocked")} == {"SUPPRESSED_SENDER"}
+    listed = lines_of(place.tool("suppress", "list", "--json"))
+    assert len({row["recipient"] for row in listed if row["source"] == "hash-list"}) == len(many)
+    assert whole(place)
+
+
 def test_hashes_of_every_algorithm_are_met_and_bad_lines_are_rejected(installation: Installation) -> None:
     installation.load("consents", [consent(name) for name in (ANNA, "carl@example.org", "dora@example.org")])
     md5 = installation.dir / "list.csv"
