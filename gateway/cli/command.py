@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from gateway.cli.refusal import Refused
 
 if TYPE_CHECKING:
-    from gateway.config import Config, Controller
+    from gateway.config import Config, Controller, Stream
     from gateway.store.contract import Person, Store
     from suppression.vault import KeyRing
 
@@ -85,6 +85,19 @@ def settings_of(path: Path, name: str | None) -> "tuple[Config, Controller]":
     """The settings, and the controller named or the only one there is."""
     config = configuration(path)
     return config, controller_of(config, name)
+
+
+def stream_of(config: "Config", controller: str | None, name: str) -> "tuple[Controller, Stream]":
+    """The stream of a name, and whose it is; Refused where there is none, or several."""
+    if controller is not None:
+        controller_of(config, controller)
+    found = [c for c in config.controllers.values() if controller in (None, c.id) and name in c.streams]
+    if not found:
+        known = ", ".join(f"{c.id}/{s}" for c in config.controllers.values() for s in c.streams)
+        raise Refused(f"There is no stream {name!r}. Known: {known}.")
+    if len(found) > 1:
+        raise Refused(f"Several controllers have a stream {name!r}: say which with --controller.")
+    return found[0], found[0].streams[name]
 
 
 def known_form(address: str) -> str:

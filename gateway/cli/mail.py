@@ -11,7 +11,7 @@ import uuid_utils
 from gateway.cli import command
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName
 from gateway.cli.refusal import Refused
-from gateway.config import Config, Controller, Login, Stream
+from gateway.config import Controller, Login, Stream
 from gateway.mail.classify import Kind, classify
 from gateway.mail.headers import Unparsable
 from gateway.mail.mime import Message, parse
@@ -40,7 +40,7 @@ def rewrite(
     a reason code when the message cannot carry an opt-out, or cannot be read.
     """
     loaded = command.configuration(config)
-    who, on = _stream(loaded, controller, stream)
+    who, on = command.stream_of(loaded, controller, stream)
     address = canonical(recipient)
     if address is None:
         raise Refused("--recipient: that is not an e-mail address. Write it as name@example.com.")
@@ -82,18 +82,6 @@ def _ruling(controller: Controller) -> Ruling:
 def _stop(reason_code: str) -> NoReturn:
     print(json.dumps({"reason_code": reason_code}), file=sys.stderr)
     raise typer.Exit(1)
-
-
-def _stream(config: Config, controller: str | None, name: str) -> tuple[Controller, Stream]:
-    found = [c for c in config.controllers.values() if controller in (None, c.id) and name in c.streams]
-    if controller is not None:
-        command.controller_of(config, controller)
-    if not found:
-        known = ", ".join(f"{c.id}/{s}" for c in config.controllers.values() for s in c.streams)
-        raise Refused(f"There is no stream {name!r}. Known: {known}.")
-    if len(found) > 1:
-        raise Refused(f"Several controllers have a stream {name!r}: say which with --controller.")
-    return found[0], found[0].streams[name]
 
 
 def _original(message: Message, controller: Controller, stream: Stream, size: int) -> Original:

@@ -80,23 +80,10 @@ def simulate(
         raise Refused("--release goes with --campaign: a list was never handed in, so there is nothing to send.")
     if stream is None or recipients is None:
         raise Refused("--recipients needs --stream NAME: what may be sent depends on the kind of mail.")
-    who, on = stream_of(loaded, controller, stream)
+    who, on = command.stream_of(loaded, controller, stream)
     case = _case(who, on, message, purpose, category or [])
     outlook = _list(loaded, who, on, case, recipients, out, as_json)
     _tell(outlook, addresses, as_json, {"controller": who.id, "stream": on.name}, _as_what(who, on, case))
-
-
-def stream_of(config: Config, controller: str | None, name: str) -> tuple[Controller, Stream]:
-    """The stream of a name, and whose it is; Refused where there is none, or several."""
-    if controller is not None:
-        command.controller_of(config, controller)
-    found = [c for c in config.controllers.values() if controller in (None, c.id) and name in c.streams]
-    if not found:
-        known = ", ".join(f"{c.id}/{s}" for c in config.controllers.values() for s in c.streams)
-        raise Refused(f"There is no stream {name!r}. Known: {known}.")
-    if len(found) > 1:
-        raise Refused(f"Several controllers have a stream {name!r}: say which with --controller.")
-    return found[0], found[0].streams[name]
 
 
 def _case(who: Controller, on: Stream, message: Path | None, purpose: str | None, categories: list[str]) -> Case:
