@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from gateway.store.contract import Staff
 from gateway.web.guard import FREE_TRIES
@@ -165,6 +166,21 @@ async def test_a_session_ends_with_what_it_rests_on(world: Acme, change: str, tm
         client.cookies.clear()
         client.cookies.set(name, f"{claim}.{mac[::-1]}" if change == "forged" else f"{claim}.{'0' * 64}")
     assert (await client.get("/staff")).status_code == 303
+
+
+async def test_every_form_of_the_pages_has_to_come_from_a_page_of_the_session(world: Acme) -> None:
+    client = await world.signed_in("pia", "privacy")
+    asked = [
+        re.sub(r"\{[\w:]+\}", "0", route.path)
+        for route in world.app.router.routes
+        if isinstance(route, Route) and route.path.startswith("/staff/") and "POST" in (route.methods or ())
+    ]
+    pages = [path for path in asked if path not in ("/staff/login", "/staff/logout")]
+    assert "/staff/blocked.csv" in pages and "/staff/rehearsals/0/release" in pages
+    for path in pages:
+        for form in ({}, {"form": "0" * 64}):
+            refused = await client.post(path, data=form)
+            assert refused.status_code == 403 and "Dit formulier is verlopen" in refused.text, path
 
 
 @pytest.mark.parametrize(

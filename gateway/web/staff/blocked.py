@@ -93,8 +93,6 @@ class Blocked:
 
     async def reveal(self, request: Request, visitor: Visitor) -> Response:
         """The same page with whole addresses."""
-        if not await self._desk.from_our_page(request, visitor):
-            return self._desk.forbidden(visitor)
         return await self._page(request, visitor, whole=True)
 
     async def _page(self, request: Request, visitor: Visitor, *, whole: bool) -> Response:
@@ -151,8 +149,6 @@ class Blocked:
 
     async def download(self, request: Request, visitor: Visitor) -> Response:
         """The whole list as CSV, page by page, however long it is; what was asked for is on record, whoever asks."""
-        if not await self._desk.from_our_page(request, visitor):
-            return self._desk.forbidden(visitor)
         filters = await self._filters(request, visitor)
         await self._desk.note_look(
             visitor, _controllers(filters, visitor), "list of kept out downloaded", period=filters.period,

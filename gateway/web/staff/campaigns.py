@@ -11,7 +11,7 @@ from gateway import report
 from gateway.report import CampaignRow
 from gateway.store.contract import Store
 from gateway.web.staff.desk import Desk, Visitor
-from gateway.web.staff.figures import family, funnel, segments
+from gateway.web.staff.figures import counted_reasons, funnel
 
 _LISTED = 200
 _FINDABLE = 5_000
@@ -53,21 +53,13 @@ class Campaigns:
         row = await find_campaign(self._desk.site.store, visitor.controllers, request.path_params["id"])
         if row is None:
             return self._desk.gone(visitor)
-        counted = sorted(row.blocked_by_reason.items(), key=lambda item: (-item[1], item[0]))
-        most = counted[0][1] if counted else 0
-        reasons = [
-            {
-                "count": count, "family": family(code), "bar": segments({family(code): count}, most),
-                "words": self._desk.site.words.reason(code, visitor.language),
-                "link": f"/staff/blocked?campaign={campaign_id(row)}&reason={code}",
-            }
-            for code, count in counted
-        ]  # fmt: skip
+        site, link = self._desk.site, f"/staff/blocked?campaign={campaign_id(row)}&reason="
         return self._desk.show(
             "campaign", visitor, place="campaigns", row=row, id=campaign_id(row), funnel=funnel([row]),
-            reasons=reasons, kind=await self._desk.site.store.campaign_kind(row.controller, row.stream, row.campaign),
+            reasons=counted_reasons(row.blocked_by_reason, site.words, visitor.language, link),
+            kind=await site.store.campaign_kind(row.controller, row.stream, row.campaign),
             observed=[
-                (count, self._desk.site.words.reason(code, visitor.language))
+                (count, site.words.reason(code, visitor.language))
                 for code, count in sorted(row.observed_by_reason.items(), key=lambda item: (-item[1], item[0]))
             ],
         )  # fmt: skip

@@ -53,8 +53,6 @@ class Captured:
 
     async def reveal_list(self, request: Request, visitor: Visitor) -> Response:
         """The same with whole addresses."""
-        if not await self._desk.from_our_page(request, visitor):
-            return self._desk.forbidden(visitor)
         return await self._list(visitor, whole=True)
 
     async def _list(self, visitor: Visitor, *, whole: bool) -> Response:
@@ -78,8 +76,6 @@ class Captured:
 
     async def reveal(self, request: Request, visitor: Visitor) -> Response:
         """The same with whole addresses, but in the frame."""
-        if not await self._desk.from_our_page(request, visitor):
-            return self._desk.forbidden(visitor)
         return await self._show(request, visitor, whole=True)
 
     async def _show(self, request: Request, visitor: Visitor, *, whole: bool) -> Response:

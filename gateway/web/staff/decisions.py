@@ -78,8 +78,6 @@ class Decisions:
 
     async def facts(self, request: Request, visitor: Visitor) -> Response:
         """The same with what is known of the person, then and today; the look is on record."""
-        if not await self._desk.from_our_page(request, visitor):
-            return self._desk.forbidden(visitor)
         site, now = self._desk.site, self._desk.site.clock()
         async with asyncio.timeout(PATIENCE):
             decided = await self._decided(request, visitor)

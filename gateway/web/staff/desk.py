@@ -74,7 +74,7 @@ class Desk:
         self.css_path = f"/static/staff-{hashlib.sha256(self.css).hexdigest()[:12]}.css"
 
     def page(self, what: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """A route's endpoint: sign in first, then the role, then the page."""
+        """A route's endpoint: sign in first, then the role, then the page. A POST has to come from a form of ours."""
 
         async def endpoint(request: Request) -> Response:
             visitor = await self.visitor(request)
@@ -82,6 +82,8 @@ class Desk:
                 return RedirectResponse(f"/staff/login?{urlencode({'next': request.url.path})}", 303)
             if not visitor.may(what):
                 return self.forbidden(visitor)
+            if request.method not in ("GET", "HEAD") and not await self._from_our_form(request, visitor):
+                return self._notice(visitor, "expired", 403)
             response = await handler(request, visitor)
             wish = request.query_params.get("lang")
             if wish is not None:
@@ -124,8 +126,8 @@ class Desk:
         headers = {"Content-Security-Policy": policy + ("; frame-src 'self'" if frames else "")}
         return Response(page, status, headers, media_type="text/html")
 
-    async def from_our_page(self, request: Request, visitor: Visitor) -> bool:
-        """Whether a POST came from a form of this session."""
+    async def _from_our_form(self, request: Request, visitor: Visitor) -> bool:
+        """Whether a POST came from a form of this session, and not from a page of somebody else's."""
         form = await read_form(request)
         return self.sessions.is_form_of(visitor.session, form.get("form", ""))
 
@@ -142,13 +144,14 @@ class Desk:
         """Not for this role: says so, and what to do."""
         say = self.site.words.text
         roles = ", ".join(say(visitor.language, f"role.{role}") for role in visitor.staff.roles)
-        lines = [say(visitor.language, "staff.forbidden_text", roles=roles)]
-        heading = say(visitor.language, "staff.forbidden_title")
-        return self.show("notice", visitor, place="", status=403, heading=heading, lines=lines)
+        return self._notice(visitor, "forbidden", 403, roles=roles)
 
     def gone(self, visitor: Visitor) -> Response:
         """What was asked for is not here, or not for this person: the same answer."""
-        say = self.site.words.text
-        lines = [say(visitor.language, "staff.not_found_text")]
-        heading = say(visitor.language, "staff.not_found_title")
-        return self.show("notice", visitor, place="", status=404, heading=heading, lines=lines)
+        return self._notice(visitor, "not_found", 404)
+
+    def _notice(self, visitor: Visitor, what: str, status: int, **values: object) -> Response:
+        """A heading and a sentence instead of the page."""
+        heading = self.site.words.text(visitor.language, f"staff.{what}_title")
+        line = self.site.words.text(visitor.language, f"staff.{what}_text", **values)
+        return self.show("notice", visitor, place="", status=status, heading=heading, lines=[line])

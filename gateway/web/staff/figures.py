@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gateway.report import CampaignRow
+from gateway.words import Language, Words
 from suppression.reason_code import FAMILY
 
 # The order of the five families, everywhere; the same five colours follow it in the style sheet (.f-opt-out ...).
@@ -53,6 +54,23 @@ def families(reasons: Mapping[str, int]) -> dict[str, int]:
     for code, count in reasons.items():
         counts[family(code)] += count
     return counts
+
+
+def counted_reasons(
+    counts: Mapping[str, int], words: Words, language: Language, link: str | None = None
+) -> list[dict[str, Any]]:
+    """Reasons of a campaign, the most frequent first, with bars of their share. `link`: the list of a reason's people,
+    up to the code.
+    """
+    counted = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    most = counted[0][1] if counted else 0
+    return [
+        {
+            "code": code, "count": count, "family": family(code), "bar": segments({family(code): count}, most),
+            "words": words.reason(code, language), "link": None if link is None else link + code,
+        }
+        for code, count in counted
+    ]  # fmt: skip
 
 
 def funnel(rows: Sequence[CampaignRow]) -> Funnel:

@@ -67,8 +67,6 @@ class People:
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """The person asked for by address, or as the recipient of a decision."""
         form = await read_form(request)
-        if not self._desk.sessions.is_form_of(visitor.session, form.get("form", "")):
-            return self._form(visitor, status=403, problem="people.expired")
         async with asyncio.timeout(PATIENCE):
             wanted = await self._wanted(visitor, form)
             if wanted is None:

