@@ -28,9 +28,10 @@ MOST_NAMES: Final = 100
 
 @dataclass(slots=True)
 class Summary:
-    """What became of a file's rows: `rows` is the sum of `kept`, `unchanged`, `rejected`, `skipped` and `unreadable`.
+    """What became of a file's rows: `rows` is the sum of the counts up to `unreadable`.
 
-    `skipped`: rows of erased people. `unreadable`: rows about people whose key is lost: what is stored of them must not
+    `outweighed`: rows that say less of a consent than is on file; the better record stays. `skipped`: rows of erased
+    people. `unreadable`: rows about people whose key is lost: what is stored of them must not
     be written over. `new_people`: rows, of those kept, about somebody who had no record. `stopped`:
     rows against which an opt-out stands, kept or not. `unknown`: names that the settings do not declare.
     `first_rejected`: line and reason. `rejected_file`: None where nothing was rejected, or nothing was to be written.
@@ -38,6 +39,7 @@ class Summary:
 
     kept: int = 0
     unchanged: int = 0
+    outweighed: int = 0
     rejected: int = 0
     skipped: int = 0
     unreadable: int = 0
@@ -50,7 +52,7 @@ class Summary:
     @property
     def rows(self) -> int:
         """The rows of the file."""
-        return self.kept + self.unchanged + self.rejected + self.skipped + self.unreadable
+        return self.kept + self.unchanged + self.outweighed + self.rejected + self.skipped + self.unreadable
 
     def reject(self, line: int, reason: str) -> None:
         """Add a rejected row."""
@@ -66,6 +68,8 @@ class Summary:
                 self.new_people += one.new_person
             elif one.outcome == "unchanged":
                 self.unchanged += 1
+            elif one.outcome == "outweighed":
+                self.outweighed += 1
             elif one.outcome == "erased":
                 self.skipped += 1
             else:

@@ -29,8 +29,8 @@ class Foreseen:
     """What would become of one row.
 
     `outcome`: new (somebody unknown), added (something more about somebody known), changed, unchanged, rejected,
-    erased, unreadable. `stopped`: an opt-out stands against it, so it opens no way. `address` None: the row has none
-    that can be read.
+    outweighed, erased, unreadable. `stopped`: an opt-out stands against it, so it opens no way. `address` None: the row
+    has none that can be read.
     """
 
     line: int

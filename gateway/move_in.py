@@ -67,6 +67,7 @@ class MovedIn:
             summary = one.summary
             total.update({
                 "rows": summary.rows, "kept": summary.kept, "unchanged": summary.unchanged,
+                "outweighed": summary.outweighed,
                 "rejected": summary.rejected, "skipped": summary.skipped, "unreadable": summary.unreadable,
                 "new_people": summary.new_people, "opted_out": summary.stopped,
             })  # fmt: skip

@@ -234,3 +234,26 @@ def grade(consent: Consent, *, wording_on_file: bool) -> Grade:
     elif has["time"] or confirmed_at is not None:
         level = "weak"
     return Grade(level=level, lacks=tuple(lacks))
+
+
+def outweighs(known: Consent, said: Consent) -> bool:
+    """Whether a record proves what another statement of the same consent leaves out, which then must not replace it.
+
+    Only where the statement takes nothing back: one that is withdrawn, names fewer purposes or categories, ends sooner,
+    or comes from a list that is no longer verified, counts, whatever it proves.
+    """
+    had, has = (set(grade(one, wording_on_file=False).lacks) - {"wording_on_file"} for one in (known, said))
+    lost = has - had
+    if known.withdrawn_at is not None or said.withdrawn_at is not None or "provenance" in lost or _narrows(known, said):
+        return False
+    notice = known.evidence.privacy_notice_version is not None and said.evidence.privacy_notice_version is None
+    return bool(lost) or notice or bool(known.purposes and not said.purposes)
+
+
+def _narrows(known: Consent, said: Consent) -> bool:
+    fewer = bool(said.purposes) and not set(known.purposes) <= set(said.purposes)
+    categories = said.product_categories is not None and (
+        known.product_categories is None or not set(known.product_categories) <= set(said.product_categories)
+    )
+    sooner = said.expires_at is not None and (known.expires_at is None or said.expires_at < known.expires_at)
+    return fewer or categories or sooner

@@ -311,7 +311,8 @@ def _print_json(done: "MovedIn", dry_run: bool) -> None:
         summary = one.summary
         command.out({
             "kind": one.kind, "part": one.part, **whole, "dry_run": dry_run, "rows": summary.rows,
-            "kept": summary.kept, "unchanged": summary.unchanged, "rejected": summary.rejected,
+            "kept": summary.kept, "unchanged": summary.unchanged, "outweighed": summary.outweighed,
+            "rejected": summary.rejected,
             "skipped": summary.skipped, "unreadable": summary.unreadable, "new_people": summary.new_people,
             "opted_out": summary.stopped,
             "undeclared": dict(summary.unknown),
@@ -361,6 +362,10 @@ def _print_summary(name: str, summary: "Summary", dry_run: bool) -> None:
         f"{name}: {summary.rows} rows: {summary.kept} {would}kept ({summary.new_people} about new people), "
         f"{summary.unchanged} unchanged, {summary.rejected} {would}rejected, {summary.skipped} {would}skipped"
     )
+    if summary.outweighed:
+        command.say(
+            f"{summary.outweighed} rows prove less of a consent than the record on file; the better record stays."
+        )
     if summary.skipped:
         command.say(f"{summary.skipped} rows are about people who were erased; they stay erased.")
     if summary.unreadable:

@@ -286,10 +286,11 @@ class Stop:
 class Taken(NamedTuple):
     """What became of one row of an import. `stopped`: an opt-out stands against it, so that it opens no way.
 
-    "unreadable": not taken, since what is stored of the person does not open and must not be written over.
+    "outweighed": not taken, since the record of this consent that is on file proves more. "unreadable": not taken,
+    since what is stored of the person does not open and must not be written over.
     """
 
-    outcome: Literal["kept", "unchanged", "erased", "unreadable"]
+    outcome: Literal["kept", "unchanged", "outweighed", "erased", "unreadable"]
     new_person: bool
     stopped: bool
 

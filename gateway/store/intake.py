@@ -23,14 +23,15 @@ from gateway.store.sealing import last_entry_id
 from gateway.store.suppressions import suppression_row
 from suppression import ledger, standing
 from suppression.chain import following
+from suppression.consent import Consent
+from suppression.evidence import outweighs
+from suppression.fields import FactsError
 from suppression.suppression_list import in_force
 from suppression.vault import PersonSecret
 
 LOG_PAGES: Final = 8000
 """Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
 into the database: a page that many rows change is then moved once, and others find no more than 32 MB left to move."""
-
-
 Prepared = Mapping[bytes, Fresh]
 """By the newest recipient key."""
 NONE_PREPARED: Final[Prepared] = {}
@@ -108,16 +109,20 @@ def _state(batch: "_Batch", statement: Statement) -> Taken:
         )
     if person.unreadable:
         return Taken("unreadable", new_person=False, stopped=stopped)
-    new_person, changed = person.secret is None, False
+    new_person, changed, outweighed = person.secret is None, False, False
     ahead = statement.fresh
     for (kind, fields), given in zip(statement.entries, statement.encoded or itertools.repeat(None), strict=False):
         plain = given or ledger.encode(fields)
-        if person.state(kind, fields, plain):
+        if person.outweighs(kind, fields, plain):
+            outweighed = True
+        elif person.state(kind, fields, plain):
             batch.enter(person, kind, batch.encoded(statement.public), plain, ahead)
             changed = True
         ahead = None  # what was made ahead is the first entry
     changed |= batch.file(person, statement.address, statement.profile)
-    return Taken("kept" if changed else "unchanged", new_person=new_person, stopped=stopped)
+    if changed:
+        return Taken("kept", new_person=new_person, stopped=stopped)
+    return Taken("outweighed" if outweighed else "unchanged", new_person=new_person, stopped=stopped)
 
 
 def _stop(batch: "_Batch", stop: Stop) -> Taken:
@@ -171,6 +176,18 @@ class _Person:
     sealed_as: bytes | None = None
     changed: bool = False
     profile_changed: bool = False
+
+    def outweighs(self, kind: str, fields: Mapping[str, Any], plain: bytes) -> bool:
+        """Whether the consent that a row states is on file with more proof: no import lowers what is proved."""
+        if kind != "consent" or self.stands is None or (self.document is None and standing.holds(self.stands, plain)):
+            return False
+        if self.document is None:
+            self.document = standing.load(self.stands)
+        record = next((one for one in self.document.get("consents", ()) if one["id"] == fields["id"]), None)
+        try:
+            return record is not None and outweighs(Consent.from_dict(record), Consent.from_dict(dict(fields)))
+        except FactsError:
+            return False  # what is on file is no record: the new one can only be better
 
     def state(self, kind: str, fields: Mapping[str, Any], plain: bytes | None) -> bool:
         """Apply one entry to the standing. False where it changes nothing. `plain`: the fields as canonical JSON."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
         yield opened
 
 
-def said(home: Keyed, address: str, *, encoded: bool = True, **fields: str) -> Statement:
+def said(home: Keyed, address: str, *, encoded: bool = True, **fields: Any) -> Statement:
     record = {**CONSENT, **fields}
     return Statement(
         who=home.who(address), address=address, entries=[("consent", record)], profile={}, purposes=None,
@@ -84,6 +85,42 @@ def test_nothing_of_a_subject_but_its_place_is_told_by_the_place() -> None:
     assert one.subject(key)[:PLACE_BYTES] == other.subject(key)[:PLACE_BYTES] == place
     assert one.subject(key)[PLACE_BYTES:] != other.subject(key)[PLACE_BYTES:]
     assert one.subject(key) == PersonSecret(one.secret).subject(key) != one.subject(b"j" * 16)
+
+
+async def test_no_import_lowers_what_is_proved(home: Keyed, store: sqlite.SqliteStore) -> None:
+    """A row without the proof that is on file is left; one that takes something back counts whatever it proves."""
+    anna, evidence = "anna@example.org", {**CONSENT["evidence"], "method": None, "wording_version": None}
+    asked = {**CONSENT["double_opt_in"], "requested_at": "2026-06-01T09:00:00Z"}
+    confirmed = {**asked, "confirmed_at": "2026-06-01T09:05:00Z"}
+    full = said(home, anna, double_opt_in=confirmed)
+    assert outcomes(await taken(store, full)) == ["kept"]
+    for less in (
+        {"evidence": evidence},
+        {"given_at": None},
+        {"action": "unknown"},
+        {"purposes": []},
+        {"evidence": {**CONSENT["evidence"], "privacy_notice_version": None}},
+        {"double_opt_in": asked},
+    ):
+        assert outcomes(await taken(store, said(home, anna, **{"double_opt_in": confirmed, **less}))) == ["outweighed"]
+    assert outcomes(await taken(store, full)) == ["unchanged"]
+    [person] = await store.people([home.who(anna)])
+    assert [one.to_dict() for one in person.standing.consents] == [{**CONSENT, "double_opt_in": confirmed}]
+    ends = {"evidence": evidence, "expires_at": "2027-01-01T00:00:00Z"}
+    withdrawn = {"evidence": evidence, "withdrawn_at": "2026-10-01T09:00:00Z"}
+    assert outcomes(await taken(store, said(home, anna, **ends), said(home, anna, **withdrawn))) == ["kept"] * 2
+    [person] = await store.people([home.who(anna)])
+    assert [one.withdrawn_at is not None for one in person.standing.consents] == [True]
+    await store.seal()
+    assert await findings(store, home) == await differences(store) == []
+
+
+async def test_what_one_row_of_a_batch_proves_the_next_does_not_lower(home: Keyed, store: sqlite.SqliteStore) -> None:
+    rows = [said(home, "bea@example.org"), said(home, "bea@example.org", action="unknown")]
+    assert outcomes(await store.take_in(rows, at=NOW, dry=True)) == ["kept", "outweighed"]
+    assert outcomes(await taken(store, *rows)) == ["kept", "outweighed"]
+    better = {"evidence": {**CONSENT["evidence"], "origin": "https://acme.example/other"}}
+    assert outcomes(await taken(store, said(home, "bea@example.org", **better))) == ["kept"]
 
 
 async def test_behind_a_forged_end_record_nothing_is_sealed(home: Keyed, store: sqlite.SqliteStore) -> None:
