@@ -19,7 +19,8 @@ from gateway import log
 from gateway.config import Config, Controller
 from gateway.dossier import Dossier, flat, gather
 from gateway.files.outgoing import harmless
-from gateway.store.contract import Act, Store
+from gateway.record import looked
+from gateway.store.contract import Store
 from gateway.store.evidence import Erased, Erasure
 from gateway.words import Language, Words
 from suppression.consent import SOURCES
@@ -87,12 +88,7 @@ async def hand_out(
     """
     found = await gather(store, config, controller, ring, plain, now=now)
     if found.known:
-        await store.record([
-            Act(
-                controller_id=controller.id, recipient_key=found.recipient_key, kind="looked_at",
-                public={"by": by, "purpose": "access"}, private=None, at=now,
-            )
-        ])  # fmt: skip
+        await looked(store, controller.id, [found.recipient_key], by=by, now=now, why="access")
     spoken = words.pick([language or found.language, controller.language])
     page = _Page(words, spoken, controller, ZoneInfo(controller.timezone)).render(found)
     files = {

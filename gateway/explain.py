@@ -2,7 +2,7 @@
 
 The facts of then come from the ledger (recall.py). Where they cannot be had any more (the person was erased, the stream
 is gone) the result is explained without them, and that is said. Reads only; whoever shows a person to staff has the
-look written down first (`looked`).
+look written down first (`record.looked`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from gateway.config import Config, Controller, Stream
 from gateway.recall import BATCH, Gone, WeighedAgain, case_of, lookup, weighed_again
 from gateway.sentences import spoken, tell
-from gateway.store.contract import Act, Person, Store
+from gateway.store.contract import Person, Store
 from gateway.store.history import Decided
 from gateway.weigh import Case, Scales
 from gateway.words import Language, Words
@@ -135,14 +135,6 @@ def sound_case(
         transaction_ref=stream.transaction_ref is not None, restriction_exemption=None, unsubscribe="injectable",
         from_domain=domains[0] if domains else "", matched=("question",),
     )  # fmt: skip
-
-
-async def looked(store: Store, controller_id: str, recipient_keys: Sequence[bytes], *, by: str, now: datetime) -> None:
-    """Write down that staff looked at what is stored about people (RULES.md S5). Only people who are on file."""
-    await store.record([
-        Act(controller_id=controller_id, recipient_key=key, kind="looked_at", public={"by": by}, private=None, at=now)
-        for key in dict.fromkeys(recipient_keys)
-    ])  # fmt: skip
 
 
 def on_file(explained: Sequence[Explained]) -> list[bytes]:

@@ -187,6 +187,23 @@ def staff_acts(
     ]
 
 
+async def looked(
+    store: Store, controller_id: str, recipient_keys: Iterable[bytes], *, by: str, now: datetime,
+    why: str | None = None,
+) -> None:  # fmt: skip
+    """Write down that staff looked at what is stored about people (RULES.md S5). Only people who are on file.
+
+    `by`: a name, which whoever reads an exported ledger does not learn. `why`: what it was for, where that is known.
+    """
+    public = {} if why is None else {"why": why}
+    await store.record([
+        Act(
+            controller_id=controller_id, recipient_key=key, kind="looked_at", public=public, private={"by": by}, at=now
+        )
+        for key in dict.fromkeys(recipient_keys)
+    ])  # fmt: skip
+
+
 async def settings_in_force(store: Store, config: Config, *, now: datetime) -> bool:
     """Write down that other settings than before rule now, be it after a reload or a start. Whether they are others.
 

@@ -18,8 +18,8 @@ from gateway import exhibits, prove
 from gateway.bundle import Bundle, line
 from gateway.config import Config, Controller
 from gateway.dossier import LEFT
-from gateway.record import staff_acts
-from gateway.store.contract import Act, Store, SuppressionRow, Who
+from gateway.record import looked, staff_acts
+from gateway.store.contract import Store, SuppressionRow, Who
 from gateway.store.evidence import KeptHead
 from gateway.store.proof import Passage, Place, ShownEntry
 from gateway.testimony import CampaignStory, PersonStory, campaign_page, person_page
@@ -81,10 +81,7 @@ async def about_person(witness: Witness, controller: Controller, plain: str, out
     if not person.seen and not person.suppressions:
         raise Unprovable(f"nothing is on file about this address at {controller.id}")
     if person.seen:
-        await store.record([Act(
-            controller_id=controller.id, recipient_key=person.recipient_key, kind="looked_at",
-            public={"by": witness.by, "why": "proof"}, private=None, at=witness.now,
-        )])  # fmt: skip
+        await looked(store, controller.id, [person.recipient_key], by=witness.by, now=witness.now, why="proof")
     await store.seal()
     keys = prove.head_keys(ring)
     entries = await store.entries_shown(who)

@@ -71,7 +71,7 @@ def list_attachments(
     as_json: Json = False,
 ) -> None:
     """The files that prove a person's consents. The look is written to the ledger."""
-    from gateway.explain import looked
+    from gateway.record import looked
 
     loaded, who = command.settings_of(config, controller)
     plain = command.known_form(address)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from gateway import explain
+from gateway import explain, record
 from gateway.cli import command
 from gateway.cli.refusal import Refused
 from gateway.config import Config, Controller
@@ -60,7 +60,7 @@ def explain_decision(
                     if (keys is None or one.recipient_key in keys) and copy_no in (None, one.copy_no)
                 ]  # fmt: skip
                 told = await explain.decisions(store, mine, wanted, now=now)
-                await explain.looked(store, who.id, explain.on_file(told), by="command line", now=now)
+                await record.looked(store, who.id, explain.on_file(told), by="command line", now=now)
                 shown += len(told)
                 for one in told:
                     command.out(fields(words, spoken_in, one, who)) if as_json else _print(words, spoken_in, one, who)
@@ -122,7 +122,7 @@ def explaining_rows(config: Config, language: str | None, *, audited: bool) -> E
         if not audited:
             return [_result(words, chosen, one, controller) if one else {} for one in stored]
         told = await explain.decisions(store, mine, [one for one in stored if one is not None])
-        await explain.looked(store, controller.id, explain.on_file(told), by="command line", now=command.now())
+        await record.looked(store, controller.id, explain.on_file(told), by="command line", now=command.now())
         by_copy = {(one.decided.message_id, one.decided.copy_no): one for one in told}
         return [
             explain.spoken_fields(words, chosen, by_copy[one.message_id, one.copy_no], controller) if one else {}

@@ -103,7 +103,7 @@ def show(
 
 
 async def _stored(store: "Store", config: Config, controller_id: str, plain: str) -> dict[str, Any]:
-    from gateway.explain import looked
+    from gateway.record import looked
 
     one = await command.person_of(store, config, controller_id, plain)
     if one.seen:

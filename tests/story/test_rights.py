@@ -238,7 +238,8 @@ def test_a_person_gets_all_that_is_on_file_readable_and_as_data(gateway: Gateway
     assert "Waarvoor u toestemming gaf" in page and WIM not in page
     whole(place)
     [looked] = [one for one in entries(place, ANNA) if one.kind == "looked_at"]
-    assert looked.fields["purpose"] == "access"
+    assert (looked.fields["why"], looked.fields["by"]) == ("access", "command line")
+    assert "purpose" not in looked.fields
 
 
 def test_what_may_be_taken_along_has_nothing_derived_and_no_cell_that_runs(gateway: Gateway, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway import explain
+from gateway import explain, record
 from gateway.config import Stream
 from gateway.explain import Mine
 from gateway.recall import lookup
@@ -124,7 +124,7 @@ def routes(site: Site, door: Door) -> APIRouter:
         async with asyncio.timeout(PATIENCE):
             one = await stored(caller, message_id, copy_no)
             [told] = await explain.decisions(site.store, mine, [one], now=now)
-            await explain.looked(
+            await record.looked(
                 site.store, controller.id, explain.on_file([told]), by=f"API key {caller.name}", now=now
             )  # fmt: skip
         said = explain.spoken_fields(site.words, language_of(request, language), told, controller)
@@ -142,7 +142,7 @@ def routes(site: Site, door: Door) -> APIRouter:
             if canonical(asked.address) is not None:
                 [person] = await site.store.people([lookup(site.ring, controller.id, None, asked.address)])
                 known = [person.recipient_key] if person.seen else []
-                await explain.looked(site.store, controller.id, known, by=f"API key {caller.name}", now=now)
+                await record.looked(site.store, controller.id, known, by=f"API key {caller.name}", now=now)
         one = said[asked.stream]
         told: dict[str, Any] = {"decision": one.verdict, "reason_code": one.code, "cite": one.articles}
         told |= spoken(site.words, language_of(request, language), one, controller)

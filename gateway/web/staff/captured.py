@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import explain, report
+from gateway import record, report
 from gateway.web.site import PATIENCE
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.shown_mail import ShownMail, read_mail
@@ -109,7 +109,7 @@ class Captured:
             if raw is None:
                 return None
             if whole and copy is not None and address is not None:
-                await explain.looked(
+                await record.looked(
                     site.store, controller, [copy["recipient_key"]], by=visitor.staff.name, now=site.clock()
                 )
         return await asyncio.to_thread(  # a mail may be as long as mail may be

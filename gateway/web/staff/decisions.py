@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import explain
+from gateway import explain, record
 from gateway.explain import Explained, Mine
 from gateway.sentences import tell
 from gateway.store.history import Decided
@@ -84,7 +84,7 @@ class Decisions:
             if decided is None:
                 return self._desk.gone(visitor)
             [one] = await explain.decisions(site.store, mine_of(site), [decided], now=now)
-            await explain.looked(
+            await record.looked(
                 site.store, decided.controller_id, explain.on_file([one]), by=visitor.staff.name, now=now
             )
         controller = visitor.controllers[decided.controller_id]

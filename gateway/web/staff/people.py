@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import appraise, explain
+from gateway import appraise, explain, record
 from gateway.config import Controller
 from gateway.recall import lookup
 from gateway.sentences import tell
@@ -102,7 +102,7 @@ class People:
         [history] = await site.store.histories([wanted.who])
         erased = not person.seen and any(s.reason == "erasure" for s in person.suppressions)
         if person.seen:
-            await explain.looked(site.store, controller.id, [person.recipient_key], by=visitor.staff.name, now=now)
+            await record.looked(site.store, controller.id, [person.recipient_key], by=visitor.staff.name, now=now)
         may = explain.may_receive_person(mine_of(site), controller, person, now=now)
         decided = await site.store.decided_about(
             controller.id, wanted.who.recipient_keys, since=now - LATELY, n=LISTED
