@@ -58,13 +58,13 @@ def keep(handles: Handles, new: NewAttachment) -> bytes:
 
 
 def kept(handles: Handles, controller_id: str, recipient_key: bytes) -> list[KeptAttachment]:
-    """A person's attachments, oldest first, as the ledger says. Entries that cannot be read are left out."""
-    try:
-        secret = handles.keys.person(controller_id, recipient_key)
-    except Unreadable:
-        secret = None
+    """A person's attachments, oldest first, as the ledger says. Entries that cannot be read are left out.
+
+    None was kept while their key was lost (`keep`), so that what stood in for it is not asked.
+    """
+    secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
     found = []
-    for said in people.entries_of(handles, controller_id, recipient_key, secret) if secret is not None else ():
+    for said in people.entries_under(handles, controller_id, recipient_key, secret) if secret is not None else ():
         if said.entry.kind != "evidence":
             continue
         try:
@@ -84,10 +84,7 @@ def kept(handles: Handles, controller_id: str, recipient_key: bytes) -> list[Kep
 def content(handles: Handles, controller_id: str, recipient_key: bytes, attachment_id: bytes) -> bytes | None:
     """The file as it was given; None where it is gone, or was changed."""
     row = SQL.attachment(handles.db, controller_id=controller_id, attachment_id=attachment_id)
-    try:
-        secret = handles.keys.person(controller_id, recipient_key)
-    except Unreadable:
-        secret = None
+    secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
     if row is None or secret is None:
         return None
     return opened(secret.key, row[2], _attachment_row(controller_id, recipient_key, attachment_id))

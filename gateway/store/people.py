@@ -153,22 +153,32 @@ class Said(NamedTuple):
 
 
 def entries_of(handles: Handles, controller_id: str, recipient_key: bytes, secret: PersonSecret) -> list[Said]:
-    """A person's entries in order of writing, those among them that were written while the key was lost."""
+    """A person's entries in order of writing, those among them that were written while the key was lost.
+
+    Unreadable where what stood in for the key does not open: which entries these are nobody can tell then.
+    """
+    found = entries_under(handles, controller_id, recipient_key, secret)
     instead = handles.keys.stand_in(controller_id, recipient_key)
-    found = [
+    if instead is None:
+        return found
+    found += entries_under(handles, controller_id, recipient_key, instead)
+    return sorted(found, key=lambda said: said.entry.entry_id)
+
+
+def entries_under(handles: Handles, controller_id: str, recipient_key: bytes, secret: PersonSecret) -> list[Said]:
+    """Those of a person's entries that were written under this secret, in order of writing."""
+    return [
         Said(
             ledger.Entry(
                 controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
                 private=private, commitment=commitment,
             ),
-            under,
+            secret,
         )
-        for under in (secret, instead) if under is not None
         for entry_id, at, kind, public, private, commitment in SQL.entries_of(
-            handles.db, controller_id=controller_id, subject=under.subject(recipient_key)
+            handles.db, controller_id=controller_id, subject=secret.subject(recipient_key)
         )
     ]  # fmt: skip
-    return found if instead is None else sorted(found, key=lambda said: said.entry.entry_id)
 
 
 def see(

@@ -44,7 +44,10 @@ def page(handles: Handles, controller_id: str, after: bytes, n: int, write: bool
         try:
             found += _person(handles, controller_id, key, handles.keys.unwrapped(controller_id, key, secret), write)
         except Unreadable:
-            text = "the key of this person does not open: the keys database was changed or put together from two"
+            text = (
+                "the key of this person, or what stood in for it, does not open: the keys database was changed or put "
+                "together from two"
+            )
             found.append(Difference(controller_id=controller_id, recipient_key=key, table="keys", text=text))
     for key in keys:
         if key not in wrapped and _stands(handles, controller_id, key):

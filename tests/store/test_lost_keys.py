@@ -12,6 +12,8 @@ import pytest
 from gateway.record import opt_out_acts
 from gateway.store import sqlite
 from gateway.store.contract import Act, Stop
+from gateway.store.keys import STAND_IN
+from gateway.store.material import NewAttachment
 from tests.store.test_contract import NOW, Home, stop
 from tests.store.test_ledger_store import Keyed, differences, erasure, findings
 
@@ -120,6 +122,28 @@ async def test_an_opt_out_in_a_file_counts_for_somebody_whose_key_is_lost(
     [anna] = await store.people([home.who(ANNA)])
     assert anna.standing.restrictions and anna.standing.consents[0].withdrawn_at is not None
     assert await differences(store) == []
+
+
+async def test_where_what_stood_in_for_a_key_does_not_open_nothing_is_guessed(
+    home: Keyed, store: sqlite.SqliteStore
+) -> None:
+    await restricted(store, home)
+    await store.attach(NewAttachment(
+        controller_id="acme", recipient_key=key_of(home), consent_id=None, name="scan.pdf", note="", by="wim", at=NOW,
+        media_type="application/pdf", content=b"%PDF",
+    ))  # fmt: skip
+    with without_key(home):
+        await store.record([home.consent(ANNA, id="later")])
+    with contextlib.closing(sqlite3.connect(home.keys, isolation_level=None)) as db:
+        db.execute(
+            "UPDATE person_keys SET wrapped = randomblob(61) WHERE recipient_key = ?", (key_of(home) + STAND_IN,)
+        )
+    assert [one.name for one in await store.attachments("acme", key_of(home))] == ["scan.pdf"]
+    for write in (False, True):
+        [text] = await differences(store, write=write)
+        assert "what stood in for it, does not open" in text
+    [anna] = await store.people([home.who(ANNA)])
+    assert anna.standing.restrictions and [consent.id for consent in anna.standing.consents] == ["c1"]
 
 
 async def test_erasing_somebody_whose_key_is_lost_takes_what_stood_in_for_it(
