@@ -15,6 +15,8 @@ import pytest
 
 from tests.installation import ANNA, KLEED, NIEMAND, ROOT, WIM, Installation, consent, lines_of, newsletter
 from tests.story.relay import fresh, load, load_people, relaying
+from tests.story.test_modes import observing
+from tests.story.test_reload import reload
 
 MODE = 'categories = ["wine"]\n'
 SENDER = "news@acme.example"
@@ -134,6 +136,74 @@ def test_p1_kill_9_during_the_release_loses_and_doubles_nothing(installation: In
         assert Counter(mail.recipient for mail in relay.upstream.mails) == Counter(people)
         [row] = [row for row in relay.installation.report("campaigns") if row["mode"] == "rehearse"]
         assert (row["open"], row["released"]) == (0, len(people))
+
+
+def test_p1_several_releases_at_once_lose_and_double_nothing(installation: Installation) -> None:
+    people = [f"r{n:04d}@example.org" for n in range(600)]
+    load(installation, "consents", [consent(address) for address in people])
+    with relaying(installation) as relay:
+        for start in range(0, len(people), 100):
+            relay.taken([*people[start : start + 100], f"nobody{start}@example.org"], campaign_mail("c5"))
+        command = [sys.executable, "-m", "gateway", "simulate", "--campaign", "c5", "--release", "--json"]
+        several = [
+            subprocess.Popen([*command, "--config", installation.config], cwd=ROOT, stdout=subprocess.PIPE)
+            for _ in range(3)
+        ]  # fmt: skip
+        told = [json.loads(one.communicate()[0]) for one in several]
+        assert (sum(one["sent"] for one in told), sum(one["kept_out"] for one in told)) == (len(people), 6)
+        relay.upstream.wait(len(people))
+        relay.drained()
+        assert Counter(mail.recipient for mail in relay.upstream.mails) == Counter(people)
+        rows = {row["mode"]: row for row in installation.report("campaigns") if row["campaign"] == "c5"}
+        assert (rows["rehearse"]["open"], rows["rehearse"]["released"]) == (0, len(people))
+        assert (rows["enforce"]["accepted"], rows["enforce"]["blocked"]) == (len(people) + 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        (("person", "restrict", ANNA, "--reason", "accuracy_contested"), "PROCESSING_RESTRICTED"),
+        (("suppress", "add", ANNA), "SUPPRESSED_SENDER"),
+        (("suppress", "add", ANNA, "--purpose", "newsletter"), "SUPPRESSED_PURPOSE"),
+    ],
+)
+def test_p2_who_may_not_be_mailed_any_more_stays_behind_at_the_release(
+    installation: Installation, act: tuple[str, ...], code: str
+) -> None:
+    with relaying(installation) as relay:
+        relay.taken([ANNA, WIM], campaign_mail("c6"))
+        done = installation.tool(*act, "--controller", "acme")
+        assert done.returncode == 0, done.stderr.decode()
+        [told] = lines_of(installation.tool("simulate", "--campaign", "c6", "--release", "--json"))
+        assert (told["sent"], told["kept_out"], told["by_reason"][code]) == (1, 1, 1)
+        relay.upstream.wait(1)
+        relay.drained()
+        assert [mail.recipient for mail in relay.upstream.mails] == [WIM]
+
+
+@pytest.mark.parametrize(
+    ("settings", "leave"),
+    [
+        (MODE, [ANNA, WIM]),
+        (observing(14), [ANNA, WIM, KLEED]),
+    ],
+)
+def test_a_rehearsal_can_be_released_after_its_stream_rehearses_no_more(
+    installation: Installation, settings: str, leave: list[str]
+) -> None:
+    """The mode at the release counts; what was put by is still there, and nothing leaves before somebody says so."""
+    with relaying(installation) as relay:
+        relay.taken([ANNA, WIM, KLEED], campaign_mail("c7"))
+        installation.change(MODE + 'mode = "rehearse"\n', settings)
+        reload(relay)
+        relay.passes(ANNA, campaign_mail("c7", "live"))
+        assert relay.upstream.count == 1 and states(installation)["rehearsed"] == 3
+        [told] = lines_of(installation.tool("simulate", "--campaign", "c7", "--release", "--json"))
+        assert (told["open"], told["sent"], told["kept_out"]) == (3, len(leave), 3 - len(leave))
+        relay.upstream.wait(1 + len(leave))
+        relay.drained()
+        assert sorted(mail.recipient for mail in relay.upstream.mails) == sorted([ANNA, *leave])
+        assert not states(installation)["rehearsed"]
 
 
 # lists
