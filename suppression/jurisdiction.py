@@ -125,14 +125,19 @@ def baseline(pack: Pack, versions: Mapping[str, tuple[Pack, ...]]) -> Pack:
     return versions[UNKNOWN][0]
 
 
+def laxer_in(pack: Pack, versions: Mapping[str, tuple[Pack, ...]]) -> list[str]:
+    """The fields in which a pack is laxer than its baseline."""
+    return [difference.field for difference in compare(pack, baseline(pack, versions)) if difference.laxer]
+
+
 def _explained(pack: Pack, versions: Mapping[str, tuple[Pack, ...]]) -> None:
     """An own pack that is laxer than what ships says why."""
     if pack.motivation:
         return
-    base = baseline(pack, versions)
-    laxer = [difference.field for difference in compare(pack, base) if difference.laxer]
+    laxer = laxer_in(pack, versions)
     if laxer:
-        what = f"is missing; the pack is laxer than {pack_name(base)} that ships in {', '.join(laxer)}: "
+        base = pack_name(baseline(pack, versions))
+        what = f"is missing; the pack is laxer than {base} that ships in {', '.join(laxer)}: "
         raise PackError(
             pack.file, "motivation", what + "write why, or take the stricter value", pack.lines.get(laxer[0])
         )

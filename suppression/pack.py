@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from suppression.sale import SALE_KINDS
-from suppression.toml_lines import error_line, lines_of
+from suppression.toml_lines import error_line, lines_of, parsed
 
 Model = Literal["consent", "casl", "optout"]
 TimeRule = Literal["stale", "rolling"]
@@ -182,7 +182,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 def read_pack(file: str, text: str, *, own: bool = False) -> Pack:
     """Read one version of a pack. Raises PackError at the first thing wrong."""
     try:
-        data = tomllib.loads(text)
+        data = parsed(text)
     except tomllib.TOMLDecodeError as error:
         raise PackError(file, "TOML", f"cannot be read, {error}; correct the line", error_line(error)) from error
     lines = lines_of(text)

@@ -1,11 +1,25 @@
-"""On which line of a TOML text a key stands, so that a message about it can say so."""
+"""A TOML text that somebody wrote by hand: read, and on which line a key stands, so that a message can say so."""
 
 from __future__ import annotations
 
 import re
+import tomllib
+from typing import Any
 
 _TABLE = re.compile(r"\s*\[(\[?)\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The values of a TOML text. Raises TOMLDecodeError, also for a text that is TOML and more than can be read."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("lists or tables in one another, too many to be read") from None
+    except ValueError:  # Python reads no number of more than 4300 digits
+        raise tomllib.TOMLDecodeError("a number that is too long to be read") from None
 
 
 def lines_of(text: str) -> dict[str, int]:

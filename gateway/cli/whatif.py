@@ -87,8 +87,10 @@ def _change(text: str) -> tuple[str, Any]:
     key, found, value = text.partition("=")
     if not found or not key.strip():
         raise Refused(f"--set {text}: write it as KEY=VALUE, for example controllers.acme.require_opt_in=true.")
+    from suppression.toml_lines import parsed
+
     try:
-        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+        return key.strip(), parsed(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         return key.strip(), value.strip()
 
@@ -106,7 +108,7 @@ def _draft(path: Path, changes: list[tuple[str, Any]]) -> "Config":
 def _with(book: "PackBook", drafts: list[Path]) -> "PackBook":
     """The book with each draft as the only version of its pack."""
     from gateway.packs import read_text
-    from suppression.jurisdiction import PackBook
+    from suppression.jurisdiction import PackBook, baseline, laxer_in, pack_name
     from suppression.pack import PackError, read_pack
 
     versions = dict(book.versions)
@@ -115,6 +117,9 @@ def _with(book: "PackBook", drafts: list[Path]) -> "PackBook":
             read = read_pack(str(file), read_text(file), own=True)
         except PackError as error:
             raise Refused(str(error)) from None
+        if (laxer := laxer_in(read, book.versions)) and not read.motivation:
+            base = pack_name(baseline(read, book.versions))
+            command.say(f"{file} is laxer than {base} in {', '.join(laxer)}: to be used it needs a motivation.")
         versions[read.code] = (read,)
     return PackBook(versions=versions)
 

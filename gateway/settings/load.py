@@ -6,7 +6,6 @@ It never writes and asks no DNS; failures are one ConfigError that lists all pro
 
 import hashlib
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -38,6 +37,7 @@ from gateway.settings.kinds import is_address
 from gateway.settings.packs import check_terms, packs_of, terms_of
 from gateway.settings.reader import Problem, Reader
 from suppression.jurisdiction import PackBook
+from suppression.toml_lines import error_line, parsed
 
 
 class ConfigError(Exception):
@@ -57,7 +57,7 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ, changes: Mappin
     path = path.absolute()
     try:
         text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
+        document = parsed(text)
     except FileNotFoundError:
         raise ConfigError([_problem(path, "the file does not exist", "Make one with: consentgate init")]) from None
     except OSError as error:
@@ -65,9 +65,7 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ, changes: Mappin
     except UnicodeDecodeError:
         raise ConfigError([_problem(path, "is not UTF-8 text", "Save it as UTF-8")]) from None
     except tomllib.TOMLDecodeError as error:
-        at = re.search(r"line (\d+)", str(error))
-        line = int(at.group(1)) if at else None
-        raise ConfigError([_problem(path, f"is not TOML: {error}", "Correct the line", line)]) from None
+        raise ConfigError([_problem(path, f"is not TOML: {error}", "Correct the line", error_line(error))]) from None
     for key, value in changes.items():
         _put(document, key, value)
     reader = Reader(path, text, environ)

@@ -49,6 +49,11 @@ def test_a_stricter_setting_shows_who_would_lose_it(installation: Installation) 
     assert rows_of_everything(installation) == before
 
 
+def written(file: Path, text: str) -> Path:
+    file.write_text(text, "utf-8")
+    return file
+
+
 def draft(tmp_path: Path, change: Callable[[str], str]) -> Path:
     file = tmp_path / "draft.toml"
     text = (ROOT / "suppression/packs/nl.toml").read_text("utf-8")
@@ -70,6 +75,29 @@ def test_a_draft_pack_counts_as_if_it_had_been_in_force(installation: Installati
     said = installation.tool("rules", "whatif", "--pack", file).stdout.decode()
     assert "8 decisions of the last 30 days" in said
     assert "newsletter: ALLOW_SOFT_OPT_IN -> CUSTOMER_RELATION_STALE (1 person)" in said
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_the_day_and_number_of_a_draft_change_nothing(installation: Installation, tmp_path: Path, day: str) -> None:
+    file = draft(tmp_path, lambda text: re.sub(r"(?m)^in_force = .*", f"in_force = {day}", text))
+    file.write_text(re.sub(r"(?m)^version = .*", "version = " + "9" * 40, file.read_text("utf-8")), "utf-8")
+    found = whatif(installation, "--pack", file)
+    assert (found["decisions"], found["same"], found["changes"]) == (8, 8, [])
+
+
+def test_a_laxer_draft_is_tried_and_said_to_be_laxer(installation: Installation, tmp_path: Path) -> None:
+    def laxer(text: str) -> str:
+        longer = re.sub(r"(?m)^soft_opt_in_max_months = \d+", "soft_opt_in_max_months = 1200", text)
+        return longer.replace("postal_address_required = true", "postal_address_required = false")
+
+    file = draft(tmp_path, laxer)
+    done = installation.tool("rules", "whatif", "--json", "--pack", file)
+    [found] = lines_of(done)
+    assert (found["decisions"], found["same"]) == (8, 8)  # nothing here was too old
+    said = done.stderr.decode()
+    assert "is laxer than NL version 1 in" in said and "soft_opt_in_max_months" in said and "motivation" in said
+    file.write_text('motivation = "Tried."\n' + file.read_text("utf-8"), "utf-8")
+    assert b"laxer" not in installation.tool("rules", "whatif", "--pack", file).stderr
 
 
 def test_other_settings_in_a_file_of_their_own(installation: Installation) -> None:
@@ -105,6 +133,10 @@ def test_a_draft_that_cannot_be_used_is_named(installation: Installation, tmp_pa
         (("--set", "controllers.acme.lottery=true"), "there is no setting lottery"),
         (("--pack", odd), "nonsense"),
         (("--pack", tmp_path / "none.toml"), "cannot be read"),
+        (("--pack", written(tmp_path / "deep.toml", "a = " + "[" * 100_000)), "deep.toml: TOML: cannot be read"),
+        (("--draft", written(tmp_path / "deep.toml", "a = " + "[" * 100_000)), "is not TOML: lists or tables"),
+        (("--pack", written(tmp_path / "long.toml", "version = " + "9" * 5_000)), "a number that is too long"),
+        (("--set", "controllers.acme.require_opt_in=" + "9" * 5_000), "require_opt_in: must be true or false"),
         (("--draft", tmp_path / "none.toml"), "does not exist"),
     ):
         done = installation.tool("rules", "whatif", *words)
