@@ -1,8 +1,8 @@
-"""Places in an HTML document, found on its bytes: where the footer goes, which links it has, its language.
+"""What an HTML document holds, found on its bytes: tags, links and text that a reader sees, its language.
 
 Reads as the HTML standard's tokenizer does where that matters for mail: comments (conditional ones for one vendor's
-reader included), elements whose content is no markup, attribute values that hold `>` or tags. The document must be in
-a charset whose ASCII octets mean ASCII (`charset.is_ascii_superset`).
+reader included), elements whose content is no markup, attribute values that hold `>` or tags, drawings with their
+CDATA sections. The document must be in a charset whose ASCII octets mean ASCII (`charset.is_ascii_superset`).
 
 Known limit: style sheets are not read, so text hidden by them counts as visible.
 Source: HTML Living Standard, section 13.2.5.
@@ -16,15 +16,12 @@ from typing import NamedTuple
 MAX_READ = 2_000_000
 """Octets of a document that is read tag by tag, at most; of a longer one only the end is looked at."""
 
-_TAIL = re.compile(rb"</body\s*>\s*(?:</html\s*>\s*)?\Z", re.IGNORECASE)
-_OPENER = re.compile(
-    rb"<(?:!--|[sS](?:[cC][rR]|[tT][yY]|[eE][lL])[a-zA-Z]*|[tT](?:[eE]|[iI])[a-zA-Z]*|[xX][mM][pP]|[iI][fF][a-zA-Z]*"
-    rb"|[nN][oO][eEfF][a-zA-Z]*|[pP][lL][a-zA-Z]*)"
-)
-_NO_MARKUP = frozenset(
+_DEEPEST = 200
+
+NO_MARKUP = frozenset(
     (b"script", b"style", b"textarea", b"template", b"title", b"xmp", b"iframe", b"noembed", b"noframes", b"select")
 )
-_CLOSERS = {name: re.compile(rb"</" + name + rb"(?=[\s/>])", re.IGNORECASE) for name in _NO_MARKUP - {b"script"}}
+CLOSERS = {name: re.compile(rb"</" + name + rb"(?=[\s/>])", re.IGNORECASE) for name in NO_MARKUP - {b"script"}}
 _IN_SCRIPT = re.compile(rb"<!--|-->|</?script(?=[\s/>])", re.IGNORECASE)
 _TAG = re.compile(rb"<(/?)([A-Za-z][^\s/>]*)")
 _ATTRIBUTE = re.compile(
@@ -37,6 +34,29 @@ _LANGUAGE = re.compile(
 _META_CHARSET = re.compile(rb"""(<meta\b[^>]*?charset\s*=\s*["']?)([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _HEAD = 65_536
 _HIDDEN = re.compile(rb"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+HIDES_CONTENT = frozenset((b"object", b"svg", b"math", b"audio", b"video", b"canvas"))
+"""Elements whose content is not shown, or is no HTML."""
+
+_VOID = frozenset(
+    (b"area", b"base", b"br", b"col", b"embed", b"hr", b"img", b"input", b"link", b"meta", b"param", b"source", b"wbr")
+)
+_ROOMS = frozenset((b"td", b"th", b"caption", b"table", b"object", b"html"))
+_OF_TABLES = frozenset((b"table", b"tbody", b"thead", b"tfoot", b"tr", b"td", b"th", b"caption", b"body", b"html"))
+_ENDED_BY: dict[bytes, frozenset[bytes]] = {
+    b"td": frozenset((b"td", b"th")), b"th": frozenset((b"td", b"th")), b"tr": frozenset((b"td", b"th", b"tr")),
+    b"li": frozenset((b"li", b"p")), **dict.fromkeys(
+        (b"p", b"div", b"table", b"ul", b"ol", b"h1", b"h2", b"h3", b"hr", b"blockquote", b"center", b"pre"),
+        frozenset((b"p",)),
+    ),
+}  # fmt: skip
+_DRAWN = frozenset((b"svg", b"math"))
+_HTML_WITHIN = frozenset((b"foreignobject", b"desc", b"title", b"annotation-xml"))
+_LEAVES_DRAWING = frozenset(
+    (b"b", b"big", b"blockquote", b"body", b"br", b"center", b"code", b"dd", b"div", b"dl", b"dt", b"em", b"embed",
+     b"h1", b"h2", b"h3", b"h4", b"h5", b"h6", b"head", b"hr", b"i", b"img", b"li", b"listing", b"menu", b"meta",
+     b"nobr", b"ol", b"p", b"pre", b"ruby", b"s", b"small", b"span", b"strong", b"strike", b"sub", b"sup", b"table",
+     b"tt", b"u", b"ul", b"var")
+)  # fmt: skip
 
 
 class Tag(NamedTuple):
@@ -66,39 +86,66 @@ def tags(document: bytes) -> Iterator[Tag]:
     `end` = start.
     """
     at, size = 0, min(len(document), MAX_READ)
+    within: list[bytes] = []  # drawings, and places for HTML in them
     while True:
         at = document.find(b"<", at, size)
         if at < 0:
             return
-        if document.startswith(b"<!--", at):
-            found = _COMMENT_END.search(document, at + 2)
-            if found is None:
-                yield Tag(b"", False, at, at, ())
-                return
-            yield Tag(b"!", False, at, found.end(), ())
-            at = found.end()
-            continue
         opened = _TAG.match(document, at)
         if opened is None:
-            if at + 1 < size and document[at + 1] in b"!?/":
-                end = document.find(b">", at) + 1 or size
-                yield Tag(b"!", False, at, end, ())
-                at = end
-            else:
-                at += 1
+            end = _no_tag_end(document, at, drawn=bool(within) and within[-1] in _DRAWN)
+            if end < 0:
+                yield Tag(b"", False, at, at, ())
+                return
+            if end > at + 1:
+                yield Tag(b"!", False, at, min(end, size), ())
+            at = end
             continue
         tag = _tag(document, opened)
         yield tag
         if not tag.name:
             return
         at = tag.end
+        if within or tag.name in _DRAWN:
+            _enter_or_leave(within, tag, document[tag.end - 2 : tag.end] == b"/>")
+            if within and within[-1] in (*_DRAWN, tag.name):
+                continue
         if not tag.closing and tag.name == b"plaintext":
             return
-        if not tag.closing and tag.name in _NO_MARKUP:
+        if not tag.closing and tag.name in NO_MARKUP:
             at = _content_end(document, tag.name, at)
             if at < 0:
                 yield Tag(b"", False, tag.start, tag.start, ())
                 return
+
+
+def _no_tag_end(document: bytes, at: int, *, drawn: bool) -> int:
+    """Where what begins with `<` but is no tag ends: a comment, a declaration; -1 when it never does.
+
+    One octet on where it is just a sign. `drawn`: inside a drawing, where CDATA sections are.
+    """
+    if document.startswith(b"<!--", at):
+        found = _COMMENT_END.search(document, at + 2)
+        return found.end() if found is not None else -1
+    if drawn and document.startswith(b"<![CDATA[", at):
+        end = document.find(b"]]>", at)
+        return end + 3 if end >= 0 else -1
+    if document[at + 1 : at + 2] in (b"!", b"?", b"/"):
+        return document.find(b">", at) + 1 or len(document)
+    return at + 1
+
+
+def _enter_or_leave(within: list[bytes], tag: Tag, ends_itself: bool) -> None:
+    """Keep account of drawings (HTML standard 13.2.6.5): in them style and title are elements like any other."""
+    name = tag.name
+    if tag.closing:
+        if name in within:
+            del within[len(within) - 1 - within[::-1].index(name) :]
+    elif within and within[-1] in _DRAWN and name in _LEAVES_DRAWING:
+        while within and within[-1] in _DRAWN:
+            within.pop()
+    elif not ends_itself and (name in _DRAWN or (name in _HTML_WITHIN and within and within[-1] in _DRAWN)):
+        within.append(name)
 
 
 def _content_end(document: bytes, name: bytes, at: int) -> int:
@@ -107,7 +154,7 @@ def _content_end(document: bytes, name: bytes, at: int) -> int:
     Inside a comment in a script, a further `<script>` must be closed first (the standard's "double escaped" state).
     """
     if name != b"script":
-        found = _CLOSERS[name].search(document, at)
+        found = CLOSERS[name].search(document, at)
         return found.start() if found is not None else -1
     escaped = twice = False
     while (found := _IN_SCRIPT.search(document, at)) is not None:
@@ -136,59 +183,63 @@ def _tag(document: bytes, opened: re.Match[bytes]) -> Tag:
         at = found.end()
         if found[1]:
             return Tag(opened[2].lower(), bool(opened[1]), opened.start(), at, tuple(attributes))
-        for group in (3, 4, 5):
-            if found[group] is not None:
-                attributes.append((found[2].lower(), found.start(group), found.end(group)))
-                break
+        group = next((group for group in (3, 4, 5) if found[group] is not None), 0)
+        start, end = found.span(group) if group else (found.end(2), found.end(2))
+        attributes.append((found[2].lower(), start, end))
 
 
-def footer_position(document: bytes) -> int:
-    """Where a footer goes: before the last real `</body>`, else before the last `</html>`, else at the end.
+class Nesting:
+    """Which elements are open, as far as it matters for whether something is shown.
 
-    When an unfinished tag or comment swallows the rest, before that.
+    `hidden_from`: the outermost open element that hides what is in it, as (start of its tag, its name), or None.
+    Source: HTML Living Standard 13.2.6, simplified to the side of hidden.
     """
-    tail = _TAIL.search(document, max(0, len(document) - 400))
-    if len(document) > MAX_READ:
-        return len(document) if tail is None else tail.start()
-    if tail is not None and _is_plain(document, tail.start()):
-        return tail.start()
-    body = html_end = -1
-    for tag in tags(document):
-        if not tag.name:
-            return tag.start if body < 0 else body
-        if tag.closing and tag.name == b"body":
-            body = tag.start
-        elif tag.closing and tag.name == b"html":
-            html_end = tag.start
-    if body >= 0:
-        return body
-    return html_end if html_end >= 0 else len(document)
+
+    __slots__ = ("_open", "hidden_from")
+
+    def __init__(self) -> None:
+        self._open: list[tuple[bytes, int, bool]] = []
+        self.hidden_from: tuple[int, bytes] | None = None
+
+    def take(self, document: bytes, tag: Tag) -> None:
+        """Go on by one tag."""
+        name = tag.name
+        if name in _VOID or name == b"!":
+            return
+        if tag.closing:
+            if name not in (b"body", b"html"):  # what is still open stays open behind them
+                self._close(name)
+            return
+        ends = _ENDED_BY.get(name)
+        while ends is not None and self._open and self._open[-1][0] in ends:
+            self._pop(len(self._open) - 1)
+        hides = _hides(document, tag)
+        self._open.append((name, tag.start, hides))
+        if hides and self.hidden_from is None:
+            self.hidden_from = tag.start, name
+
+    def _close(self, name: bytes) -> None:
+        for index in range(len(self._open) - 1, max(-1, len(self._open) - _DEEPEST), -1):
+            inner = self._open[index][0]
+            if inner == name:
+                self._pop(index)
+                return
+            if inner in _ROOMS and name not in _OF_TABLES:
+                return
+
+    def _pop(self, index: int) -> None:
+        del self._open[index:]
+        if self.hidden_from is not None and not any(start == self.hidden_from[0] for _, start, _ in self._open):
+            self.hidden_from = None
 
 
-def _is_plain(document: bytes, end: int) -> bool:
-    """Whether, without reading every tag, it is clear that `end` is in no comment, attribute or element without markup.
-
-    False only means that it must be looked at closely. It is enough that the last opener of each kind is closed before
-    `end`, that the last tag is closed behind its last quotation mark, and that no last mark begins a value.
-    """
-    closed = document.rfind(b">", 0, end)
-    if document.rfind(b"<", 0, end) > closed:
-        return False
-    for mark in (b'"', b"'"):
-        quote = document.rfind(mark, 0, end)
-        if quote > closed or (quote > 0 and document[max(0, quote - 20) : quote].rstrip().endswith(b"=")):
-            return False
-    last = {found[0]: found.start() for found in _OPENER.finditer(document, 0, end)}
-    for opener, start in last.items():
-        name = opener[1:].lower()
-        if name == b"!--":
-            if document.find(b"-->", start + 2, end) < 0:
-                return False
-        elif name in _NO_MARKUP or name == b"plaintext":
-            closer = _CLOSERS.get(name)
-            if closer is None or not closer.search(document, start, end):
-                return False
-    return True
+def _hides(document: bytes, tag: Tag) -> bool:
+    if tag.name in HIDES_CONTENT:
+        return True
+    for name, start, end in tag.attributes:
+        if name == b"hidden" or (name == b"style" and _HIDDEN.search(document, start, end)):
+            return True
+    return False
 
 
 def anchors(document: bytes) -> list[Anchor]:
@@ -196,7 +247,9 @@ def anchors(document: bytes) -> list[Anchor]:
     found: list[Anchor] = []
     current: tuple[int, int] | None = None
     text_from, shown, hidden = 0, [], False
+    nesting = Nesting()
     for tag in tags(document):
+        nesting.take(document, tag)
         if current is not None:
             shown.append(document[text_from : tag.start])
             text_from = tag.end
@@ -210,7 +263,7 @@ def anchors(document: bytes) -> list[Anchor]:
                 if name == b"href":
                     current = (start, end)
                     text_from, shown = tag.end, []
-                    hidden = bool(_HIDDEN.search(_value(document, tag, b"style")))
+                    hidden = nesting.hidden_from is not None
                     break
     if current is not None:
         found.append(_anchor(document, current, b"".join(shown) + document[text_from:], hidden))
@@ -235,7 +288,7 @@ def text_runs(document: bytes) -> list[tuple[int, int]]:
     runs: list[tuple[int, int]] = []
     at = 0
     for tag in tags(document):
-        if not (tag.closing and tag.name in _NO_MARKUP):
+        if not (tag.closing and tag.name in NO_MARKUP):
             runs.append((at, tag.start))
         if not tag.name:
             return runs

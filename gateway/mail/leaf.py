@@ -6,7 +6,7 @@ quoted-printable too, in the charset it has.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -86,12 +86,23 @@ def fit(leaf: Leaf, footer: Footer | None, lengths: dict[str, tuple[int, int]], 
     if not (anew or leaf.whole or leaf.transcoded or _makes_long_line(leaf, contents, decoded, lengths)):
         body = _splice(leaf, contents, decoded, lengths)
         if body is not None:
-            return Fitted(leaf=leaf, header=tuple(_stale(leaf.part)), body=tuple(body), decoded=tuple(decoded))
+            return _opened(Fitted(leaf=leaf, header=tuple(_stale(leaf.part)), body=tuple(body), decoded=tuple(decoded)))
     whole = Edit(leaf.part.body_start, leaf.part.end, _qp_pieces(tuple(decoded), True, False))
     declares = text_codec(leaf.part.charset or b"us-ascii")
     charset = b"utf-8" if leaf.transcoded and declares != "utf-8" else None
     header = _declared(leaf.part, b"quoted-printable", charset)
-    return Fitted(leaf=leaf, header=tuple(header), body=(whole,), decoded=tuple(decoded))
+    return _opened(Fitted(leaf=leaf, header=tuple(header), body=(whole,), decoded=tuple(decoded)))
+
+
+def _opened(fitted: Fitted) -> Fitted:
+    """The same with an empty line before a body that had none: its CRLF belonged to the delimiter behind it."""
+    part = fitted.leaf.part
+    if not part.start or part.body_start > part.head_end:
+        return fitted
+    added = [edit for edit in fitted.header if edit.start == edit.end]
+    pieces = [piece for edit in (*added, Edit(0, 0, (b"\r\n",)), *fitted.body) for piece in edit.pieces]
+    body = (Edit(part.head_end, part.end, tuple(pieces)),)
+    return replace(fitted, header=tuple(edit for edit in fitted.header if edit not in added), body=body)
 
 
 def reencode(part: Part) -> Fitted:

@@ -10,14 +10,14 @@ Pure and total for a message that parsed.
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from gateway.mail import html_spans, opt_out, transfer
+from gateway.mail import html_place, html_spans, opt_out, transfer
 from gateway.mail.charset import in_ascii_state, is_ascii_superset
 from gateway.mail.footer import Piece
 from gateway.mail.headers import has_long_line
 from gateway.mail.leaf import Change, Leaf
 from gateway.mail.list_headers import HeadPlan, plan_head
 from gateway.mail.mime import Message, Part
-from gateway.mail.shown import Protection, displayed, read_leaf, shows_opt_out
+from gateway.mail.shown import Protection, amp_shows_opt_out, displayed, read_leaf, shows_opt_out
 
 CLIPPED_OVER = 102_000
 """Octets of HTML over which a large mailbox provider cuts the message off, footer and all."""
@@ -100,8 +100,9 @@ def make_plan(message: Message, wants: Wants) -> Plan:
     elif wants.marketing:
         changed = _change(read, wants, head.tool_uris, long=long)
         unsubscribe = changed.unsubscribe
-        if shown.amp:
-            changed.warnings.append("amp-part-unchanged")
+        if shown.amp is not None:
+            says = amp_shows_opt_out(shown.amp, head.tool_uris)
+            changed.warnings.append("amp-part-unchanged" if says else "amp-part-without-opt-out")
     reencoded: tuple[Part, ...] = ()
     if long:
         reencoded, long = _long_lines(message, {leaf.part.path for leaf in changed.leaves}, wants)
@@ -152,6 +153,8 @@ def _change(read: list[Leaf], wants: Wants, tool: tuple[str, ...], *, long: bool
     for original in read:
         placed = _place(original, wants, tool)
         if placed is None:
+            if original.kind == "html" and _is_encoded_as_said(original):
+                return _Changed()  # a page that readers are shown, and that has no place for the opt-out
             done.warnings.append(f"{original.kind}-not-editable")
             continue
         leaf, visible = placed
@@ -172,9 +175,14 @@ def _change(read: list[Leaf], wants: Wants, tool: tuple[str, ...], *, long: bool
     return done
 
 
+def _is_encoded_as_said(leaf: Leaf) -> bool:
+    """Whether the transfer encoding is a known one; what has another is no text to a reader (RFC 2045 section 6.4)."""
+    return transfer.encoding_of(leaf.part.get(b"content-transfer-encoding")) is not None
+
+
 def _place(leaf: Leaf, wants: Wants, tool: tuple[str, ...]) -> tuple[Leaf, bool] | None:
     """(the leaf with its changes, whether a reader sees our link without a footer); None if it cannot be edited."""
-    if transfer.encoding_of(leaf.part.get(b"content-transfer-encoding")) is None:
+    if not _is_encoded_as_said(leaf):
         return None
     if leaf.codec is not None and not is_ascii_superset(leaf.codec):
         moved = _in_utf8(leaf)
@@ -183,7 +191,10 @@ def _place(leaf: Leaf, wants: Wants, tool: tuple[str, ...]) -> tuple[Leaf, bool]
     changes = [Change(start, end, False) for start, end in spans]
     lead = trail = b""
     if wants.footer == "always" or (wants.footer == "auto" and not visible):
-        at, lead, trail = _footer_place(leaf)
+        place = _footer_place(leaf)
+        if place is None:
+            return None
+        at, lead, trail = place
         if not in_ascii_state(leaf.codec, leaf.data, at):
             moved = _in_utf8(leaf)
             return None if moved is None else _place(moved, wants, tool)
@@ -193,21 +204,34 @@ def _place(leaf: Leaf, wants: Wants, tool: tuple[str, ...]) -> tuple[Leaf, bool]
 
 
 def _in_utf8(leaf: Leaf) -> Leaf | None:
-    """The leaf as UTF-8, from a charset in which ASCII octets cannot be put; None if its octets do not make sense."""
-    try:
-        data = leaf.data.decode(leaf.codec or "ascii").removeprefix("\ufeff").encode("utf-8")
-    except UnicodeError:
+    """The leaf as UTF-8, from a charset in which ASCII octets cannot be put; None if its octets do not make sense.
+
+    What is declared as UTF-16 or UTF-32 and has not one NUL is UTF-8, as browsers take it where a page says so.
+    """
+    wide = (leaf.codec or "").startswith(("utf-16", "utf-32")) and b"\0" not in leaf.data
+    data = None if wide else _decoded(leaf.data, leaf.codec or "ascii")
+    if data is None and not is_ascii_superset(leaf.codec or "ascii"):
+        data = _decoded(leaf.data, "utf-8")
+    if data is None:
         return None
     if leaf.kind == "html":
         data = html_spans.with_meta_charset(data, b"utf-8")
     return replace(leaf, codec="utf-8", data=data, transcoded=True)
 
 
-def _footer_place(leaf: Leaf) -> tuple[int, bytes, bytes]:
-    """(decoded octet where the footer goes, what goes before it, what goes after it)."""
+def _decoded(data: bytes, codec: str) -> bytes | None:
+    try:
+        return data.decode(codec).removeprefix("\ufeff").encode("utf-8")
+    except UnicodeError:
+        return None
+
+
+def _footer_place(leaf: Leaf) -> tuple[int, bytes, bytes] | None:
+    """(decoded octet where the footer goes, what goes before it, what goes after it); None where none would see it."""
     data = leaf.data
     if leaf.kind == "html":
-        return html_spans.footer_position(data), b"\r\n", b"\r\n"
+        at = html_place.footer_position(data)
+        return None if at is None else (at, b"\r\n", b"\r\n")
     signature = _signature(data)
     if signature >= 0:
         spaced = not signature or data.endswith(b"\r\n\r\n", 0, signature)

@@ -31,6 +31,7 @@ _NAMES: dict[bytes, Encoding] = {
     b"quoted-printable": "quoted-printable",
     b"base64": "base64",
 }
+_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+\)")
 _WIDTH = 75
 _NEAR_END = 2000
 _QP_SPECIAL = re.compile(
@@ -42,10 +43,13 @@ _QP_TOKEN = re.compile(rb"=(?:\r\n|[0-9A-Fa-f]{2}|=)?")
 def encoding_of(value: bytes | None) -> Encoding | None:
     """The encoding a Content-Transfer-Encoding value names; identity when absent or empty, None when unknown.
 
-    Words that common tools put there by mistake, and every reader takes for none, count as identity.
+    Words that common tools put there by mistake, and every reader takes for none, count as identity; comments are none
+    (RFC 2045 section 6.1).
     """
     if value is None:
         return "identity"
+    if b"(" in value:
+        value = _COMMENT.sub(b"", value)
     return _NAMES.get(value.partition(b";")[0].strip().lower())
 
 

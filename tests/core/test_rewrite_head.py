@@ -22,6 +22,7 @@ from tests.mails import (
     message,
     multipart,
     names,
+    octets,
 )  # fmt: skip
 
 # --- mail that must stay as it is
@@ -254,7 +255,7 @@ def test_the_language_of_a_message(more: str, document: str, language: str | Non
 def test_an_amp_part_is_reported() -> None:
     root = multipart("alternative", leaf("x"), leaf("<x>", "text/x-amp-html"), leaf(HTML, "text/html"))
     copy = copied(message(root))
-    assert copy.done.warnings == ("amp-part-unchanged",) and copy.done.footer == "html+text"
+    assert copy.done.warnings == ("amp-part-without-opt-out",) and copy.done.footer == "html+text"
 
 
 def test_copies_differ_in_nothing_but_their_links() -> None:
@@ -265,3 +266,10 @@ def test_copies_differ_in_nothing_but_their_links() -> None:
     assert one.body != two.body and len(plan.ready) == 1
     back = re.sub(rb"B{3,}(=\r\n)?", lambda m: m[0].replace(b"B", b"A"), two.head)
     assert back == one.head
+
+
+def test_an_amp_part_with_an_opt_out_of_its_own_is_told_apart() -> None:
+    amp = leaf('<html amp4email><body><a href="https://tool.example/u">Afmelden</a></body></html>', "text/x-amp-html")
+    copy = copied(message(multipart("alternative", leaf("x"), amp, leaf(HTML, "text/html"))))
+    assert copy.done.warnings == ("amp-part-unchanged",)
+    assert octets(leaves(copy.mail)["2"]) == amp.partition(b"\r\n\r\n")[2]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mail import html_spans, opt_out
+from gateway.mail import html_place, html_spans, opt_out
 
 PIECES = [
     b"<p>text</p>", b"</body>", b"</BODY >", b"</html>", b"<body>", b"<html lang=nl>", b"<!-- </body> -->", b"\r\n",
@@ -40,7 +40,7 @@ def shown(document: bytes) -> bool:
 @settings(max_examples=600, deadline=None)
 def test_a_footer_is_shown_whatever_the_document(document: bytes) -> None:
     """Whatever the document, what is put in at the footer's place is rendered."""
-    at = html_spans.footer_position(document)
+    at = html_place.footer_position(document)
     assert shown(document[:at] + FOOTER + document[at:])
 
 
@@ -49,7 +49,7 @@ def test_a_footer_is_shown_whatever_the_document(document: bytes) -> None:
 def test_looking_close_and_looking_quickly_agree(document: bytes) -> None:
     """The short cut for documents that end as usual gives the place that reading every tag gives, as for `x`."""
     document += b"</body></html>"
-    assert html_spans.footer_position(document) == html_spans.footer_position(document + b"x")
+    assert html_place.footer_position(document) == html_place.footer_position(document + b"x")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_looking_close_and_looking_quickly_agree(document: bytes) -> None:
     ],
 )
 def test_the_footer_goes_before_the_last_real_end(document: bytes, before: bytes) -> None:
-    assert document[html_spans.footer_position(document) :] == before
+    assert document[html_place.footer_position(document) :] == before
 
 
 def test_anchors_are_read_as_browsers_read_them() -> None:
@@ -95,7 +95,7 @@ def test_anchors_are_read_as_browsers_read_them() -> None:
 def test_hostile_repetition_is_read_in_one_pass(start: bytes) -> None:
     """A quarter of a megabyte of openers takes as many steps, not their square: done within the test's patience."""
     document = start * (250_000 // len(start)) + b"</body>"
-    assert 0 <= html_spans.footer_position(document) <= len(document)
+    assert 0 <= html_place.footer_position(document) <= len(document)
     html_spans.anchors(document)
     html_spans.text_runs(document)
     opt_out.own_links(document + b"unsubscribe_url", "html", ("https://x.example/",))
