@@ -134,7 +134,7 @@ class SignUps:
         more = [replace(act, kind="person", public={}, private=facts, address=None)] if facts else []
         done = await self._store.ask(Asking(
             request_id=request_id, act=act, more=more, trace=trace_of(form, wish, record["id"]), arrival=arrival,
-            once=wish.once, limits=self._limits(form, who.recipient_keys[0], wish),
+            once=wish.once, limits=self._limits(form, person.recipient_key, wish),
         ))  # fmt: skip
         if form is not None:
             self._wake(controller.streams[form.stream].route)
