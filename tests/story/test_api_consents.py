@@ -134,7 +134,8 @@ async def test_no_call_lifts_an_opt_out_and_the_answer_tells_nothing(here: Forms
         ({"bundled_with_terms": ...}, "bundled_with_terms"),
         ({"given_at": "0001-01-01T00:00:00+14:00"}, "given_at"), ({"origin": "our shop\r\nBcc: x@y.example"}, "origin"),
         ({"ip": "anna@example.org"}, "ip"), ({"ip": "8.8.4.256"}, "ip"), ({"ip": "fe80::1%anna@example.org"}, "ip"),
-        ({"ip": 134744072}, "ip"), ({"method": "form\x1b[2J"}, "method"), ({"form": "a\0b"}, "form"),
+        ({"ip": 134744072}, "ip"), ({"id": "anna@example.org"}, "id"), ({"user_agent": "Shop\x1b[2J"}, "user_agent"),
+        ({"method": "form\x1b[2J"}, "method"), ({"form": "a\0b"}, "form"),
         (
             {"double_opt_in": True, "given_at": NOW.isoformat(), "confirmed_at": (NOW - timedelta(days=1)).isoformat()},
             "confirmed_at",

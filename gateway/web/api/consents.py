@@ -27,9 +27,8 @@ from suppression.fields import FactsError, written
 _CLOCKS_APART: Final = timedelta(minutes=5)
 """How far ahead of ours the caller's clock may be."""
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
-]
+_ONE_LINE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_ONE_LINE)]
 """One line: it is shown to staff, and in the mail that asks to confirm."""
 
 
@@ -103,8 +102,11 @@ class ConsentIn(BaseModel):
         Annotated[Text, AfterValidator(_ip)] | None,
         Field(description="IPv4 or IPv6 address it came from; kept sealed, for twelve months."),
     ] = None
-    user_agent: Annotated[str | None, Field(max_length=500)] = None
-    id: Annotated[Text | None, Field(description="Your name for this consent; a second request is the same.")] = None
+    user_agent: Annotated[str | None, Field(max_length=500, pattern=_ONE_LINE)] = None
+    id: Annotated[
+        Text | None,
+        Field(description="Your name for this consent, not of the person; a second request is the same."),
+    ] = None
 
 
 class ConsentOut(BaseModel):
@@ -187,6 +189,8 @@ def _faults(controller: Controller, body: ConsentIn, now: datetime) -> list[Faul
         faults.append(Fault("confirmed_at", "lies before given_at", "Send when they confirmed, after they asked"))
     if body.confirmed_at is not None and not body.double_opt_in:
         faults.append(Fault("confirmed_at", "stands beside double_opt_in: false", "Take one of them out"))
+    if body.id is not None and "@" in body.id:  # it stands readable in the ledger, and no erasure reaches it there
+        faults.append(Fault("id", "looks like an e-mail address", "Send a number: it outlives an erasure"))
     if body.birth_date is not None and body.birth_date > now.date():
         faults.append(Fault("birth_date", "lies in the future", "Send the date of birth"))
     return faults
