@@ -64,4 +64,4 @@ def snippet(
     except StoreUnavailable as down:
         raise Refused(f"The wording could not be kept, so the form would prove nothing: {down}") from None
     print(html)
-    command.say(f"Its words are kept as {wording.name!r}. See: consentgate consent wording show")
+    command.say(f"Its words are kept as {wording.name!r}. See: consentgate consent wording show '{wording.name}'")

@@ -29,8 +29,8 @@ BLOCKED_FIELDS = (
 )  # fmt: skip
 BLOCKED_COLUMNS = ("at", "stream", "recipient", "reason_code", "subject")
 CAMPAIGN_COLUMNS = (
-    "stream", "mode", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "captured", "bounced",
-    "opted_out",
+    "stream", "campaign", "mode", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "captured",
+    "bounced", "opted_out",
 )  # fmt: skip
 CAMPAIGN_FIELDS = (
     "controller", "campaign", "stream", "subject", "first_at", "last_at", "accepted", "allowed", "blocked", "deferred",
