@@ -12,12 +12,12 @@ COLUMN = "email"
 def recipients(lines: Iterable[bytes]) -> Iterator[str]:
     """The addresses, as they stand there, in order; empty lines and empty cells are passed over.
 
-    The first line decides: where one of its cells says `email`, it is a header. Raises Refusal at the line that is no
-    text.
+    The first line decides: where one of its cells says `email`, it is a header. Raises Refusal where it is another
+    header, and at the line that is no text.
     """
     texts = _decoded(lines)
-    first = next((line for line in texts if line.strip()), None)
-    if first is None:
+    number, first = next(((n, line) for n, line in enumerate(texts, 1) if line.strip()), (0, ""))
+    if not first:
         return
     for delimiter in DELIMITERS:
         names = [cell.strip().lower() for cell in next(csv.reader([first], delimiter=delimiter), [])]
@@ -30,6 +30,8 @@ def recipients(lines: Iterable[bytes]) -> Iterator[str]:
                 what = "belongs to a row with a quotation mark that is not closed"
                 raise Refusal(reader.line_num + 1, what, "Close or double it, or write one address a line") from None
             return
+    if "@" not in first and any(delimiter in first for delimiter in DELIMITERS):
+        raise Refusal(number, f"names no column {COLUMN}", "Name it so, or write one address a line")
     yield from filter(None, (line.strip() for line in chain([first], texts)))
 
 

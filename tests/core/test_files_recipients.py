@@ -33,6 +33,12 @@ def test_what_is_no_text_is_named_with_its_line(text: bytes) -> None:
         list(recipients(text.splitlines(keepends=True)))
 
 
+@pytest.mark.parametrize("text", ["mail,name\na@x.example,A\n", "\nnaam;adres\nA;a@x.example\n"])
+def test_a_header_without_the_column_is_not_taken_for_a_recipient(text: str) -> None:
+    with pytest.raises(Refusal, match=r"line [12]: names no column email"):
+        list(recipients(text.encode().splitlines(keepends=True)))
+
+
 def test_a_line_without_end_is_refused() -> None:
     with pytest.raises(Refusal, match="line 1: is longer than a megabyte"):
         list(recipients([b"a" * (LINE_BYTES + 1)]))
