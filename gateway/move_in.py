@@ -163,7 +163,10 @@ def _recognised(part: Part, form: str, wanted: Wanted) -> _List:
     if form == "native" and kind is not None:
         with part.text() as text:
             Table(text, columns(kind))
-    return _List(part, form, formats.headless(form, start), None)
+    header = formats.headless(form, start)
+    if header is None and start:
+        formats.check_claim(form, Table([start], None).header)
+    return _List(part, form, header, None)
 
 
 def _by_header(line: str, kind: Kind | None) -> str:

@@ -40,6 +40,17 @@ def headless(form: str, line: str) -> Sequence[str] | None:
     return ses.HEADER if form == "ses" and ses.LINE.fullmatch(line.strip()) else None
 
 
+def check_claim(form: str, header: Sequence[str]) -> None:
+    """Refusal where the header is plainly that of another tool than `--format` says: opt-outs would be read past."""
+    names = frozenset(map(plain, header))
+    if form not in FORMATS or FORMATS[form].recognises(names):
+        return
+    for other in FORMATS.values():
+        if other.recognises(names):
+            what = f"the header is that of {other.title}, not of {form}"
+            raise Refusal(1, what, f"Say --format {other.name}, or leave --format out")
+
+
 def recognise(header: Sequence[str], kind: Kind | None) -> str:
     """The name of the format whose header this is. `kind`: what the file is said to hold, None for anything.
 
@@ -65,6 +76,12 @@ def recognise(header: Sequence[str], kind: Kind | None) -> str:
     known = "; ".join(form.title for form in FORMATS.values())
     if found:
         raise Refusal(1, f"the header ({seen}) could be {' or '.join(found)}", "Say which with --format")
+    if bare := [form.name for form in FORMATS.values() if names == form.bare]:
+        what = f"no format has the header ({seen}) for itself: any list of people may have it"
+        remedy = (
+            f"If it holds opt-outs, which stay for good, say so: --format {' or '.join(bare)}, or import suppressions"
+        )
+        raise Refusal(1, what, remedy)
     raise Refusal(
         1, f"no format has the header ({seen})",
         f"Say which with --format, or save it with the native columns (docs/import.md). Known by their header: {known}",

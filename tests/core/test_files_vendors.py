@@ -292,6 +292,22 @@ def test_what_nobody_knows_or_two_claim_is_refused_with_what_was_seen(header: li
     assert told in str(refusal.value) and "--format" in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "tool"), [(["email", "created"], "sendgrid"), (["address", "created_at"], "mailgun")]
+)
+def test_columns_of_any_list_are_told_how_to_be_opt_outs(header: list[str], tool: str) -> None:
+    with pytest.raises(Refusal, match=f"If it holds opt-outs.* --format {tool}, or import suppressions"):
+        formats.recognise(header, None)
+
+
+def test_a_format_that_is_claimed_for_the_file_of_another_tool_is_refused() -> None:
+    brevo = ["CONTACT ID", "EMAIL", "FIRSTNAME", "ADDED_TIME", "emailBlacklisted"]
+    with pytest.raises(Refusal, match=r"the header is that of Brevo contacts .*, not of mailchimp. Say --format brevo"):
+        formats.check_claim("mailchimp", brevo)
+    formats.check_claim("brevo", brevo)
+    formats.check_claim("sendgrid", ["email"])  # nobody's: whoever claims it is believed
+
+
 def test_the_names_of_formats_are_those_of_the_command() -> None:
     assert set(NAMES) == {"auto", "native", *FORMATS, "hashes"}
 
