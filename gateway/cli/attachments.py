@@ -75,6 +75,8 @@ def list_attachments(
 
     loaded, who = command.settings_of(config, controller)
     plain = command.known_form(address)
+    if out is not None:
+        command.new_place(out)
     lost = 0
 
     async def show() -> "list[tuple[KeptAttachment, Path | None]]":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli.refusal import Refused
+from gateway.cli.refusal import Misused, Refused
 
 if TYPE_CHECKING:
     from gateway.config import Config, Controller, Stream
@@ -108,6 +108,13 @@ def known_form(address: str) -> str:
     if plain is None:
         raise Refused("That is not an e-mail address. Write it as name@example.com.")
     return plain
+
+
+def new_place(out: Path) -> Path:
+    """Where personal data is written to: a file or folder with a name. `-` would make one called so, and is refused."""
+    if str(out) == "-":
+        raise Misused("--out wants a name: what it holds is for its owner alone, so it is not printed.")
+    return out
 
 
 @contextlib.asynccontextmanager

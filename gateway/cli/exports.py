@@ -41,13 +41,13 @@ def export(
     if (form, kind) not in WRITERS:
         able = ", ".join(name for name, held in WRITERS if held == kind)
         raise Refused(f"The format {form} holds no {kind}. Formats that do: {able}.")
-    ring = command.key_ring(loaded)
+    place, ring = command.new_place(out), command.key_ring(loaded)
 
     async def write() -> HandedOut:
         async with command.opened(loaded) as store:
             with counted("people written") as progress:
                 return await hand_out(
-                    out, kind, form, store=store, controller=who, ring=ring, now=command.now(), by=by, to=to, why=why,
+                    place, kind, form, store=store, controller=who, ring=ring, now=command.now(), by=by, to=to, why=why,
                     progress=progress,
                 )  # fmt: skip
 

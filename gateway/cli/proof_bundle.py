@@ -43,6 +43,7 @@ def proof(
 
     if (person is None) == (campaign is None):
         raise Misused("Give one of --person ADDR and --campaign ID.")
+    command.new_place(out)
     loaded, who = command.settings_of(config, controller)
     plain = command.known_form(person) if person is not None else None
     words, ring = Words.load(), key_ring(loaded)

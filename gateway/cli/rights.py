@@ -48,7 +48,7 @@ def export(
 
     loaded, who = command.settings_of(config, controller)
     plain = command.known_form(address)
-    if out.exists():
+    if command.new_place(out).exists():
         raise Refused(f"{out} exists. Name a new file or folder.")
     done = _run(
         loaded,

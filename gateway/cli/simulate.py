@@ -150,7 +150,7 @@ def _rows(out: Path | None) -> Iterator[Callable[[Judged], None] | None]:
         yield None
         return
     try:
-        made = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        made = os.open(command.new_place(out), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         remedy = "Choose another name." if out.exists() else "Choose a folder you may write to."
         raise Refused(f"--out: {out} cannot be made: {error.strerror}. {remedy}") from None

@@ -123,6 +123,15 @@ def test_a_file_that_is_there_is_left_alone_and_so_is_the_ledger(installation: I
     assert not (installation.dir / "y").exists()
 
 
+def test_addresses_are_not_written_to_a_file_called_dash(installation: Installation, tmp_path: Path) -> None:
+    for words in (
+        ("export", "people"), ("person", "export", "anna@example.org"), ("proof", "--person", "anna@example.org"),
+        ("simulate", "--stream", "newsletter", "--recipients", "-"),
+    ):  # fmt: skip
+        done = installation.tool(*words, "--out", "-", stdin=b"anna@example.org\n")
+        assert done.returncode == 2 and b"--out wants a name" in done.stderr, (words, done.stderr)
+
+
 def test_who_was_erased_or_has_no_address_on_file_is_counted_not_named(installation: Installation) -> None:
     filled(installation)
     assert installation.tool("person", "erase", KLEED).returncode == 0
