@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "queue": ("gate", "what waits to leave"),
     "decide": ("proof", "decide facts from a file: may this be sent, and why"),
     "rewrite": ("mail", "show how a message would leave"),
+    "bounce": ("bounce", "read a bounce, complaint or reply: whom it is about, and what it means"),
     "simulate": ("simulate", "the verdict on a list or a rehearsed campaign, and its release"),
     "import": ("imports", "take in people, consents, opt-outs from a file or another tool; take an import back"),
     "export": ("exports", "hand out opt-outs, consents or people as a file for another tool"),

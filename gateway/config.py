@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.mail.categories import CategoryMap
+from gateway.mail.judgement import BounceRules
 from suppression import similarity
 from suppression.jurisdiction import PackBook
 from suppression.terms import ALL, AS_IT_IS, Terms, applied
@@ -234,7 +235,8 @@ class Controller:
 class Config:
     """All settings of one installation. `dir` is the folder of the file; every Path in here is already joined to it.
 
-    `digest`: SHA-256 of the file's text and of the packs beside it, in hex: what was in force, for the ledger.
+    `digest`: SHA-256 of the file's text and of the packs and bounce rules beside it, in hex: what was in force, for the
+    ledger.
     """
 
     path: Path
@@ -255,6 +257,7 @@ class Config:
     controllers: Mapping[str, Controller]
     logins: Mapping[str, Login]
     packs: PackBook
+    bounce_rules: BounceRules
 
     def stream_of(self, controller_id: str, name: str) -> tuple[Controller, Stream] | None:
         """A stream and whose it is; None where one of them is configured no more."""

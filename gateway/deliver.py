@@ -171,8 +171,8 @@ class Lane:
         deliver = self._deliver
         self._route, self._sends = route, pool is not None
         self._hand_over = HandOver(
-            deliver.store, deliver.scales, deliver.renderer, pool, route.name, notices=deliver.notices,
-            clock=deliver.clock, leased=deliver.leased,
+            deliver.store, deliver.scales, deliver.renderer, pool, route.name,
+            rules=deliver.config.bounce_rules, notices=deliver.notices, clock=deliver.clock, leased=deliver.leased,
         )  # fmt: skip
         self._originals.clear()
         self._generation += 1

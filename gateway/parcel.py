@@ -16,6 +16,7 @@ from gateway.config import Config
 from gateway.mail.dsn import Action, Reported, is_owed, reported
 from gateway.mail.envelope import Rcpt
 from gateway.mail.headers import decode_words
+from gateway.mail.judgement import BounceRules, judge_live
 from gateway.mail.outcome import Outcome, Retry, after
 from gateway.mail.plan import make_plan
 from gateway.mail.reply import OnBlock
@@ -145,10 +146,10 @@ class HandOver:
 
     def __init__(
         self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | None, route: str, *,
-        notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
+        rules: BounceRules, notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
     ) -> None:  # fmt: skip
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
-        self._notices, self._clock, self._leased = notices, clock, leased
+        self._rules, self._notices, self._clock, self._leased = rules, notices, clock, leased
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
         """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
@@ -271,10 +272,11 @@ class HandOver:
         )  # fmt: skip
         if isinstance(step, Retry):
             return parcel.ending("queued", now, said=said, due_at=step.at)
+        dead = judge_live(self._rules, outcome).undeliverable
         notice = None
         if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
             notice = self._about(parcel, outcome, "failed", now)
-        return parcel.ending("failed", now, said=said, dead_address=outcome.dead_address, notice=notice)
+        return parcel.ending("failed", now, said=said, dead_address=dead, notice=notice)
 
 
 def whose(ring: KeyRing, controller_id: str, address: str, recipient_key: bytes | None = None) -> Who:

@@ -13,7 +13,7 @@ The policy in words (the tables below say the same):
   never (RFC 5321 4.5.4.1 puts the retry on us).
 - What the server cannot carry (8-bit content, UTF-8 addresses, the size) is final at once: waiting changes nothing.
 - A 5yz that says the mailbox or its domain does not exist marks the address as dead. A full mailbox, a policy
-  refusal or a bare 550 never does.
+  refusal or a bare 550 never does (judgement.py, which judges reports that come back by the same rules).
 - Waiting ends after `retry_for`, with one last try at that instant.
 
 Pure and total but for broken promises: ValueError for a question that has no answer (the retry time of a delivered
@@ -51,7 +51,7 @@ class Outcome:
     `code`: the basic reply code, None when there was no reply. `enhanced`: RFC 3463, the server's own or ours; it is
     the Status of RFC 3464. `text`: what was said, addresses removed (the Diagnostic-Code). `stage`: where.
     `connection_over`: the session must not be used again. `maybe_delivered`: the final dot was sent, its reply never
-    came. `dead_address`: the server says the mailbox does not exist.
+    came.
     """
 
     state: Ending
@@ -61,7 +61,6 @@ class Outcome:
     stage: Stage
     connection_over: bool = False
     maybe_delivered: bool = False
-    dead_address: bool = False
 
 
 SKIPPED = Outcome(state="skipped", code=None, enhanced=None, text="", stage="mail")
@@ -69,14 +68,6 @@ SKIPPED = Outcome(state="skipped", code=None, enhanced=None, text="", stage="mai
 
 ABOUT_US: frozenset[Stage] = frozenset({"connect", "greeting", "ehlo", "starttls", "auth"})
 SESSION_CODES: frozenset[int] = frozenset({503, 530, 534, 535, 538})
-DEAD_CODES: frozenset[str] = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"})
-"""No such mailbox, no such domain, not an address, moved away, domain takes no mail (RFC 3463 3.2, RFC 7505)."""
-_DEAD_WORDS = re.compile(
-    r"(user|recipient|mailbox|address|account)[^.;:]{0,40}(unknown|does ?n[o']t exist|not found|no longer)"
-    r"|(unknown|no such|invalid) (user|recipient|mailbox|address|account)",
-    re.IGNORECASE,
-)
-_POLICY_WORDS = re.compile(r"spam|block|polic|reputation|blacklist|denied|not allowed|relay|sender", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +108,6 @@ def judge(stage: Stage, answer: Answer, *, rcpt: str = "") -> Outcome:
     if code >= 500 and not _waits(stage, code, enhanced):
         return Outcome(
             state="failed", code=code, enhanced=enhanced or "5.0.0", text=text, stage=stage,
-            dead_address=_dead(stage, enhanced, answer.text[: 4 * MAX_TEXT]),
         )  # fmt: skip
     if code < 400:
         text = f"out of step: {text}"
@@ -132,15 +122,6 @@ def _waits(stage: Stage, code: int, enhanced: str | None) -> bool:
     if stage in ABOUT_US or code in SESSION_CODES:
         return True
     return stage == "rcpt" and code == 552 and (enhanced is None or enhanced == "5.5.3")
-
-
-def _dead(stage: Stage, enhanced: str | None, text: str) -> bool:
-    """Whether a final refusal says the mailbox does not exist. Words count only where no code says anything."""
-    if stage not in ("rcpt", "body", "data"):
-        return False
-    if enhanced is not None and enhanced not in ("5.0.0", "5.1.0"):
-        return enhanced in DEAD_CODES
-    return stage == "rcpt" and bool(_DEAD_WORDS.search(text)) and not _POLICY_WORDS.search(text)
 
 
 def judge_failure(stage: Stage, kind: FailureKind, detail: str = "") -> Outcome:

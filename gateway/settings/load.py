@@ -32,6 +32,8 @@ from gateway.config import (
     Tls,
 )
 from gateway.mail.categories import category_map
+from gateway.mail.judgement import BounceRules
+from gateway.settings.bounces import bounce_rules_of
 from gateway.settings.checks import check
 from gateway.settings.kinds import is_address
 from gateway.settings.packs import check_terms, packs_of, terms_of
@@ -73,9 +75,10 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ, changes: Mappin
     check(reader, values)
     book = packs_of(reader, values)
     check_terms(reader, values, book)
+    bounce_rules = bounce_rules_of(reader, values)
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line or 0))
-    return _build(path, values, book, _digest(text, values["packs"]))
+    return _build(path, values, book, bounce_rules, _digest(text, values["packs"], values["bounce_rules"]))
 
 
 def _put(document: dict[str, Any], key: str, value: object) -> None:
@@ -90,11 +93,13 @@ def _put(document: dict[str, Any], key: str, value: object) -> None:
     at[last] = value
 
 
-def _digest(text: str, packs: Path | None) -> str:
-    """What was in force: the settings, and the installation's own packs where there are any."""
+def _digest(text: str, packs: Path | None, bounce_rules: Path | None) -> str:
+    """What was in force: the settings, and the installation's own packs and bounce rules where there are any."""
     found = hashlib.sha256(text.encode())
     for file in sorted(packs.glob("*.toml")) if packs is not None else ():
         found.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
+    if bounce_rules is not None:
+        found.update(b"\0" + bounce_rules.name.encode() + b"\0" + bounce_rules.read_bytes())
     return found.hexdigest()
 
 
@@ -102,7 +107,7 @@ def _problem(path: Path, what: str, remedy: str, line: int | None = None) -> Pro
     return Problem(file=str(path), key="", line=line, what=what, remedy=remedy)
 
 
-def _build(path: Path, v: Mapping[str, Any], book: PackBook, digest: str) -> Config:
+def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: BounceRules, digest: str) -> Config:
     """Make the values; everything has been checked, so nothing here can fail."""
     host = urlsplit(v["public_url"]).hostname or ""
     return Config(
@@ -132,6 +137,7 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, digest: str) -> Con
             for name, login in c["logins"].items()
         },
         packs=book,
+        bounce_rules=bounce_rules,
     )
 
 

@@ -44,6 +44,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("hostname", kind.DOMAIN, None, "Name given in SMTP greetings, EHLO and Received fields. Absent: the host of public_url."),
     Setting("trusted_proxies", kind.NETWORKS, [], "Addresses or networks of reverse proxies whose X-Forwarded-For is believed."),
     Setting("packs", file.FOLDER, None, "Folder of the installation's own jurisdiction packs, `*.toml` in the form of those that ship (`consentgate rules check` tries one). Absent: none."),
+    Setting("bounce_rules", file.FILE, None, "The installation's own rules of what a bounce means, over and beside those that ship (docs/bounces.md). Absent: none."),
     Setting("database.url", kind.DATABASE, "sqlite:consentgate.db", "Where messages, people and decisions are kept; a relative path counts from this file."),
     Setting("keys.installation", file.PATH, "keys/installation.key", "Installation key: lines `ID BASE64` (32 bytes); the highest id is current. Keep a copy elsewhere: without it nothing at rest can be read."),
     Setting("keys.database", file.PATH, "keys.db", "Small database of the keys that personal data is encrypted under."),

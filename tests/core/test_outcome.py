@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.bounce_rules import read_bounce_rules
 from gateway.mail import outcome
 from gateway.mail.answer import Answer, AnswerReader
+from gateway.mail.judgement import judge_live
 from gateway.mail.outcome import FailureKind, GiveUp, Outcome, Retry, Stage, after, judge, judge_failure, move
 
 T0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 TWO_DAYS = timedelta(days=2)
+RULES = read_bounce_rules()
 WAITING = judge_failure("connect", "refused")
 REFUSED = judge("rcpt", Answer(code=550, lines=(b"5.7.1 no",)))
 
@@ -57,7 +60,8 @@ def said(line: str) -> Answer:
 )  # fmt: skip
 def test_replies(stage: Stage, line: str, state: str, enhanced: str, over: bool, dead: bool) -> None:
     o = judge(stage, said(line))
-    assert (o.state, o.enhanced, o.connection_over, o.dead_address) == (state, enhanced, over, dead)
+    assert (o.state, o.enhanced, o.connection_over) == (state, enhanced, over)
+    assert judge_live(RULES, o).undeliverable is dead
     assert o.code == int(line[:3]) and o.stage == stage and not o.maybe_delivered
 
 

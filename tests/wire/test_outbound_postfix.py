@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from gateway.bounce_rules import read_bounce_rules
 from gateway.mail.envelope import Rcpt
+from gateway.mail.judgement import judge_live
 from gateway.outbound.connect import ConnectFailed
 from gateway.outbound.pool import Pool
 from tests.peers import ScriptedPeer, route_to
@@ -146,7 +148,8 @@ async def test_copies_go_through_postfix_as_they_are(postfix: Postfix, sink: Scr
         too_large = await session.transaction("", Rcpt(address="bob@example.net"), b"a" * 100_001)
         assert (too_large.state, too_large.enhanced) == ("failed", "5.3.4")
         unknown = await session.transaction("", Rcpt(address="unknown@example.net"), b"a: b\r\n\r\n")
-        assert (unknown.state, unknown.stage, unknown.dead_address) == ("failed", "rcpt", True)
+        assert (unknown.state, unknown.stage) == ("failed", "rcpt")
+        assert judge_live(read_bounce_rules(), unknown).undeliverable
         assert "unknown@" not in unknown.text
     await pool.close()
 
