@@ -19,7 +19,7 @@ PAGE: Final = 500
 
 @dataclass(slots=True, kw_only=True)
 class TakenBack:
-    """What taking an import back did, in people. `already`: it had been taken back before, and nothing changed now.
+    """What taking an import back did, in people. `already`: it had been taken back before, and nothing was left to do.
 
     `opted_out`: an opt-out it brought stays. `unknown`: nothing is left of them. `unreadable`: their entries cannot be
     read, so they were left as they are.
@@ -38,11 +38,11 @@ async def take_back(
 ) -> TakenBack:
     """Take one import back. `progress` is called with the people looked at.
 
-    Raises StoreUnavailable: then it is done in part, and run again.
+    The ledger says of each person whether it was done; that the list of imports calls it undone decides nothing: a key
+    may have come back since, and in no entry is that column. Raises StoreUnavailable: then it is done in part, and run
+    again.
     """
-    done = TakenBack(brought=brought, already=brought.undone_at is not None)
-    if done.already:
-        return done
+    done = TakenBack(brought=brought)
     after: bytes | None = b""
     seen = 0
     while after is not None:
@@ -54,6 +54,9 @@ async def take_back(
         after, seen = page.after, seen + page.people
         if progress is not None:
             progress(seen)
+    done.already = brought.undone_at is not None and not done.changed
+    if done.already:
+        return done
     done.brought = replace(brought, undone_at=now.astimezone(UTC))
     await store.put_import(done.brought)
     public = {

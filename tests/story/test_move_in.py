@@ -1,8 +1,10 @@
 """Lists of other tools moving in, and imports taken back, on a real installation."""
 
+import contextlib
 import hashlib
 import io
 import json
+import sqlite3
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,16 @@ def test_taken_back_twice_changes_nothing_more(installation: Installation) -> No
     [row] = lines_of(installation.tool("import", "list", "--json"))
     assert (row["state"], row["by"], row["format"]) == ("undone", "Jan", "mailchimp")
     assert row["stated"]["purpose"] == "newsletter" and row["counts"]["kept"] == 11
+
+
+def test_an_import_that_the_list_calls_undone_is_taken_back_all_the_same(installation: Installation) -> None:
+    """The list of imports is in no entry of the ledger: what somebody writes there keeps nothing."""
+    told = taken(installation, audience(installation), *STATED)
+    with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db")) as db, db:
+        db.execute("UPDATE imports SET undone_at = 1")
+    done = undone(installation, told["import"])
+    assert (done["people"], done["already"]) == (6, False)
+    assert not person(installation, ANNA).standing.known and whole(installation)
 
 
 def test_what_stood_before_stands_again_and_what_came_later_stays(installation: Installation) -> None:
