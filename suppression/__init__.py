@@ -5,6 +5,7 @@ The way of a question through the room:
     facts.py            what is known about one sender, message and recipient at one instant
       consent.py          a consent record        restriction.py        a restriction, an erasure request
       sale.py             a customer relation     suppression_list.py   an opt-out and whom it covers
+      sender.py           whom the message is from
       fields.py           how all of these are read from JSON, and what is said about a field that is wrong
       frozen.py           how they are made quickly
     pack.py             one version of a pack as a value, read from packs/*.toml

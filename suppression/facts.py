@@ -41,6 +41,7 @@ from suppression.fields import (
 from suppression.frozen import quick_init
 from suppression.restriction import ErasureRequest, Restriction
 from suppression.sale import Sale
+from suppression.sender import Sender
 from suppression.suppression_list import Suppression
 
 #: The records are defined in modules of their own; whoever builds facts finds them all here.
@@ -78,59 +79,6 @@ _ADDRESS_KINDS = frozenset(("personal", "role", "unknown"))
 _ADDRESS_SOURCES = frozenset(("own_collection", "purchased", "harvested", "unknown"))
 _BOOL = {bool}
 T = TypeVar("T")
-
-_SENDER: Shape = {
-    "controller_id": TEXT,
-    "principal_authorised": FLAG,
-    "legal_name_present": FLAG,
-    "postal_address_present": FLAG,
-    "opt_out_contact_present": FLAG,
-    "from_domain_verified": FLAG,
-    "is_charity": FLAG,
-    "directed_at_children": FLAG,
-}
-_SENDER_FIELDS = itemgetter(*_SENDER)
-
-
-@quick_init
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """The controller on whose behalf the message goes, and what is known of it."""
-
-    controller_id: str
-    principal_authorised: bool
-    legal_name_present: bool
-    postal_address_present: bool
-    opt_out_contact_present: bool
-    from_domain_verified: bool
-    is_charity: bool
-    directed_at_children: bool
-
-    @classmethod
-    def from_dict(cls, data: Any, path: str = "sender") -> Sender:
-        """Read the schema's object. Raises FactsError with the field's path."""
-        try:
-            values = _SENDER_FIELDS(data)
-            controller_id, authorised, name, postal, contact, verified, charity, children = values
-            if len(data) == 8 and type(controller_id) is str and controller_id and {*map(type, values[1:])} == _BOOL:
-                return cls(
-                    controller_id=controller_id,
-                    principal_authorised=authorised,
-                    legal_name_present=name,
-                    postal_address_present=postal,
-                    opt_out_contact_present=contact,
-                    from_domain_verified=verified,
-                    is_charity=charity,
-                    directed_at_children=children,
-                )
-        except (ValueError, TypeError, LookupError):
-            pass
-        raise fault(data, _SENDER, path)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write the schema's object."""
-        return {name: getattr(self, name) for name in _SENDER}
-
 
 _MESSAGE: Shape = {
     "class": one_of(_CLASSES),
