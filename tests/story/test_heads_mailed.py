@@ -4,6 +4,8 @@ import email
 import email.policy
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -40,6 +42,12 @@ def read(raw: bytes) -> EmailMessage:
     return message
 
 
+def alone(verifier: Path, installation: Installation, *words: object) -> int:
+    """The exit code of the verifier that needs nothing of ours."""
+    command = [sys.executable, "-I", verifier, installation.dir / "consentgate.db", *words]
+    return subprocess.run([str(word) for word in command], capture_output=True).returncode
+
+
 def test_a_running_gateway_mails_the_daily_head_and_one_on_demand(installation: Installation, tmp_path: Path) -> None:
     with relaying(installation) as relay:
         relay.upstream.until(lambda: len(relay.upstream.to(AUDITOR)) == 1)
@@ -60,10 +68,14 @@ def test_a_running_gateway_mails_the_daily_head_and_one_on_demand(installation: 
         done = installation.tool("ledger", "verify", "--head", file)
         assert done.returncode == 0, done.stdout.decode()
     assert [json.loads(row) for row in content.splitlines()] == shown
+    verifier, key = tmp_path / "verify_ledger.py", shown[0]["public_key"]
+    verifier.write_bytes(installation.tool("ledger", "verifier").stdout)
+    assert alone(verifier, installation, "--head", file, "--public-key", key) == 0
     said = message.get_body(("plain",))
     assert said is not None and shown[0]["hash"] in said.get_content()
     file.write_text(json.dumps({**shown[0], "seq": 1}))
     assert installation.tool("ledger", "verify", "--head", file).returncode == 1
+    assert alone(verifier, installation, "--head", file) == 1
 
 
 def test_a_head_and_its_mail_are_kept_once_however_many_processes_keep_house(installation: Installation) -> None:
