@@ -2,7 +2,8 @@
 
 Each person it touched gets an entry in the ledger that says what their records are without it; nothing is deleted. What
 the person or staff did since stays, and so does what other imports said. A row that changed nothing at the time belongs
-to the import that brought it first. Cut short, it is simply run again.
+to the import that brought it first. Cut short, it is simply run again. An import that still goes on while it is taken
+back stands again when it ends, and is taken back once more.
 """
 
 from collections.abc import Callable
@@ -43,8 +44,8 @@ async def take_back(
     again.
     """
     done = TakenBack(brought=brought)
+    seen, latest = 0, brought
     after: bytes | None = b""
-    seen = 0
     while after is not None:
         page = await store.undo_import(brought.controller_id, brought.import_id, after=after, n=PAGE, at=now)
         done.changed += page.changed
@@ -54,10 +55,14 @@ async def take_back(
         after, seen = page.after, seen + page.people
         if progress is not None:
             progress(seen)
+        if after is None:
+            known, latest = latest, await _latest(store, brought)
+            if latest.counts != known.counts:  # it ended meanwhile, and may have brought people who were passed by
+                after, seen, done.unreadable = b"", 0, 0
     done.already = brought.undone_at is not None and not done.changed
     if done.already:
         return done
-    done.brought = replace(brought, undone_at=now.astimezone(UTC))
+    done.brought = replace(latest, undone_at=now.astimezone(UTC))
     await store.put_import(done.brought)
     public = {
         "import": brought.import_id.hex(), "undone": True, "people": done.changed, "opted_out": done.opted_out,
@@ -65,3 +70,8 @@ async def take_back(
     }  # fmt: skip
     await store.note(brought.controller_id, "import", public, {"by": by}, at=now)
     return done
+
+
+async def _latest(store: Store, brought: Import) -> Import:
+    every = await store.imports(brought.controller_id)
+    return next(one for one in every if one.import_id == brought.import_id)

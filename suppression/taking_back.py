@@ -31,6 +31,12 @@ class TakenBack:
     opted_out: bool
 
 
+def is_done(entries: Sequence[Said], mark: str) -> bool:
+    """Whether the import `mark` was taken back for a person, and brought nothing more since: it may still go on."""
+    of_import = [said.kind for said in entries if said.fields.get(BROUGHT_BY) == mark]
+    return bool(of_import) and of_import[-1] == UNDONE
+
+
 def without(entries: Sequence[Said], mark: str) -> TakenBack:
     """What undoing the import `mark` amounts to, from all entries about one person in their order.
 

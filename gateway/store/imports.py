@@ -20,7 +20,7 @@ from gateway.store.connection import Handles
 from gateway.store.imported import Import, UndonePage
 from gateway.store.keys import opened
 from suppression import ledger, standing
-from suppression.taking_back import Said, without
+from suppression.taking_back import Said, is_done, without
 from suppression.vault import PersonSecret, Unreadable
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "imports.sql"), "sqlite3")
@@ -100,7 +100,7 @@ def _undo(
     """
     entries = _entries(handles, controller_id, key, secret)
     before = _document(handles, controller_id, key, secret)
-    if any(said.kind == "import_undone" and said.fields[standing.BROUGHT_BY] == mark for said in entries):
+    if is_done(entries, mark):
         return None
     taken = without(entries, mark)
     after = standing.apply(before, "import_undone", taken.fields)

@@ -9,7 +9,7 @@ from hypothesis import given
 from gateway.files.native import Native, Stated, absent_recipient
 from suppression import standing
 from suppression.standing import BROUGHT_BY, STAYS
-from suppression.taking_back import UNDONE, Said, without
+from suppression.taking_back import UNDONE, Said, is_done, without
 
 IMPORTS = ("", "a1", "b2", "c3")
 """Which import brought an entry; the first: none did, somebody acted."""
@@ -150,3 +150,12 @@ def test_what_comes_after_goes_on_from_what_is_left(history: Any, later: Any) ->
         expected = standing.apply(expected, one.kind, one.fields)
     assert amount(whole) == expected and not marks_of_import(amount(whole))
     assert amount(undone(whole, "a1")) == expected
+
+
+def test_an_import_that_went_on_after_it_was_taken_back_is_taken_back_again() -> None:
+    brought, gone = Said("consent", {BROUGHT_BY: "a"}), Said(UNDONE, {BROUGHT_BY: "a"})
+    other = Said("consent", {BROUGHT_BY: "b"})
+    assert not is_done([], "a") and not is_done([brought, other], "a")
+    assert is_done([brought, gone], "a") and is_done([brought, gone, other], "a")
+    assert not is_done([brought, gone, brought], "a")
+    assert not is_done([brought, gone, other], "b")

@@ -6,13 +6,18 @@ import io
 import json
 import sqlite3
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.files.formats import FORMATS
+from gateway.store.contract import Store
+from gateway.store.imported import Import
+from gateway.take_back import take_back
 from tests.installation import ANNA, Gateway, Installation, consent, lines_of, newsletter
+from tests.story.relay import with_store
 from tests.story.test_import import everything, person, write
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "import"
@@ -254,6 +259,20 @@ def test_a_withdrawal_that_came_with_an_import_stays(installation: Installation)
     [kept] = person(installation, ANNA).standing.consents
     assert kept.withdrawn_at is not None
     assert whole(installation)
+
+
+def test_an_undoing_forgets_no_count_of_an_import_that_ended_meanwhile(installation: Installation) -> None:
+    brought = taken(installation, write(installation, "c.csv", [consent(ANNA)]), kind="consents")["import"]
+
+    async def end_late(store: Store, _: object) -> Import:
+        [ended] = await store.imports("acme")
+        await take_back(store, replace(ended, counts=None), by="test", now=ended.at)  # read while it was under way
+        [left] = await store.imports("acme")
+        return left
+
+    left = with_store(installation, end_late)
+    assert left.counts is not None and left.counts["kept"] == 1 and left.undone_at is not None
+    assert undone(installation, brought)["already"] is True and whole(installation)
 
 
 def test_an_undone_import_can_be_run_again_and_is_another(installation: Installation) -> None:

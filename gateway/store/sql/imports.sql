@@ -1,8 +1,8 @@
 -- name: put_import(controller_id, import_id, at, kind, form, digest, by, stated, counts, undone_at)!
--- A new import, or what became of one.
+-- A new import, or what became of one. What it counted is not forgotten by an undoing that began before it ended.
 INSERT INTO imports (controller_id, import_id, at, kind, form, digest, by, stated, counts, undone_at)
 VALUES (:controller_id, :import_id, :at, :kind, :form, :digest, :by, :stated, :counts, :undone_at)
-ON CONFLICT (controller_id, import_id) DO UPDATE SET counts = excluded.counts, undone_at = excluded.undone_at;
+ON CONFLICT (controller_id, import_id) DO UPDATE SET counts = COALESCE(excluded.counts, counts), undone_at = excluded.undone_at;
 
 -- name: imports(controller_id)
 -- A controller's imports, oldest first.
