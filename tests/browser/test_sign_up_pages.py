@@ -120,6 +120,7 @@ async def test_a_child_is_led_to_a_parent(here: Forms, browser: Browser, size: s
     await page.fill("#address", "ouder@example.org")
     await page.click("main button")
     await page.wait_for_selector('h1:has-text("Bijna klaar")')
+    assert "Vraag uw ouder of voogd de mail te openen die naar ouder@example.org gaat" in await page.inner_text("main")
     await page.goto(f"{here.world.config.public_url}/c/{await token_of(here, 'ouder@example.org')}")
     await check(page, "nl")
     await page.click("main button")

@@ -409,6 +409,7 @@ async def test_for_a_child_a_parent_is_asked_and_nothing_of_the_child_is_kept(he
     answer = await here.send(child, "events", form="youth", birth=birth)
     assert answer.status_code == 200 and "Een ouder moet dit goedvinden" in answer.text
     assert child not in answer.text and birth not in answer.text and "checked" not in answer.text
+    assert "Daarna krijgt uw ouder of voogd" in answer.text and "bent u aangemeld" not in answer.text
     assert await here.mails() == 0 and not (await here.person(child)).seen
     token = await here.asked(parent, "events", form="youth", parent="yes")
     assert await here.code(parent, "events") == "AGE_UNVERIFIED"

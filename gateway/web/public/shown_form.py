@@ -67,7 +67,7 @@ class ShownForm:
         return {
             "heading": heading, "lines": [line for line in lines if line], "notice_link": link,
             "target": f"/s/{controller.id}/{form.name}?lang={language}", "hidden": {"parent": "yes"} if parent else {},
-            "asks": form.double_opt_in,
+            "next": say(language, "sign_up.next_parent" if parent else "sign_up.next") if form.double_opt_in else None,
             "boxes": [(choice.purpose, choice.text) for choice in self._choices(controller, form, language)],
             "address_label": say(language, "sign_up.parent_address" if parent else "sign_up.address"),
             "birth_why": say(language, "sign_up.birth_why", age=age) if asks_birth else None,

@@ -199,7 +199,8 @@ class SignUp:
         say = self._words.text
         if form.double_opt_in:
             heading = say(language, "almost.title")
-            lines = [say(language, "almost.text", address=filled.address), say(language, "almost.once")]
+            text = "almost.parent" if filled.parent else "almost.text"
+            lines = [say(language, text, address=filled.address), say(language, "almost.once")]
         else:
             heading, lines = say(language, "thanks.title"), [say(language, "thanks.text")]
         return self._pages.show(
