@@ -125,7 +125,10 @@ async def _stored(store: "Store", config: Config, controller_id: str, plain: str
             for kept in await store.attachments(controller_id, one.recipient_key)
         ],
         "sales": [sale.to_dict() for sale in standing.sales],
-        "suppressions": [suppression.to_dict() for suppression in one.suppressions],
+        "suppressions": [
+            {**said.to_dict(), "lifted_for": {purpose: written(at) for purpose, at in said.lifted_for} or None}
+            for said in one.suppressions
+        ],
         "restrictions": [restriction.to_dict() for restriction in standing.restrictions],
         "erasure_requests": [request.to_dict() for request in standing.erasure_requests],
         "readable": one.readable,
