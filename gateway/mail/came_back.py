@@ -5,7 +5,6 @@ cannot be read as parts is read as text, and only the first `MOST` octets are lo
 it returns).
 
 Total: never raises, whatever the bytes. Time and memory are linear in what is looked at.
-Known limit: a report inside a forwarded message is not looked for.
 """
 
 from __future__ import annotations
@@ -122,6 +121,12 @@ class CameBack:
         start = _header_block(quoted, 2)
         return _head(quoted[start:].encode("utf-8", "replace")) if start is not None else None
 
+    @cached_property
+    def inner(self) -> CameBack | None:
+        """The first attached message; None when there is none."""
+        part = next((part for part in self.parts if part.type in _WHOLE), None)
+        return open_message(decoded(part)[:MOST]) if part is not None else None
+
     def original(self, *, texts: bool = True) -> Original:
         """What tells which mail this is about. `texts`: links in quoted text count too."""
         head = self.returned_head
@@ -150,8 +155,8 @@ class CameBack:
         """Where in `written` the mail that came back begins; its end when it is not there."""
         text = self.written
         for found in islice(_SEPARATOR.finditer(text), FEW):
-            start = _header_block(text[found.end() : found.end() + 2000], 1)
-            if start is not None:
+            ruled = found[0].lstrip().startswith("---")
+            if ruled or _header_block(text[found.end() : found.end() + 2000], 1) is not None:
                 return found.start()
         block = _header_block(text, 3)
         return len(text) if block is None else block

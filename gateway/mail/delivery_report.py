@@ -44,7 +44,8 @@ _BEHIND_DATA = (
 )  # fmt: skip
 _AT_RCPT = (
     "reply to rcpt", "rcpt to:", "[rcpt_to]", "rcpt to response", "after rcpt", "rcpt to command",
-    "does not like recipient", ">>> rcpt", "response to rcpt", "(rcpt to",
+    "does not like recipient", ">>> rcpt", "response to rcpt", "rcpt to generated", "smtp:rcpt", "rcpt host",
+    "(rcpt to",
 )  # fmt: skip
 _AT_MAIL = ("reply to mail from", "after mail from", "[mail_from]", ">>> mail", "response to mail from")
 
@@ -132,14 +133,15 @@ def _told(mail: CameBack, fields: Mapping[str, str]) -> Told:
     kind = _ADDRESS_TYPE.match(diagnostic)
     words = diagnostic[kind.end() :] if kind else diagnostic
     status = _STATUS.search(fields.get("status", ""))
+    comment = fields.get("status", "").partition("(")[2].strip(") ")
     around = about(mail.report, final, first) if words else mail.report[:4000]
     extra = " ".join(fields[name] for name in ("x-supplementary-info", "x-notes") if name in fields)
     return Told(
         address=final, original_address=first,
         action=ACTIONS.get(re.split(r"[\s(;,]", fields.get("action", "").strip(), maxsplit=1)[0].lower()),
         status=status[0] if status else code_in(words),
-        words=" ".join(filter(None, (words, extra))), around=around,
-        stage=_local(kind[1] if kind else "") or stage_of(around, words) or stage_of(words, words),
+        words=" ".join(filter(None, (words, comment if not words else "", extra))), around=around,
+        stage=stage_of(words, words) or stage_of(around, words) or _local(kind[1] if kind else ""),
         reporter=(fields.get("reporting-mta", "").rpartition(";")[2].split() or [""])[0],
         label=fields.get("x-powermta-bouncecategory", "") or fields.get("x-bounce-category", ""),
     )  # fmt: skip

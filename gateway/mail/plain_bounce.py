@@ -27,36 +27,36 @@ _DAEMON = re.compile(
 _SUBJECT = Phrases((
     "undeliver", "undeliverable", "undelivered", "not deliverable", "nondeliver", "non deliver", "delivery fail",
     "delivery failure", "delivery has failed", "delivery notification", "delivery status", "delivery report",
-    "delivery problem", "delivery error", "delivery delay", "delayed mail", "returned mail", "returned to sender",
-    "returned email", "mail returned", "return to sender", "failure notice", "failed mail", "failed delivery",
-    "failed to deliver", "mail failure", "mail error", "mail system error", "mail delivery", "message delivery",
-    "message delayed", "message undeliver", "message not deliver", "message status", "could not be delivered",
-    "could not send", "could not deliver", "cannot be delivered", "cannot deliver", "unable to deliver",
-    "not delivered", "was not delivered", "has not been delivered", "rejected mail", "user unknown", "no such user",
-    "unknown user", "mailbox full", "nicht zustellbar", "unzustellbar", "zustellung", "unzustellbarkeit",
-    "nicht zugestellt", "onbestelbaar", "niet bezorgd", "niet afgeleverd", "niet bestelbaar",
-    "kan niet worden bezorgd", "non remis", "non distribue", "non delivre", "echec de", "message non",
-    "avis de non remise", "non recapitabile", "mancata consegna", "no entregado", "no se ha podido entregar",
-    "devuelto", "nao entregue", "не доставлено", "недоставлен", "配信不能",
-    "配信できません", "送信できません", "エラー", "退信", "投递失败",
-    "warning could not send", "warning message", "still being retried",
+    "delivery problem", "delivery error", "delivery delay", "delayed mail", "returned mail", "has been returned",
+    "been returned to you", "returned to sender", "returned email", "mail returned", "return to sender",
+    "failure notice", "failed mail", "failed delivery", "failed to deliver", "mail failure", "mail error",
+    "mail system error", "mail delivery", "message delivery", "message delayed", "message undeliver",
+    "message not deliver", "message status", "could not be delivered", "could not send", "could not deliver",
+    "cannot be delivered", "cannot deliver", "unable to deliver", "not delivered", "was not delivered",
+    "has not been delivered", "rejected mail", "user unknown", "no such user", "unknown user", "mailbox full",
+    "nicht zustellbar", "unzustellbar", "zustellung", "unzustellbarkeit", "nicht zugestellt", "onbestelbaar",
+    "niet bezorgd", "niet afgeleverd", "niet bestelbaar", "kan niet worden bezorgd", "non remis", "non distribue",
+    "non delivre", "echec de", "message non", "avis de non remise", "non recapitabile", "mancata consegna",
+    "no entregado", "no se ha podido entregar", "devuelto", "nao entregue", "не доставлено", "недоставлен", "配信不能",
+    "配信できません", "送信できません", "エラー", "退信",
+    "投递失败", "warning could not send", "warning message", "still being retried",
 ))  # fmt: skip
 _TEXT = Phrases((
-    "could not be delivered", "could not deliver", "cannot be delivered", "cannot deliver", "can not be delivered",
-    "unable to deliver", "not able to deliver", "was not able to deliver", "was not delivered", "were not delivered",
-    "were unable to deliver", "wasnt able to deliver", "was not able", "not been delivered", "not be delivered",
-    "undeliverable", "did not reach", "has not reached", "failed to deliver", "delivery to the following",
-    "delivery failed", "delivery has failed", "delivery failure", "permanent error", "permanent fatal errors",
-    "fatal error", "following address", "following recipient", "following addresses", "these recipients",
-    "failed addresses", "address failed", "transcript of session", "your message to", "message you sent",
-    "mail you sent", "returned mail", "mail system", "user unknown", "unknown user", "no such user",
-    "invalid recipient", "mailbox full", "over quota", "does not exist", "failure reason", "failure reasons",
-    "unknown recipient", "kon niet worden", "niet worden afgeleverd", "niet worden bezorgd", "nicht zugestellt",
-    "konnte nicht", "nicht zustellbar", "na pas pu", "n a pas pu", "n ont pas pu", "non consegnato",
-    "no se pudo entregar", "no pudo ser entregado", "не может быть доставлено", "не удалось доставить",
-    "не доставлено", "配信できません", "配信不能", "不能送达",
-    "无法投递", "deferred", "delayed", "retry", "will be retried",
-    "will keep trying",
+    "has been returned", "could not be delivered", "could not deliver", "cannot be delivered", "cannot deliver",
+    "can not be delivered", "unable to deliver", "not able to deliver", "was not able to deliver",
+    "was not delivered", "were not delivered", "were unable to deliver", "wasnt able to deliver", "was not able",
+    "not been delivered", "not be delivered", "undeliverable", "did not reach", "has not reached",
+    "failed to deliver", "delivery to the following", "delivery failed", "delivery has failed", "delivery failure",
+    "permanent error", "permanent fatal errors", "fatal error", "following address", "following recipient",
+    "following addresses", "these recipients", "failed addresses", "address failed", "transcript of session",
+    "your message to", "message you sent", "mail you sent", "returned mail", "mail system", "user unknown",
+    "unknown user", "no such user", "invalid recipient", "mailbox full", "over quota", "does not exist",
+    "failure reason", "failure reasons", "unknown recipient", "kon niet worden", "niet worden afgeleverd",
+    "niet worden bezorgd", "nicht zugestellt", "konnte nicht", "nicht zustellbar", "na pas pu", "n a pas pu",
+    "n ont pas pu", "non consegnato", "no se pudo entregar", "no pudo ser entregado", "не может быть доставлено",
+    "не удалось доставить", "не доставлено", "配信できません", "配信不能",
+    "不能送达", "无法投递", "deferred", "delayed", "retry",
+    "will be retried", "will keep trying",
 ))  # fmt: skip
 _STILL_TRYING = Phrases((
     "will be retried", "will continue to be attempted", "will keep trying", "will keep attempting",
@@ -76,13 +76,15 @@ _OURS = re.compile(
     re.IGNORECASE,
 )
 _NAMED = (
-    "final-recipient", "recipient", "recipients", "rcpt", "to", "addressed to", "address", "mailbox", "user", "e-mail",
-    "email", "for", "name", "destinataire", "empfänger", "ontvanger", "получатель", "宛先",
+    "final-recipient", "recipient", "recipients", "intended recipient", "failed recipient", "undeliverable address",
+    "rcpt", "rcpts", "addressed to", "error-for", "unknown user", "user unknown", "undeliverable to", "delivered to",
+    "following address", "address", "mailbox", "user", "e-mail", "email", "to", "for", "name", "destinataire",
+    "empfänger", "ontvanger", "получатель", "宛先",
 )  # fmt: skip
 _POINTS = re.compile(
     r"""^[ \t*>:\[•·-]{0,12}(?:[45]\d\d[ -][^<@]{0,40}<"""
     rf"""|(?:{"|".join(_NAMED)})(?:[ \t]{{0,3}}(?:address|name|mailbox|e-?mail))?"""
-    r"""[ \t]{0,8}[=:][ \t]{0,20}(?:rfc822;)?[ \t]{0,3}"""
+    r"""[ \t]{0,8}[=:][ \t]{0,20}\[?(?:rfc822;|smtp:)?[ \t]{0,3}|[^\n@]{0,120}\bsmtp[=:]"""
     r"""|"?['<(]?)(?=["'<(]?[^\s<>()"',;:=@]{1,128}@)""",
     re.IGNORECASE,
 )
@@ -92,6 +94,10 @@ _SAYS = re.compile(
     r"|(?<!\d)[45]\d\d[ -]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}",
     re.IGNORECASE,
 )
+_TO = re.compile(r"^[ \t*>]{0,12}(?:to|for|name|aan|an|à)[ \t]{0,3}:", re.IGNORECASE)
+_LISTED = re.compile(r"^[ \t]{0,8}<[^<>@\s]{1,128}@[^<>\s]{1,255}>:", re.MULTILINE)
+_NOT_MEANT = ("mail from", "email from", "message from", "messages from", "contact", "mailto:", "write to", "reply to")
+"""Behind these words an address is no recipient that failed."""
 _RCPT = re.compile(r"rcpt to[ \t]*:[ \t]*<?([^\s<>]{1,128}@[^\s<>:]{1,255})>?", re.IGNORECASE)
 _MOST_LINES = 2000
 
@@ -106,17 +112,26 @@ def is_bounce(mail: CameBack) -> bool:
     in_subject, in_text = _SUBJECT.within(subject), _TEXT.within(text)
     if mail.message.root.parameters.get(b"report-type", b"").lower() == b"delivery-status":
         return True
+    if nobody and "daemon" in author.lower():
+        return True
     if nobody:
-        return in_subject or in_text or code_in(mail.report) is not None
+        returns = any(part.type == b"message/rfc822" for part in mail.parts)
+        return in_subject or in_text or returns or code_in(mail.report) is not None or bool(_LISTED.search(mail.report))
     return in_subject and in_text and not mail.field(b"in-reply-to")
 
 
 def read_words(mail: CameBack) -> list[Told]:
     """What a bounce without a machine-readable part tells; one entry without an address where it names nobody."""
     text = mail.report
-    addresses = _recipients(mail, text)
-    told = [_told(text, address, only=len(addresses) == 1) for address in addresses]
-    return told or [_told(text, None, only=True)]
+    told: list[Told] = []
+    addresses: list[str | None] = [*_recipients(mail, text)] or [None]
+    around = [about(text, address) if address else text[:4000] for address in addresses]
+    apart = len(addresses) > 1 and any(_says(words) for words in around)
+    for address, words in zip(addresses, around, strict=True):
+        if not apart and not (address and (code_in(words) or _says(words))):
+            words = f"{words}\n{text[:4000]}"  # one reason for all, or none beside the address
+        told.append(_told(text, address, words, apart=apart))
+    return told
 
 
 def action_of(text: str, subject: str = "") -> Action:
@@ -125,17 +140,13 @@ def action_of(text: str, subject: str = "") -> Action:
     return "delayed" if _STILL_TRYING.within(words) and not _GAVE_UP.within(words) else "failed"
 
 
-def _told(text: str, address: str | None, *, only: bool) -> Told:
-    around = about(text, address)
-    if only and (address is None or not (_SAYS.search(around) or code_in(around))):
-        around = f"{around}\n{text[:4000]}"
-    status = code_in(around)
+def _told(text: str, address: str | None, around: str, *, apart: bool) -> Told:
     stage: Stage | None = stage_of(around, "")
     if stage is None and reply_code_in(around) is None:
         stage = "local"
     return Told(
-        address=address, action=action_of(around if not only else text), status=status, words=around, stage=stage,
-    )  # fmt: skip
+        address=address, action=action_of(around if apart else text), status=code_in(around), words=around, stage=stage
+    )
 
 
 def _recipients(mail: CameBack, text: str) -> list[str]:
@@ -155,32 +166,45 @@ def _recipients(mail: CameBack, text: str) -> list[str]:
 
 def _own(mail: CameBack) -> set[str]:
     """Addresses that are not meant: whom the report is to and from, and the sender of what came back."""
-    names = (b"to", b"from", b"sender", b"reply-to", b"delivered-to", b"x-original-to", b"envelope-to", b"return-path")
+    names = (b"to", b"from", b"sender", b"reply-to", b"delivered-to", b"envelope-to", b"return-path")
     values = [mail.field(name) for name in names]
     author = mail.original(texts=False).author
     return {found.lower() for value in [*values, author or ""] if (found := bare_address(value))}
 
 
 def _pointed_at(text: str, own: set[str]) -> list[str]:
-    """Addresses by how strongly the text points at them; only the strongest kind is taken.
+    """Addresses by how strongly the text points at them; only the strongest kind there is is taken.
 
-    In their order: a line that begins with the address and says why, or a RCPT command; a line that begins with it or
-    names it as a recipient; a line that says why; any other.
+    In their order: in a RCPT command, at the start of a line, or behind "Recipient:" and the like; behind a mere "To:",
+    which may repeat the header of the mail; in a line that says why; any other.
     """
     ranks: list[list[str]] = [[], [], [], []]
-    lines = text.split("\n", _MOST_LINES)[:_MOST_LINES]
-    for number, line in enumerate(lines):
+    for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]:
         if "@" not in line or _OURS.match(line):
             continue
         for command in islice(_RCPT.finditer(line), 20):
             _take(ranks[0], command[1], own)
-        points = _POINTS.match(line)
-        says = _SAYS.search(f"{line} {' '.join(lines[number + 1 : number + 3])}") is not None
+        points, header = _POINTS.match(line), _TO.match(line)
         for found in islice(ADDRESS.finditer(line), 20):
-            first = points is not None and found.start() <= points.end() + 1
-            rank = (0 if says else 1) if first else (2 if _SAYS.search(line) else 3)
+            if _before(line, found.start()).endswith(_NOT_MEANT):
+                continue
+            if header is not None:
+                rank = 1
+            elif points is not None and found.start() <= points.end() + 1:
+                rank = 0
+            else:
+                rank = 2 if _says(line) else 3
             _take(ranks[rank], found[0], own)
     return next((rank for rank in ranks if rank), [])
+
+
+def _before(line: str, at: int) -> str:
+    """The last words before a place in a line."""
+    return " ".join(line[max(0, at - 60) : at].rstrip(" <\"'[(").lower().split())
+
+
+def _says(text: str) -> bool:
+    return _SAYS.search(text) is not None
 
 
 def _take(rank: list[str], address: str, own: set[str]) -> None:

@@ -37,6 +37,9 @@ def read(raw: bytes, *, rules: BounceRules, at: datetime, verbatim: bool = False
     if feedback is not None:
         return _complaint(mail, feedback, at)
     told = delivery_report.read_status(mail)
+    inner = None if told else mail.inner
+    if inner is not None and (told := delivery_report.read_status(inner)):
+        mail = inner  # a gateway passed a report on as an attachment
     if not told and plain_bounce.is_bounce(mail) and not _answered(mail):
         told = plain_bounce.read_words(mail)
     if told:
