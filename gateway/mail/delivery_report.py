@@ -9,11 +9,11 @@ Total: never raises. Empty for what is no such report.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.mail.came_back import CameBack, as_text, bare_address, decoded
+from gateway.mail.came_back import ADDRESS, CameBack, as_text, bare_address, decoded
 from gateway.mail.event import Action
 from gateway.mail.judgement import Stage, code_in
 from gateway.mail.mime import Part
@@ -22,6 +22,7 @@ MOST_RECIPIENTS = 500
 """Recipients of one report that are read."""
 _MOST_OCTETS = 500_000
 _MOST_VALUE = 4000
+_MOST_TEXT = 50_000
 
 _TYPES = frozenset((b"message/delivery-status", b"message/global-delivery-status"))
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:[ \t]*(.*)")
@@ -68,19 +69,22 @@ class Told:
 
 def read_status(mail: CameBack) -> list[Told]:
     """All recipients of all delivery-status parts; empty when there is none that names one."""
-    told: list[Told] = []
-    for part in mail.parts:
-        if not _may_hold_status(part):
-            continue
-        reporter: dict[str, str] = {}
-        for fields in _groups(as_text(decoded(part)[:_MOST_OCTETS])):
-            if not fields.keys() & {*_FIRST_NAMES, "action", "status"}:
-                reporter.update(fields)
-                continue
-            told.append(_told(mail, {**reporter, **fields}))
-            if len(told) >= MOST_RECIPIENTS:
-                return told
-    return [one for one in told if one.address or one.status or one.action]
+    groups = [fields for part in mail.parts if _may_hold_status(part) for fields in _recipient_groups(part)]
+    told = [one for fields in groups[:MOST_RECIPIENTS] if (one := _told(fields)).address or one.status or one.action]
+    if not told:
+        return []
+    said = about(mail.report, [(one.address, one.original_address) for one in told])
+    return [_with_text(one, words, mail.report, alone=len(told) == 1) for one, words in zip(told, said, strict=True)]
+
+
+def _recipient_groups(part: Part) -> Iterator[dict[str, str]]:
+    """The groups of fields that speak of a recipient, each with what was said of the whole message."""
+    whole: dict[str, str] = {}
+    for fields in _groups(as_text(decoded(part)[:_MOST_OCTETS])):
+        if fields.keys() & {*_FIRST_NAMES, "action", "status"}:
+            yield {**whole, **fields}
+        else:
+            whole.update(fields)
 
 
 def _may_hold_status(part: Part) -> bool:
@@ -124,7 +128,7 @@ def _is_whole(group: Mapping[str, str]) -> bool:
     return not group.keys() & {*_FIRST_NAMES} or bool(group.keys() & {"action", "status", "diagnostic-code"})
 
 
-def _told(mail: CameBack, fields: Mapping[str, str]) -> Told:
+def _told(fields: Mapping[str, str]) -> Told:
     final = _address(fields.get("final-recipient", "")) or _address(fields.get("x-actual-recipient", ""))
     first = _address(fields.get("original-recipient", ""))
     if first is not None and (final is None or "@" not in final):
@@ -133,18 +137,26 @@ def _told(mail: CameBack, fields: Mapping[str, str]) -> Told:
     kind = _ADDRESS_TYPE.match(diagnostic)
     words = diagnostic[kind.end() :] if kind else diagnostic
     status = _STATUS.search(fields.get("status", ""))
-    comment = fields.get("status", "").partition("(")[2].strip(") ")
-    around = about(mail.report, final, first) if words else mail.report[:4000]
+    words = words or fields.get("status", "").partition("(")[2].strip(") ")
     extra = " ".join(fields[name] for name in ("x-supplementary-info", "x-notes") if name in fields)
     return Told(
         address=final, original_address=first,
         action=ACTIONS.get(re.split(r"[\s(;,]", fields.get("action", "").strip(), maxsplit=1)[0].lower()),
         status=status[0] if status else code_in(words),
-        words=" ".join(filter(None, (words, comment if not words else "", extra))), around=around,
-        stage=stage_of(words, words) or stage_of(around, words) or _local(kind[1] if kind else ""),
+        words=" ".join(filter(None, (words, extra))),
+        stage=_local(kind[1] if kind else ""),
         reporter=(fields.get("reporting-mta", "").rpartition(";")[2].split() or [""])[0],
         label=fields.get("x-powermta-bouncecategory", "") or fields.get("x-bounce-category", ""),
     )  # fmt: skip
+
+
+def _with_text(one: Told, said: str | None, text: str, *, alone: bool) -> Told:
+    """With what the text for people says of the address: all of it where it mentions nobody, or speaks of one alone and
+    no server's words are handed on."""
+    if said is None or (alone and not one.words):
+        said = text[:_MOST_VALUE]
+    stage = stage_of(one.words, one.words) or stage_of(said, one.words) or one.stage
+    return replace(one, around=said, stage=stage)
 
 
 def _local(kind: str) -> Stage | None:
@@ -164,26 +176,34 @@ def _address(value: str) -> str | None:
     return bare_address(rest) or plain[:320] or None
 
 
-def about(text: str, *addresses: str | None) -> str:
-    """What a text for people says of an address: from the first line with it to the next blank line behind something
-    said, twice at most; the whole text when it mentions none of the spellings."""
-    known = [address.lower() for address in addresses if address]
-    lines = text[:50_000].split("\n")
-    kept: list[str] = []
-    blocks = 0
-    on = said = False
-    for line in lines:
-        mentions = any(address in line.lower() for address in known)
-        others = not mentions and "@" in line and line.lstrip()[:1] == "<"
-        if mentions and not on:
-            blocks += 1
-            on, said = blocks <= 5, False
-        elif on and (others or (said and not line.strip())):
-            on = False
-        if on:
-            kept.append(line)
-            said = said or (bool(line.strip()) and not mentions)
-    return "\n".join(kept)[:4000] if kept else text[:4000]
+def about(text: str, names: Sequence[Sequence[str | None]]) -> list[str | None]:
+    """What a text for people says of each address, given with its spellings: the lines that mention it, and those
+    behind up to the next address or the blank line behind something said. None: not mentioned, but others are; and for
+    all when nobody is."""
+    known = {name.lower(): index for index, spelt in enumerate(names) for name in spelt if name}
+    kept: list[list[str]] = [[] for _ in names]
+    now: set[int] = set()
+    said = False
+    for line in text[:_MOST_TEXT].split("\n"):
+        mentioned = {
+            known[found.rstrip(".").lower()] for found in _mentions(line) if found.rstrip(".").lower() in known
+        }
+        if mentioned:
+            said = said and mentioned == now
+            now = mentioned
+        elif not line.strip():
+            now = set() if said else now
+        else:
+            said = True
+        for index in now:
+            kept[index].append(line)
+    whole = "\n".join
+    found = [whole(lines)[:_MOST_VALUE] if lines else None for lines in kept]
+    return found if any(found) else [None for _ in names]
+
+
+def _mentions(line: str) -> list[str]:
+    return ADDRESS.findall(line[:2000]) if "@" in line else []
 
 
 def stage_of(text: str, words: str) -> Stage | None:

@@ -140,6 +140,17 @@ _NOT_SO = Phrases((
     "ne me desinscrivez pas", "ne pas me desabonner", "ne pas me desinscrire", "continuer a recevoir", "par erreur",
     "me reabonner", "ne supprimez pas",
 ))  # fmt: skip
+_HOW = Phrases(("how do", "how can", "how to", "how does", "hoe kan", "hoe moet", "hoe meld", "hoe schrijf", "wie kann",
+                "wie melde", "wie muss", "comment"))  # fmt: skip
+_OFFERS = Phrases((
+    "click here", "click the", "click below", "click on", "unsubscribe here", "you can unsubscribe", "if you no longer",
+    "if you wish", "if you want", "if you do not", "if you would", "you received this", "you are receiving this",
+    "view in browser", "view this email", "all rights reserved", "klik hier", "klik op", "als u", "als je", "indien u",
+    "wilt u", "wil je", "u kunt", "je kunt", "u ontvangt deze", "je ontvangt deze", "cliquez", "si vous", "vous pouvez",
+    "vous recevez", "pour vous desabonner", "klicken sie", "klicke hier", "hier klicken", "wenn sie", "falls sie",
+    "sie konnen", "sie erhalten diese",
+))  # fmt: skip
+"""How a newsletter speaks to its readers: whose text holds this, quotes one or is one."""
 _LONG = 150
 """Words from which on a text is read by a person even when it asks to stop."""
 
@@ -152,8 +163,10 @@ def wish_of(own: str, subject: str, *, answers: bool) -> Wish:
     heading = "" if answers else plain(subject)
     if _NOT_SO.within(text) or _NOT_SO.within(heading) or len(words) > _LONG:
         return "unclear"
+    if ("?" in own and _HOW.within(text)) or _OFFERS.within(text):
+        return "unclear"
     if _only_stop(words) or _ASKS.within(text):
-        return "stop" if "?" not in own or _ASKS.within(text) else "unclear"
+        return "stop"
     named = heading.split()
     asked = (_only_stop(named) or _ASKS.within(heading)) and len(named) <= 12 and "?" not in subject
     # below a subject that asks, people leave the text empty, sign it, or say a word of thanks

@@ -125,7 +125,7 @@ def read_words(mail: CameBack) -> list[Told]:
     text = mail.report
     told: list[Told] = []
     addresses: list[str | None] = [*_recipients(mail, text)] or [None]
-    around = [about(text, address) if address else text[:4000] for address in addresses]
+    around = [words or text[:4000] for words in about(text, [(address,) for address in addresses])]
     apart = len(addresses) > 1 and any(_says(words) for words in around)
     for address, words in zip(addresses, around, strict=True):
         if not apart and not (address and (code_in(words) or _says(words))):

@@ -102,17 +102,16 @@ def _letter(mail: CameBack, at: datetime) -> Event:
     answers = bool(_ANSWERS.match(subject))
     if _TOKEN.fullmatch(subject) or mail.field(b"x-apple-unsubscribe").strip().lower() == "true":
         return _from_author(mail, at, "unsubscribe")
-    wish = human_reply.wish_of(own, subject, answers=answers)
     if automatic:
         # mail programs write opt-outs for people, and say that they did: the subject is all that counts there
         asked = not answers and len(own) <= _SELF_MADE and human_reply.wish_of("", subject, answers=False) == "stop"
         return _from_author(mail, at, "unsubscribe" if asked else "auto-reply", texts=asked)
-    if wish == "stop":
+    if _to_many(mail):
+        return _from_author(mail, at, "other", texts=False)
+    if human_reply.wish_of(own, subject, answers=answers) == "stop":
         return _from_author(mail, at, "unsubscribe")
     if auto_reply.opens_automatic(own) and not _mentions_stop(own):
         return _from_author(mail, at, "auto-reply", texts=False)
-    if _to_many(mail):
-        return _from_author(mail, at, "other", texts=False)
     return _from_author(mail, at, "other", needs_person=True)
 
 
@@ -122,8 +121,9 @@ def _mentions_stop(own: str) -> bool:
 
 def _to_many(mail: CameBack) -> bool:
     """Somebody's newsletter or a list, not an answer to ours."""
-    bulk = mail.field(b"precedence").strip().lower() in ("bulk", "list", "junk") or bool(mail.message.get(b"list-id"))
-    return bulk and not (mail.field(b"in-reply-to") or mail.field(b"references"))
+    bulk = mail.field(b"precedence").strip().lower() in ("bulk", "list", "junk")
+    listed = any(mail.message.get(name) for name in (b"list-id", b"list-unsubscribe", b"list-unsubscribe-post"))
+    return (bulk or listed) and not (mail.field(b"in-reply-to") or mail.field(b"references"))
 
 
 def _from_author(mail: CameBack, at: datetime, kind: str, *, needs_person: bool = False, texts: bool = True) -> Event:
