@@ -9,6 +9,7 @@ from typing import Literal
 
 from gateway.mail.categories import CategoryMap
 from gateway.mail.judgement import BounceRules
+from gateway.mail.provider import Signing
 from suppression import similarity
 from suppression.jurisdiction import PackBook
 from suppression.terms import ALL, AS_IT_IS, Terms, applied
@@ -66,8 +67,23 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """A mailbox of our own that `doctor --loop` writes to and reads. `imap` None: nobody reads it."""
+
+    address: str
+    imap: Address | None
+    tls: Literal["verify", "none"]
+    username: str
+    password: str
+    folders: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Seed(imap={self.imap!r}, tls={self.tls!r}, folders={self.folders!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How copies leave. `hosts` are tried in order; `rate_per_second` None means no limit."""
+    """How copies leave. `hosts` are tried in order; `rate_per_second` None means no limit. `dkim`: who signs."""
 
     name: str
     kind: Literal["capture", "smarthost"]
@@ -77,6 +93,7 @@ class Route:
     password: str | None
     connections: int
     rate_per_second: float | None
+    dkim: Signing = "own"
 
     def __repr__(self) -> str:
         return f"Route(name={self.name!r}, kind={self.kind!r}, hosts={self.hosts!r})"
@@ -110,9 +127,19 @@ class Advertiser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DkimKey:
+    """A signing key. `waiting`: made, and not used before DNS has it. `retired`: signs no more; its record stays
+    published until the mail that bears it has arrived. `retired_at`: since when."""
+
     domain: str
     selector: str
     key: Path
+    state: Literal["signing", "waiting", "retired"] = "signing"
+    retired_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Where DNS has its record (RFC 6376 3.6.2.1)."""
+        return f"{self.selector}._domainkey.{self.domain}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +169,8 @@ class Stream:
     language: str
     retry_for: timedelta
     list_id: str
+    dkim: Signing | None = None
+    """Who signs; None: as its route says."""
 
     def mode_at(self, now: datetime) -> Mode:
         """What decisions do at an instant: observing ends by itself, and none that was to go on too long begins."""
@@ -225,6 +254,11 @@ class Controller:
             similarity.Category(name=c.name, parent=c.parent, similar_to=c.similar_to) for c in self.categories.values()
         )
 
+    @property
+    def signing_domains(self) -> frozenset[str]:
+        """The domains that a key of its own is to sign for."""
+        return frozenset(key.domain for key in self.dkim if key.state == "signing")
+
     def held_to(self, book: PackBook) -> PackBook:
         """The packs as this controller is held to them, stricter or with a motivation laxer than they are."""
         common = self.terms.get(ALL, AS_IT_IS)
@@ -236,7 +270,7 @@ class Config:
     """All settings of one installation. `dir` is the folder of the file; every Path in here is already joined to it.
 
     `digest`: SHA-256 of the file's text and of the packs and bounce rules beside it, in hex: what was in force, for the
-    ledger.
+    ledger. `dns_servers` empty: those of the system. Of `verify_one_in` copies that left, one signature is checked.
     """
 
     path: Path
@@ -258,6 +292,13 @@ class Config:
     logins: Mapping[str, Login]
     packs: PackBook
     bounce_rules: BounceRules
+    dns_servers: tuple[Address, ...] = ()
+    verify_one_in: int = 1000
+    seed: Seed | None = None
+
+    def signing(self, stream: Stream) -> Signing:
+        """Who signs the mail of a stream: we, or the provider behind its route."""
+        return stream.dkim or self.routes[stream.route].dkim
 
     def stream_of(self, controller_id: str, name: str) -> tuple[Controller, Stream] | None:
         """A stream and whose it is; None where one of them is configured no more."""

@@ -127,8 +127,9 @@ def sound_case(
     controller: Controller, stream: Stream, purpose: str | None = None, categories: Sequence[str] | None = None
 ) -> Case:
     """A message of a stream with nothing wrong in it, so that only the recipient and the settings decide."""
-    signed = {key.domain for key in controller.dkim}
-    domains = [domain for domain in stream.from_domains if domain in signed] or [*stream.from_domains]
+    domains = [domain for domain in stream.from_domains if domain in controller.signing_domains] or [
+        *stream.from_domains
+    ]
     return Case(
         message_class=stream.message_class, promotional=False, purpose=purpose or stream.purpose,
         categories=tuple(categories) if categories is not None else stream.categories,

@@ -18,15 +18,25 @@ def token_keys(ring: KeyRing) -> TokenKeys:
     return TokenKeys(ring.derived("link", length=64))
 
 
-def signers(config: Config) -> dict[str, tuple[Signer, ...]]:
-    """Signing keys by domain. A key that cannot be read is left out: marketing of its domain is put off (stage F)."""
-    found: dict[str, tuple[Signer, ...]] = {}
+def signers(config: Config) -> dict[tuple[str, str], tuple[Signer, ...]]:
+    """The keys that sign, by controller and domain; RSA first, so that its signature is the topmost.
+
+    A verifier that knows no Ed25519 (RFC 8463) may look at one signature only. A key that cannot be read is left out:
+    where none is left, marketing of that domain is put off (stage F).
+    """
+    found: dict[tuple[str, str], list[Signer]] = {}
     for controller in config.controllers.values():
         for key in controller.dkim:
+            if key.state != "signing":
+                continue
             try:
                 signer = load_signer(key.domain, key.selector, key.key.read_bytes())
             except (OSError, ValueError) as broken:
                 log.bug(where=f"dkim key of {key.domain}", error=broken)
             else:
-                found[key.domain] = (*found.get(key.domain, ()), signer)
-    return found
+                found.setdefault((controller.id, key.domain), []).append(signer)
+    return {whose: tuple(sorted(keys, key=_rsa_first)) for whose, keys in found.items()}
+
+
+def _rsa_first(signer: Signer) -> bool:
+    return signer.algorithm != "rsa-sha256"

@@ -15,6 +15,7 @@ from gateway.mail.dkim import Signer, sign
 from gateway.mail.footer import Footer, Links
 from gateway.mail.mime import parse
 from gateway.mail.plan import Plan, Wants, make_plan
+from gateway.mail.provider import omitted
 from gateway.mail.rewrite import Fill, Rewritten, rewrite
 from gateway.store.contract import Ruling, Store, StoredMessage
 from gateway.weigh import Case
@@ -57,22 +58,32 @@ class Renderer:
 
     def __init__(
         self, config: Config, words: Words, token_keys: TokenKeys, numbers: Mapping[tuple[str, str, str], int],
-        signers: Mapping[str, Sequence[Signer]],
+        signers: Mapping[tuple[str, str], Sequence[Signer]],
     ) -> None:  # fmt: skip
+        self._config = config
         self._public_url = config.public_url.rstrip("/")
         self._hostname = config.hostname
         self._words = words
         self._tokens = token_keys
         self._numbers = numbers
         self._signers = signers
+        self._omitted = {name: omitted(host for host, _ in route.hosts) for name, route in config.routes.items()}
         self._offering: dict[bytes, Plan] = {}
 
     def copy(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> bytes:
         """The bytes of one copy, CRLF, not dot-stuffed."""
         rewritten = self.unsigned(original, address, recipient_key, ruling)
-        signers = self._signers.get(original.case.from_domain, ())
-        signature = sign(rewritten.head, rewritten.body, signers, at=int(original.at.timestamp())) if signers else b""
+        signature = b""
+        if signers := self.signers(original):
+            at, omit = int(original.at.timestamp()), self._omitted[original.stream.route]
+            signature = sign(rewritten.head, rewritten.body, signers, at=at, omit=omit)
         return b"".join((original.received, signature, rewritten.head, b"\r\n", rewritten.body))
+
+    def signers(self, original: Original) -> Sequence[Signer]:
+        """The keys that its copies are signed with; none where the provider behind the route signs."""
+        if self._config.signing(original.stream) == "upstream":
+            return ()
+        return self._signers.get((original.controller.id, original.case.from_domain), ())
 
     def unsigned(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> Rewritten:
         """The copy before it is signed, without its trace field."""

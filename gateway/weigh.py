@@ -66,9 +66,13 @@ Gather = Callable[[Person | None, dt.datetime], tuple[Facts, CountrySource]]
 
 
 class Scales:
-    """Weighs one recipient of one message. Made anew when the configuration changes."""
+    """Weighs one recipient of one message. Made anew when the configuration changes.
 
-    def __init__(self, config: Config, signing_domains: frozenset[str]) -> None:
+    `signing_domains`: controller and From domain for which a key of theirs can be used (keys.signers).
+    """
+
+    def __init__(self, config: Config, signing_domains: frozenset[tuple[str, str]]) -> None:
+        self._config = config
         self._signing_domains = signing_domains
         self._packs: dict[str, PackBook] = {}
         self._categories: dict[str, tuple[Category, ...]] = {}
@@ -112,13 +116,14 @@ class Scales:
         known = self._packs[controller.id].versions
         advertiser = stream.advertiser
         listed = case.from_domain in stream.from_domains
+        upstream = self._config.signing(stream) == "upstream"
         sender = Sender(
             # Nobody may write in a name that is not the controller's; for marketing it is E2 that says so.
             controller_id=controller.id, principal_authorised=case.authorised and (listed or case.marketing),
             legal_name_present=bool(controller.legal_name and (advertiser is None or advertiser.legal_name)),
             postal_address_present=bool(controller.postal_address),
             opt_out_contact_present=bool(controller.opt_out_contact),
-            from_domain_verified=listed and any(key.domain == case.from_domain for key in controller.dkim),
+            from_domain_verified=listed and (upstream or case.from_domain in controller.signing_domains),
             is_charity=controller.is_charity, directed_at_children=stream.directed_at_children,
         )  # fmt: skip
         message = Message(
@@ -133,7 +138,7 @@ class Scales:
             ad_identifiable=stream.ad_identifiable,
         )  # fmt: skip
         default_country = controller.default_country if controller.default_country_motivation else None
-        dkim_ready = case.from_domain in self._signing_domains
+        dkim_ready = upstream or (controller.id, case.from_domain) in self._signing_domains
 
         def gather(person: Person | None, now: dt.datetime) -> tuple[Facts, CountrySource]:
             standing = person.standing if person is not None else _NOBODY

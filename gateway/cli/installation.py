@@ -29,6 +29,8 @@ from gateway.store.contract import Staff
 
 SETTINGS_FILE: Final = "consentgate.toml"
 SELECTOR: Final = "cg1"
+SELECTORS: Final[Mapping[str, dkim.Algorithm]] = {SELECTOR: "rsa-sha256", "cg1e": "ed25519-sha256"}
+"""The keys of a new installation: mail is signed with both (RFC 8463 section 4 wants two selectors)."""
 EXAMPLE_DOMAINS: Final = ("acme.example", "example.com", "example.org", "example.dom")
 EXAMPLE_LOGINS: Final = ("newsletter", "events", "orders")
 EXAMPLE_STAFF: Final = {"marketer": ("marketer",), "privacy": ("privacy",), "operator": ("operator", "administrator")}
@@ -119,10 +121,12 @@ def write(wanted: Wanted, stage: Path, now: datetime) -> Made:
         public(stage / "tls/cert.pem", certificate)
         private(stage / "tls/key.pem", certificate_key)
     for domain in domains:
-        pem = dkim.generate("rsa-sha256")
-        record = dkim.public_record(dkim.load_signer(domain, SELECTOR, pem))
-        private(stage / f"keys/dkim/{domain}.{SELECTOR}.pem", pem)
-        public(stage / f"dkim/{domain}.txt", dkim.bind_txt(domain, SELECTOR, record).encode("ascii"))
+        for selector, algorithm in SELECTORS.items():
+            pem = dkim.generate(algorithm)
+            record = dkim.public_record(dkim.load_signer(domain, selector, pem))
+            private(stage / f"keys/dkim/{domain}.{selector}.pem", pem)
+            name = f"{domain}.txt" if selector == SELECTOR else f"{domain}.{selector}.txt"
+            public(stage / "dkim" / name, dkim.bind_txt(domain, selector, record).encode("ascii"))
     lines = [f"{name} {text}\n" for name, text in made.passwords.items()]
     private(stage / "passwords.txt", "".join(lines).encode())
     hashes = {f"{name}_hash": password.hashed(made.passwords[name]) for name in logins}
@@ -149,7 +153,9 @@ def settings_text(wanted: Wanted, domains: tuple[str, ...], hashes: Mapping[str,
         http_port=wanted.http_port,
         return_port=wanted.return_port,
         route=route_text(wanted.smarthost),
-        dkim="\n".join(section.format(controller, domain, SELECTOR, domain, SELECTOR) for domain in domains),
+        dkim="\n".join(
+            section.format(controller, domain, name, domain, name) for domain in domains for name in SELECTORS
+        ),
         first_domain=domains[0],
         **hashes,
     )

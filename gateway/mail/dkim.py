@@ -1,8 +1,9 @@
 """DKIM signing (RFC 6376), relaxed/relaxed, with rsa-sha256 and ed25519-sha256 (RFC 8463), and the DNS records for it.
 
 Purpose: the signature fields of one copy, made last, after every other change.
-It never verifies, never limits the length it signs (no l= tag: text could be added below the signature), never uses
-SHA-1 or a key under 2048 bits (RFC 8301), and looks at nothing but the bytes it is given.
+It never verifies (dkim_check.py does, and shares no code with this), never limits the length it signs (no l= tag: text
+could be added below the signature), never uses SHA-1 or a key under 1024 bits, never makes one under 2048 (RFC 8301),
+and looks at nothing but the bytes it is given.
 Failures: ValueError for a key, domain or selector that cannot be used; `sign` itself fails on no input.
 Cost: one pass over the head, one over the body for all signers together; white space is looked at closely only
 where a plain search found some (a regular expression over a whole newsletter costs more than the RSA signature).
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -35,10 +36,10 @@ SIGNED: tuple[bytes, ...] = (
 )  # fmt: skip
 """Signed wherever they occur; absent ones may still be added by a provider (Message-ID) without breaking us."""
 
-REWRITTEN_BY: Mapping[str, frozenset[bytes]] = {"amazonaws.com": frozenset({b"date", b"message-id"})}
-"""Fields a provider replaces after hand-over, by the domain its hosts are in (Amazon SES: developer guide, DKIM)."""
-
+LEAST_BITS = 1024
+"""An RSA key below this is no signature to a verifier (RFC 8301 3.2)."""
 MINIMUM_BITS = 2048
+"""What a signer should have (RFC 8301 3.2): new keys are never smaller, older ones are warned of."""
 _PKCS1 = padding.PKCS1v15()
 _DIGEST = utils.Prehashed(hashes.SHA256())
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\Z")
@@ -49,7 +50,7 @@ _BLANK_LINES = b"\r\n" * 1024
 class Signer:
     """One key and the name it is published under. `domain` (d=) and `selector` (s=) are ASCII, A-labels for IDN.
 
-    ValueError when a name is not one DNS can hold, the key is of the other algorithm, or RSA under 2048 bits.
+    ValueError when a name is not one DNS can hold, the key is of the other algorithm, or RSA under 1024 bits.
     """
 
     domain: str
@@ -64,10 +65,15 @@ class Signer:
         if isinstance(self.key, rsa.RSAPrivateKey):
             if self.algorithm != "rsa-sha256":
                 raise ValueError("an RSA key signs rsa-sha256 only")
-            if self.key.key_size < MINIMUM_BITS:
-                raise ValueError(f"RSA key has {self.key.key_size} bits, {MINIMUM_BITS} are needed (RFC 8301)")
+            if self.key.key_size < LEAST_BITS:
+                raise ValueError(f"RSA key has {self.key.key_size} bits, verifiers want {LEAST_BITS} (RFC 8301)")
         elif self.algorithm != "ed25519-sha256":
             raise ValueError("an Ed25519 key signs ed25519-sha256 only")
+
+    @property
+    def weak(self) -> bool:
+        """An RSA key that verifiers take, and that should be replaced (RFC 8301 3.2)."""
+        return isinstance(self.key, rsa.RSAPrivateKey) and self.key.key_size < MINIMUM_BITS
 
     def signature(self, digest: bytes) -> bytes:
         """The raw signature over a SHA-256 digest. RFC 8463 3: Ed25519 signs the digest as its message."""
@@ -134,7 +140,7 @@ def sign(
 
     `head`: header fields as CRLF lines, without the blank line; `body`: what follows it, as it will be on the wire
     (a missing last CRLF is counted in, since SMTP cannot leave it out). `at`: Unix time for t=, None leaves it out.
-    `omit`: lower-case names of fields the route's provider rewrites (`REWRITTEN_BY`); From cannot be omitted.
+    `omit`: lower-case names of fields the route's provider rewrites (provider.py); From cannot be omitted.
     No signers: b"". Fails on no head and no body; ValueError only for an `omit` that names From.
     """
     if b"from" in omit:

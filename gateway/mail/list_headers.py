@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.mail.headers import MBOX_LINE, count_addresses, list_uris, unfold, values_of
+from gateway.mail.headers import MBOX_LINE, Field, count_addresses, list_uris, unfold, values_of
 from gateway.mail.leaf import STALE_FIELDS, Edit
 from gateway.mail.mime import Message
 
@@ -23,6 +23,9 @@ OUR_PREFIX = b"x-consentgate-"
 _LIST_FIELDS = frozenset((b"list-unsubscribe", b"list-unsubscribe-post"))
 _LEAVING = SECRET_FIELDS | _LIST_FIELDS | (STALE_FIELDS - {b"content-md5"})
 _SIGNATURES = frozenset((b"dkim-signature", b"domainkey-signature"))
+_ARC_SIGNATURE = b"arc-message-signature"
+_ARC = frozenset((_ARC_SIGNATURE, b"arc-seal", b"arc-authentication-results"))
+_INSTANCE = re.compile(rb"(?:^|;)\s*i\s*=\s*(\d{1,4})\b")
 _SIGNED_NAMES = re.compile(rb"(?:\A|;)\s*h\s*=([^;]*)")
 
 
@@ -107,14 +110,27 @@ def broken_signatures(message: Message, touched: frozenset[bytes], *, body_edite
 
     One that names fewer fields and still holds stays: it is somebody's word about the message (RFC 6376 section 4).
     """
-    edits = []
-    for field in message.fields:
-        if field.name in _SIGNATURES:
-            signed = _SIGNED_NAMES.search(unfold(message.raw[field.value : field.end]))
-            names = {name.strip().lower() for name in signed[1].split(b":")} if signed else set()
-            if body_edited or not signed or names & touched:
-                edits.append(Edit(field.start, field.end, ()))
-    return edits
+    gone = [
+        field for field in message.fields
+        if field.name in _SIGNATURES and (body_edited or _covers(message, field, touched))
+    ]  # fmt: skip
+    seals = [field for field in message.fields if field.name == _ARC_SIGNATURE]
+    if seals and (body_edited or _covers(message, max(seals, key=lambda field: _instance(message, field)), touched)):
+        # a chain is judged by its newest signature (RFC 8617 5.2): once that is broken the whole set proves nothing
+        gone += [field for field in message.fields if field.name in _ARC]
+    return [Edit(field.start, field.end, ()) for field in sorted(gone, key=lambda field: field.start)]
+
+
+def _covers(message: Message, field: Field, touched: frozenset[bytes]) -> bool:
+    """Whether a signature is over one of these fields, or does not say over which."""
+    signed = _SIGNED_NAMES.search(unfold(message.raw[field.value : field.end]))
+    return not signed or bool({name.strip().lower() for name in signed[1].split(b":")} & touched)
+
+
+def _instance(message: Message, field: Field) -> int:
+    """The number of an ARC set; one that has none counts as the newest."""
+    found = _INSTANCE.search(unfold(message.raw[field.value : field.end]))
+    return int(found[1]) if found else 2**16
 
 
 def list_unsubscribe(one_click: str, mailto: str | None) -> bytes:

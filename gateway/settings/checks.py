@@ -3,10 +3,11 @@
 Values that could not be read are in `reader.failed`; rules pass them by, so that one mistake is reported once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.mail.provider import usual
 from gateway.settings.file_kinds import read_installation_keys
 from gateway.settings.kinds import Bad, is_loopback
 from gateway.settings.reader import Reader
@@ -26,6 +27,7 @@ def check(reader: Reader, v: Values) -> None:
     for name, controller in v["controllers"].items():
         _controller(reader, v, f"controllers.{name}", controller)
     _heads(reader, v)
+    _seed(reader, v["seed"])
     _unique(reader, v)
 
 
@@ -45,6 +47,18 @@ def _heads(reader: Reader, v: Values) -> None:
         reader.problem("ledger.heads_stream", "is missing", "Name a stream whose route and domain heads leave by")
     elif sender is not None:
         _known(reader, "ledger.heads_stream", (stream,), sender["streams"], "stream", "streams")
+
+
+def _seed(reader: Reader, seed: Values) -> None:
+    """A mailbox that can be read without its password going in clear."""
+    if seed["imap"] is None:
+        return
+    if seed["address"] is None and "seed.address" not in reader.failed:
+        reader.problem("seed.address", "is missing", "Name the mailbox that seed.imap reads", near="seed.imap")
+    if not seed["password"] and not any(key.startswith("seed.password") for key in reader.failed):
+        reader.problem("seed.password", "is missing", "Give it in a file: seed.password_file", near="seed.imap")
+    if seed["tls"] == "none" and not is_loopback(seed["imap"][0]):
+        reader.problem("seed.tls", "would let the password go in clear", 'Use "verify"')
 
 
 def _installation(reader: Reader, v: Values) -> None:
@@ -91,6 +105,8 @@ def _listeners(reader: Reader, v: Values) -> None:
 def _route(reader: Reader, key: str, route: Values) -> None:
     if route["kind"] == "capture" and route["hosts"]:
         reader.problem(f"{key}.hosts", "has no meaning on a capture route", 'Set kind = "smarthost" or remove it')
+    if route["kind"] == "capture" and route["dkim"] == "upstream":
+        reader.problem(f"{key}.dkim", "is upstream on a capture route", "Remove it: nothing leaves, so we sign")
     if route["kind"] == "smarthost" and not route["hosts"] and f"{key}.hosts" not in reader.failed:
         reader.problem(f"{key}.hosts", "is missing", "Name at least one HOST:PORT")
     if bool(route["username"]) != bool(route["password"]) and not any(f.startswith(f"{key}.") for f in reader.failed):
@@ -109,7 +125,7 @@ def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
     for name, stream in c["streams"].items():
         _stream(reader, v, f"{key}.streams.{name}", stream, key, c)
     for name, form in c["forms"].items():
-        _form(reader, f"{key}.forms.{name}", form, key, c)
+        _form(reader, v, f"{key}.forms.{name}", form, key, c)
     for name, login in c["logins"].items():
         _known(reader, f"{key}.logins.{name}.streams", login["streams"], c["streams"], "stream", f"{key}.streams")
         below = f"{key}.logins.{name}"
@@ -121,6 +137,17 @@ def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
             )
     for number, dkim in enumerate(c["dkim"], 1):
         _within(reader, f"{key}.dkim.{number}.domain", (dkim["domain"],), c["domains"], key)
+        _dkim(reader, f"{key}.dkim.{number}", dkim, c["dkim"][: number - 1])
+
+
+def _dkim(reader: Reader, key: str, dkim: Values, before: Sequence[Values]) -> None:
+    """One record per name in DNS; a key that signs no more has the day since when (RFC 6376 3.6.2.2)."""
+    if any((one["domain"], one["selector"]) == (dkim["domain"], dkim["selector"]) for one in before):
+        reader.problem(f"{key}.selector", "stands twice for this domain", "Give each key a selector of its own")
+    if dkim["state"] == "retired" and dkim["retired_at"] is None and f"{key}.retired_at" not in reader.failed:
+        reader.problem(
+            f"{key}.retired_at", "is missing", "Say since when, as 2026-12-15T10:00:00Z", near=f"{key}.state"
+        )
 
 
 def _category(reader: Reader, key: str, name: str, category: Values, all_of_them: Values) -> None:
@@ -166,7 +193,7 @@ def _advertiser(reader: Reader, key: str, advertiser: Values, above: str) -> Non
         reader.problem(f"{key}.id", "is the controller itself", "Remove the advertiser: own offers need none")
 
 
-def _form(reader: Reader, key: str, f: Values, above: str, c: Values) -> None:
+def _form(reader: Reader, v: Values, key: str, f: Values, above: str, c: Values) -> None:
     """What a sign-up form names is there, and its mail can leave, signed, in the controller's name."""
     _known(reader, f"{key}.purposes", f["purposes"], c["purposes"], "purpose", f"{above}.purposes")
     if not f["purposes"] and f"{key}.purposes" not in reader.failed:
@@ -180,9 +207,17 @@ def _form(reader: Reader, key: str, f: Values, above: str, c: Values) -> None:
     elif f["stream"] in c["streams"] and domain not in c["streams"][f["stream"]]["from_domains"]:
         remedy = f"Use one of: {', '.join(c['streams'][f['stream']]['from_domains'])}"
         reader.problem(f"{key}.from", f"{domain!r} is not a From domain of the stream {f['stream']!r}", remedy)
-    elif domain not in {dkim["domain"] for dkim in c["dkim"]}:
+    elif not _signed(v, c, f["stream"], domain):
         remedy = f"Add [[{above}.dkim]] for it: the mail that asks to confirm is signed"
         reader.problem(f"{key}.from", f"there is no DKIM key for {domain}", remedy)
+
+
+def _signed(v: Values, c: Values, stream: str, domain: str) -> bool:
+    """Whether mail of a stream leaves signed: by a key for its domain, or by the provider behind its route."""
+    s = c["streams"].get(stream)
+    route = v["routes"].get(s["route"]) if s is not None else None
+    who = (s and s["dkim"]) or (route and (route["dkim"] or usual(host for host, _ in route["hosts"])))
+    return who == "upstream" or any(key["domain"] == domain and key["state"] == "signing" for key in c["dkim"])
 
 
 def _unique(reader: Reader, v: Values) -> None:

@@ -81,6 +81,17 @@ def _day(value: Any, _dir: Path) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
+def _instant(value: Any, _dir: Path) -> datetime:
+    """An instant with its zone; TOML has a form of its own for it."""
+    try:
+        at = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    except ValueError:
+        at = None
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise Bad("must be an instant with a zone", "Write it as 2026-12-15T10:00:00Z")
+    return at.astimezone(UTC)
+
+
 def _seconds(value: Any, directory: Path) -> float:
     if isinstance(value, str):
         return _duration(value, directory).total_seconds()
@@ -313,6 +324,7 @@ FLAG: Final = Kind("true or false", _flag)
 COUNT: Final = Kind("whole number", _count)
 RATE: Final = Kind("number", _rate)
 SECONDS: Final = Kind("seconds", _seconds)
+INSTANT: Final = Kind("instant", _instant)
 DAY: Final = Kind("day", _day)
 DURATION: Final = Kind("length of time", _duration)
 SIZE: Final = Kind("size", _size)
@@ -327,6 +339,8 @@ NETWORKS: Final = Kind("list of networks", _list(_network, "networks"), ())
 URL: Final = Kind("web address", _url)
 DATABASE: Final = Kind("database", _database, None, True)
 CONTACT: Final = Kind("e-mail or web address", _contact)
+MAILBOX: Final = Kind("e-mail address", _mailbox)
+TEXT_LIST: Final = Kind("list of texts", _list(_text, "texts"), ())
 MAILBOXES: Final = Kind("list of e-mail addresses", _list(_mailbox, "e-mail addresses"), ())
 COUNTRY: Final = Kind("country code", _country)
 TIMEZONE: Final = Kind("time zone", _timezone)

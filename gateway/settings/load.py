@@ -28,11 +28,13 @@ from gateway.config import (
     Login,
     Purpose,
     Route,
+    Seed,
     Stream,
     Tls,
 )
 from gateway.mail.categories import category_map
 from gateway.mail.judgement import BounceRules
+from gateway.mail.provider import usual
 from gateway.settings.bounces import bounce_rules_of
 from gateway.settings.checks import check
 from gateway.settings.kinds import is_address
@@ -129,7 +131,7 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: Bounc
             heads_stream=v["ledger"]["heads_stream"] or "",
             heads_controller=v["ledger"]["heads_controller"] or next(iter(v["controllers"])),
         ),
-        routes={name: Route(name=name, **r) for name, r in v["routes"].items()},
+        routes={name: _route(name, r) for name, r in v["routes"].items()},
         controllers={name: _controller(name, c) for name, c in v["controllers"].items()},
         logins={
             name: Login(name=name, controller=controller, **login)
@@ -138,7 +140,21 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: Bounc
         },
         packs=book,
         bounce_rules=bounce_rules,
+        dns_servers=v["dns"]["servers"],
+        verify_one_in=v["dkim"]["verify_one_in"],
+        seed=_seed(v["seed"]),
     )
+
+
+def _route(name: str, r: Mapping[str, Any]) -> Route:
+    """Who signs, where nobody said: the provider where all hosts are known ones."""
+    return Route(name=name, **(dict(r) | {"dkim": r["dkim"] or usual(host for host, _ in r["hosts"])}))
+
+
+def _seed(s: Mapping[str, Any]) -> Seed | None:
+    if s["address"] is None:
+        return None
+    return Seed(**(dict(s) | {"username": s["username"] or s["address"], "password": s["password"] or ""}))
 
 
 def _controller(name: str, c: Mapping[str, Any]) -> Controller:

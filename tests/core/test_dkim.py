@@ -1,26 +1,28 @@
 """Whatever is signed verifies elsewhere; whatever is changed or added afterwards does not."""
 
 import base64
-import hashlib
 import os
 import re
 from pathlib import Path
 
 import dkim as dkimpy
 import pytest
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from dkim.canonicalization import Relaxed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.mail import dkim
+from gateway.mail import dkim, provider
 
 RSA = dkim.load_signer("acme.example", "cg1", dkim.generate("rsa-sha256"))
 ED = dkim.load_signer("acme.example", "cg2", dkim.generate("ed25519-sha256"))
 RECORDS = {f"{s.selector}._domainkey.{s.domain}.".encode(): dkim.public_record(s).encode() for s in (RSA, ED)}
 
+SMALL_PRIMES = (
+    "D2AA655CDDD38E161900944C4D26611A45D7855A287B30001E341BE414421712D9135774B27874200A69ADF591D9161D",
+    "FC13319D939AF4C76B90B2434EDFC220E6D702363452972805B8F1DD32C13CE84BFB87F9ADEA7D49FBA8AC337AFF7BCB",
+)
 HEAD = (
     b"From: Acme <news@acme.example>\r\nTo: bob@example.net\r\nSubject: Spring\r\n  wines\r\n"
     b"DATE: Fri, 20 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@acme.example>\r\nX-Tool: listmonk\r\n"
@@ -29,6 +31,22 @@ HEAD = (
     b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nList-Id: <news.acme.example>\r\n"
 )
 BODY = b"Dear Bob,\r\n\r\nSpring is here.\r\n"
+
+
+def rsa_key(bits: int) -> bytes:
+    """An RSA key of a size that is made no more; 768 bits out of two primes, for no library makes one."""
+    if bits == 768:
+        p, q = (int(text, 16) for text in SMALL_PRIMES)
+        d = rsa.rsa_recover_private_exponent(65537, p, q)
+        key = rsa.RSAPrivateNumbers(
+            p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q),
+            rsa.RSAPublicNumbers(65537, p * q),
+        ).private_key()  # fmt: skip
+    else:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def verifies(message: bytes) -> bool:
@@ -47,23 +65,12 @@ def named(fields: bytes) -> list[bytes]:
     return re.sub(rb"\s", b"", found[1]).split(b":")
 
 
-def verifies_ed25519(fields: bytes, head: bytes, body: bytes) -> bool:
-    """Ed25519 by dkimpy's parsing and canonical forms and cryptography's check (dkimpy's own wants libsodium)."""
-    headers, rest = dkimpy.rfc822_parse(fields + head + b"\r\n" + body)
-    name, value = next((n, v) for n, v in headers if b"ed25519-sha256" in v)
-    tags = dkimpy.util.parse_tag_value(value)
-    others = [h for h in headers if h[1] != value]
-    digest = hashlib.sha256()
-    include = [h.strip().lower() for h in re.sub(rb"\s", b"", tags[b"h"]).split(b":")]
-    dkimpy.hash_headers(digest, Relaxed, Relaxed.canonicalize_headers(others), include, (name, value), tags)
-    assert tags[b"bh"] == base64.b64encode(hashlib.sha256(Relaxed.canonicalize_body(rest)).digest())
-    public = ED.key.public_key()
-    assert isinstance(public, ed25519.Ed25519PublicKey)
-    try:
-        public.verify(base64.b64decode(re.sub(rb"\s", b"", tags[b"b"])), digest.digest())
-    except InvalidSignature:
-        return False
-    return True
+def all_verify(message: bytes, count: int) -> bool:
+    """Every signature, one by one, by dkimpy."""
+    return all(
+        dkimpy.DKIM(message).verify(idx=number, dnsfunc=lambda name, timeout=5: RECORDS[name])
+        for number in range(count)
+    )
 
 
 # A piece that is any octet but CR and LF; other control white space is left out of header values because dkimpy
@@ -98,7 +105,7 @@ def test_any_head_and_body_verifies_with_dkimpy(head: bytes, body: bytes) -> Non
 @settings(max_examples=100, deadline=None)
 def test_any_head_and_body_verifies_with_ed25519(head: bytes, body: bytes) -> None:
     wire = body if body.endswith(b"\r\n") or not body else body + b"\r\n"
-    assert verifies_ed25519(dkim.sign(head, body, [ED], at=1_700_000_000), head, wire)
+    assert verifies(dkim.sign(head, body, [ED], at=1_700_000_000) + head + b"\r\n" + wire)
 
 
 @given(body_of_mail)
@@ -169,7 +176,7 @@ def test_white_space_before_the_colon_belongs_to_neither_name_nor_value() -> Non
 
 
 def test_what_the_provider_rewrites_is_left_out() -> None:
-    message = signed(HEAD, BODY, omit=dkim.REWRITTEN_BY["amazonaws.com"])
+    message = signed(HEAD, BODY, omit=provider.omitted(["email-smtp.eu-west-1.amazonaws.com"]))
     assert not {b"date", b"message-id"} & set(named(message))
     assert verifies(message.replace(b"20 Nov", b"21 Nov").replace(b"<1@acme", b"<2@acme"))
     with pytest.raises(ValueError, match="From"):
@@ -179,9 +186,9 @@ def test_what_the_provider_rewrites_is_left_out() -> None:
 def test_two_signers_make_two_fields_of_which_each_verifies() -> None:
     fields = dkim.sign(HEAD, BODY, [RSA, ED], at=1_700_000_000)
     assert fields.count(b"DKIM-Signature:") == 2
-    assert verifies(fields + HEAD + b"\r\n" + BODY)
-    assert verifies_ed25519(fields, HEAD, BODY)
-    assert not verifies_ed25519(fields, HEAD.replace(b"Spring", b"Summer"), BODY)
+    assert all_verify(fields + HEAD + b"\r\n" + BODY, 2)
+    changed = dkimpy.DKIM(fields + HEAD.replace(b"Spring", b"Summer") + b"\r\n" + BODY)
+    assert not any(changed.verify(idx=n, dnsfunc=lambda name, timeout=5: RECORDS[name]) for n in (0, 1))
     assert dkim.sign(HEAD, BODY, [], at=1) == b""
 
 
@@ -197,8 +204,7 @@ def test_newsletters_verify(corpus: Path) -> None:
         head, _, body = file.read_bytes().partition(b"\r\n\r\n")
         head += b"\r\n"
         fields = dkim.sign(head, body, [RSA, ED], at=1_700_000_000)
-        assert verifies(fields + head + b"\r\n" + body), file.name
-        assert verifies_ed25519(fields, head, body), file.name
+        assert all_verify(fields + head + b"\r\n" + body, 2), file.name
 
 
 def test_the_zone_line_holds_the_record_in_strings_of_at_most_255_octets() -> None:
@@ -232,6 +238,10 @@ def test_keys_that_do_not_do_are_refused() -> None:
             dkim.load_signer("acme.example", "cg1", pem)
     with pytest.raises(ValueError, match="2048"):
         dkim.generate("rsa-sha256", 1024)
+    small = rsa_key(1024)
+    assert dkim.load_signer("acme.example", "cg1", small).weak and not RSA.weak and not ED.weak
+    with pytest.raises(ValueError, match="1024"):
+        dkim.load_signer("acme.example", "cg1", rsa_key(768))
     for domain, selector in (("acme .example", "cg1"), ("acmé.example", "cg1"), ("acme.example", "a;b"), ("", "s")):
         with pytest.raises(ValueError, match="DNS name"):
             dkim.Signer(domain=domain, selector=selector, algorithm="rsa-sha256", key=RSA.key)

@@ -175,6 +175,22 @@ def test_signatures_that_still_hold_stay(marketing: bool, signed: str, stays: bo
     assert ("dkim-signature" in names(copy.raw)) is stays
 
 
+@pytest.mark.parametrize(
+    ("newest", "stays"), [("from:to:subject", True), ("from:x-consentgate-stream", False), ("from:List-Id", True)]
+)
+def test_an_arc_chain_stays_whole_or_goes_whole(newest: str, stays: bool) -> None:
+    sets = "".join(
+        f"ARC-Seal: i={i}; a=rsa-sha256; cv=none; d=x.example; s=s; b=AAAA\r\n"
+        f"ARC-Message-Signature: i={i}; a=rsa-sha256; d=x.example; s=s; h={h};\r\n bh=AAAA; b=AAAA\r\n"
+        f"ARC-Authentication-Results: i={i}; x.example; arc=none\r\n"
+        for i, h in ((2, newest), (1, "from:x-consentgate-stream"))
+    )
+    raw = message(leaf("Hoi\r\n"), more=sets + "X-Consentgate-Stream: x\r\n")
+    kept = [name for name in names(copied(raw, marketing=False).raw) if name.startswith("arc-")]
+    assert len(kept) == (6 if stays else 0)
+    assert not [name for name in names(copied(raw).raw) if name.startswith("arc-")], "the body was edited"
+
+
 def test_a_signature_over_list_fields_goes_with_them_even_when_the_body_stays() -> None:
     signed = multipart("signed", leaf(STOP), leaf("s", "application/pgp-signature"))
     more = signed_field("from:subject") + signed_field("from:list-unsubscribe") + signed_field("from:list-id")

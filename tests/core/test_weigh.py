@@ -34,7 +34,7 @@ def test_an_opt_out_counts_though_the_clock_that_wrote_it_was_ahead(
     """P3: no MAIL FROM later than a second after it, on any node, and after a clock was set back."""
     config = write_config(tmp_path)
     acme = config.controllers["acme"]
-    weigh = Scales(config, frozenset({"acme.example"})).lay(MAIL, acme, acme.streams["newsletter"])
+    weigh = Scales(config, frozenset({("acme", "acme.example")})).lay(MAIL, acme, acme.streams["newsletter"])
     entry = Suppression(
         scope="global", controller_id=None, purpose=None, reason="objection", at=NOW + ahead, lifted_at=None
     )

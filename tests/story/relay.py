@@ -210,15 +210,18 @@ def verify_dkim(mail: Mail, installation: Installation) -> frozenset[str]:
     Other people's signatures are left alone.
     """
     covered: frozenset[str] = frozenset()
+    algorithms = []
     signatures = [value for name, value in mail.message.raw_items() if name.lower() == "dkim-signature"]
     for number, value in enumerate(signatures):
         tags = dict(part.split("=", 1) for part in re.sub(r"\s", "", value).split(";") if part)
         assert "l" not in tags
-        record = installation.dir / "dkim" / f"{tags['d']}.txt"
+        further = installation.dir / "dkim" / f"{tags['d']}.{tags['s']}.txt"
+        record = further if further.exists() else installation.dir / "dkim" / f"{tags['d']}.txt"
         if not record.exists():
             continue
         text = "".join(re.findall(r'"([^"]*)"', record.read_text())).encode()
         assert dkim.DKIM(mail.raw).verify(idx=number, dnsfunc=lambda name, timeout=5, text=text: text)
         covered |= set(tags["h"].lower().split(":"))
-    assert covered, "no signature of ours"
+        algorithms.append(tags["a"])
+    assert algorithms == ["rsa-sha256", "ed25519-sha256"], "both of ours, RSA on top"
     return covered

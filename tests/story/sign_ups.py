@@ -105,14 +105,14 @@ class Forms:
         mailing = replace(
             controller.streams[stream or {"events": "youth"}.get(purpose, "newsletter")], ad_identifiable=True
         )  # fmt: skip
-        weigh = Scales(config, frozenset({"acme.example"})).lay(message, controller, mailing)
+        weigh = Scales(config, frozenset({("acme", "acme.example")})).lay(message, controller, mailing)
         return weigh(await self.person(address), self.world.now).decision.reason_code
 
     async def question_code(self, address: str) -> str:
         """What the law says now of the mail that asks to confirm."""
         controller = self.world.config.controllers["acme"]
         message = case(controller.forms["newsletter"], ("newsletter",))
-        scales = Scales(self.world.config, frozenset({"acme.example"}))
+        scales = Scales(self.world.config, frozenset({("acme", "acme.example")}))
         weigh = scales.lay(message, controller, controller.streams["newsletter"])
         return weigh(await self.person(address), self.world.now).decision.reason_code
 

@@ -13,6 +13,7 @@ import dkim
 import pytest
 from cryptography import x509
 
+from gateway.mail.dkim import load_signer, sign
 from gateway.settings.load import load
 from tests.installation import Gateway, consentgate, lines_of
 
@@ -97,16 +98,20 @@ def test_the_certificate_is_for_localhost_by_name_and_address(made: Path) -> Non
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_each_domain_has_one_public_record_that_fits_its_key(made: Path, domain: str) -> None:
-    text = (made / f"dkim/{domain}.txt").read_text()
-    assert text.startswith(f"cg1._domainkey.{domain}. IN TXT (")
+@pytest.mark.parametrize(("selector", "algorithm"), [("cg1", b"rsa-sha256"), ("cg1e", b"ed25519-sha256")])
+def test_each_key_has_one_public_record_that_fits_it(made: Path, domain: str, selector: str, algorithm: bytes) -> None:
+    files = {"cg1": f"{domain}.txt", "cg1e": f"{domain}.cg1e.txt"}
+    text = (made / "dkim" / files[selector]).read_text()
+    assert text.startswith(f"{selector}._domainkey.{domain}. IN TXT (")
     assert text.count("IN TXT") == 1
     assert ";" not in re.sub(r'"[^"]*"', "", text), "a comment in the zone text"
-    assert [file.name for file in (made / "dkim").glob(f"{domain}*")] == [f"{domain}.txt"]
+    assert {file.name for file in (made / "dkim").glob(f"{domain}*")} == set(files.values())
     record = "".join(re.findall(r'"([^"]*)"', text)).encode()
     message = f"From: news@{domain}\r\nSubject: x\r\n\r\nbody\r\n".encode()
-    key = (made / f"keys/dkim/{domain}.cg1.pem").read_bytes()
-    signature = dkim.sign(message, b"cg1", domain.encode(), key)
+    signer = load_signer(domain, selector, (made / f"keys/dkim/{domain}.{selector}.pem").read_bytes())
+    head, body = message.split(b"\r\n\r\n")
+    signature = sign(head + b"\r\n", body, [signer], at=None)
+    assert b"a=" + algorithm in signature
     assert dkim.verify(signature + message, dnsfunc=lambda name, timeout=5: record)
 
 
@@ -143,7 +148,8 @@ def test_what_was_not_filled_in_is_not_served(tmp_path: Path) -> None:
             assert f"controllers.sender.{key}" in said, (command, said)
     text = file.read_text("utf-8").replace("change.example", "mine.example").replace("CHANGE@", "stop@")
     file.write_text(text.replace("CHANGE: ", "The "), "utf-8")
-    (tmp_path / "a/keys/dkim/change.example.cg1.pem").rename(tmp_path / "a/keys/dkim/mine.example.cg1.pem")
+    for key in (tmp_path / "a/keys/dkim").iterdir():
+        key.rename(key.with_name(key.name.replace("change", "mine")))
     assert consentgate("check-config", "--config", file).returncode == 0
 
 
