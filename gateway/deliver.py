@@ -47,6 +47,11 @@ FRESH = 512
 FRESH_BYTES = 32 << 20
 
 
+ORIGINALS = 4
+"""Messages from the store that are kept open, per lane; and no more than so many bytes, unless it is one message."""
+ORIGINALS_BYTES = 16 << 20
+
+
 class Deliver:
     """All lanes of one worker process."""
 
@@ -221,6 +226,7 @@ class Lane:
             await self._deliver.pause(1.0)
             return
         if not batch:
+            self._forget_originals(ORIGINALS, 0)
             await self._until_due()
             return
         if self._sends:
@@ -275,6 +281,14 @@ class Lane:
             self._claimed.popleft()
         return batch
 
+    def _forget_originals(self, most: int, most_bytes: int) -> None:
+        """Let go of messages that were opened longest ago; one that is too long by itself stays while it is claimed."""
+        size = sum(original.size for original in self._originals.values())
+        while self._originals and (len(self._originals) > most or size > most_bytes):
+            if most_bytes and len(self._originals) == 1:
+                return
+            size -= self._originals.popitem(last=False)[1].size
+
     async def _load(self, claimed: ClaimedCopy) -> Parcel:
         deliver = self._deliver
         stored = await deliver.store.message(claimed.controller_id, claimed.message_id)
@@ -285,8 +299,7 @@ class Lane:
             )
             if original is not None:
                 self._originals[claimed.message_id] = original
-                while len(self._originals) > 4:
-                    self._originals.popitem(last=False)
+                self._forget_originals(ORIGINALS, ORIGINALS_BYTES)
         if stored is None or original is None:
             raise LookupError  # its stream was taken out of the configuration, or its key is gone
         rcpt, meta = unpack_rcpt(claimed.rcpt), stored.envelope
@@ -315,7 +328,7 @@ class Lane:
 
     def _put(self, parcel: Parcel) -> None:
         self._ready.append(parcel)
-        self._ready_bytes += len(parcel.data)
+        self._ready_bytes += parcel.octets
         self._wake()
 
     def _wake(self) -> None:
@@ -340,7 +353,7 @@ class Lane:
         if self._deliver.stopping.is_set():
             return None
         parcel = self._ready.popleft()
-        self._ready_bytes -= len(parcel.data)
+        self._ready_bytes -= parcel.octets
         self._under_way[id(parcel)] = parcel
         self._under_way_bytes += parcel.original.size
         self._quiet.clear()

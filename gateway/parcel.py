@@ -69,10 +69,15 @@ class Parcel:
     ruling: Ruling
     was: str
     dsn: bool = False
-    data: bytes = b""
+    data: tuple[bytes | memoryview, ...] = ()
     rendered_for: tuple[str | None, ...] | None = None
     broken: str = ""
     uncarried: bool = False
+
+    @property
+    def octets(self) -> int:
+        """How long the rendered copy is."""
+        return sum(map(len, self.data))
 
     @property
     def name(self) -> str:

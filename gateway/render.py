@@ -70,14 +70,19 @@ class Renderer:
         self._omitted = {name: omitted(host for host, _ in route.hosts) for name, route in config.routes.items()}
         self._offering: dict[bytes, Plan] = {}
 
-    def copy(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> bytes:
-        """The bytes of one copy, CRLF, not dot-stuffed."""
+    def copy(
+        self, original: Original, address: str, recipient_key: bytes, ruling: Ruling
+    ) -> tuple[bytes | memoryview, ...]:
+        """The octets of one copy, CRLF, not dot-stuffed: one piece, or several where long attachments are views of the
+        original, which all copies share."""
         rewritten = self.unsigned(original, address, recipient_key, ruling)
+        first, *rest = rewritten.pieces
+        body = rewritten.pieces if rest or isinstance(first, memoryview) else first
         signature = b""
         if signers := self.signers(original):
             at, omit = int(original.at.timestamp()), self._omitted[original.stream.route]
-            signature = sign(rewritten.head, rewritten.body, signers, at=at, omit=omit)
-        return b"".join((original.received, signature, rewritten.head, b"\r\n", rewritten.body))
+            signature = sign(rewritten.head, body, signers, at=at, omit=omit)
+        return b"".join((original.received, signature, rewritten.head, b"\r\n", first)), *rest
 
     def signers(self, original: Original) -> Sequence[Signer]:
         """The keys that its copies are signed with; none where the provider behind the route signs."""

@@ -104,7 +104,7 @@ async def captured_mail(
         decision=decision, as_of=copy["as_of"], packs=copy["packs"],
         obtained_from=await _obtained_from(store, original, copy) if copy["basis"] == "opt_in" else None,
     )  # fmt: skip
-    return renderer.copy(original, unpack_rcpt(copy["rcpt"]).address, copy["recipient_key"], ruling)
+    return b"".join(renderer.copy(original, unpack_rcpt(copy["rcpt"]).address, copy["recipient_key"], ruling))
 
 
 async def _obtained_from(store: Store, original: Original, copy: Mapping[str, Any]) -> str | None:
@@ -134,4 +134,4 @@ async def sample_mail(
     )
     ruling = Ruling(decision=decision, as_of=stored.at, packs=original.controller.default_country or "UNKNOWN")
     key = ring.recipient_keys(controller_id, INVENTED)[0]
-    return renderer.copy(original, INVENTED, key, ruling)
+    return b"".join(renderer.copy(original, INVENTED, key, ruling))

@@ -49,10 +49,15 @@ def seal(key: bytes, plain: bytes, bound_to: bytes, nonce: bytes) -> bytes:
     return nonce + _cipher(key).encrypt(nonce, plain, bound_to)
 
 
+def seal_long(key: bytes, plain: bytes, bound_to: bytes, nonce: bytes) -> tuple[bytes, bytes]:
+    """The same in two pieces, nonce and the rest, since joining them would take the memory once more."""
+    return nonce, _cipher(key).encrypt(nonce, plain, bound_to)
+
+
 def unseal(key: bytes, sealed: bytes, bound_to: bytes) -> bytes:
     """The plain bytes; Unreadable where key, row or a bit is wrong."""
     try:
-        return _cipher(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to)
+        return _cipher(key).decrypt(sealed[:NONCE_BYTES], memoryview(sealed)[NONCE_BYTES:], bound_to)
     except (InvalidTag, ValueError) as wrong:
         raise Unreadable("sealed value does not open") from wrong
 

@@ -62,9 +62,9 @@ def rewrite(
     ruling = _ruling(who)
     done = copies.unsigned(original, address, key, ruling)
     if unsigned:
-        sys.stdout.buffer.write(b"".join((done.head, b"\r\n", done.body)))
+        sys.stdout.buffer.writelines((done.head, b"\r\n", *done.pieces))
     else:
-        sys.stdout.buffer.write(copies.copy(original, address, key, ruling))
+        sys.stdout.buffer.writelines(copies.copy(original, address, key, ruling))
     sys.stdout.buffer.flush()
     link = copies.links(original, key, "opt_in").page if original.case.marketing else None
     said = {"unsubscribe_url": link, "footer": done.footer, "warnings": list(done.warnings)}

@@ -2,7 +2,7 @@
 
 Purpose: memory and open files stay bounded whatever the peers do. Everything here is counted, nothing is guessed.
 It never looks at a message. Failures: a refusal is False; nothing raises.
-Known limit: a message is counted once; joining and unstuffing hold it up to three times for a moment.
+Known limit: a message is counted once; unstuffing, sealing and sending hold it twice for a moment.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Purpose: find the end (CRLF.CRLF and nothing else), keep the content while it is within the limit, then say whether
 it can be taken. It never ends a block at a bare CR, bare LF or NUL: those are read over and refused at the end, so
 no byte of a message is ever run as a command (SMTP smuggling).
-Failures: `content` returns the Reply to give. Memory: at most `limit` octets plus one chunk are kept.
+Failures: `content` returns the Reply to give. Memory: at most `limit` octets plus one chunk are kept; twice that for a
+moment in `content`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class DataBlock:
         self.limit = limit
         self.octets = 0
         self.kept = 0
-        self._kept: list[bytes] = []
+        self._kept = bytearray()
         self._refusal: Reply | None = None
         self._tail = b"\r\n"  # the block begins at a line's beginning, so "." CRLF at once is an empty message
 
@@ -38,7 +39,7 @@ class DataBlock:
         if self.octets - 3 > self.limit:  # the final dot and its CRLF are not content
             self.drop(reply.TOO_LARGE)
         if self._refusal is None:
-            self._kept.append(mine)
+            self._kept += mine
             self.kept = self.octets
         return used
 
@@ -52,9 +53,10 @@ class DataBlock:
         """The message with dots unstuffed, or why it is refused. Only after the end was found."""
         if self._refusal is not None:
             return self._refusal
-        raw = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
-        self._kept.clear()
-        raw = raw[:-3]
+        kept, self._kept = self._kept, bytearray()
+        del kept[-3:]
+        raw = bytes(kept)
+        del kept
         line_ends = raw.count(b"\r\n")
         if raw.count(b"\n") != line_ends or raw.count(b"\r") != line_ends or b"\0" in raw:
             return reply.BARE_LINE_END

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -44,6 +44,7 @@ _PKCS1 = padding.PKCS1v15()
 _DIGEST = utils.Prehashed(hashes.SHA256())
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\Z")
 _BLANK_LINES = b"\r\n" * 1024
+_BLOCK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +135,18 @@ def bind_txt(domain: str, selector: str, record: str) -> str:
 
 
 def sign(
-    head: bytes, body: bytes, signers: Sequence[Signer], *, at: int | None, omit: frozenset[bytes] = frozenset()
+    head: bytes,
+    body: bytes | Sequence[bytes | memoryview],
+    signers: Sequence[Signer],
+    *,
+    at: int | None,
+    omit: frozenset[bytes] = frozenset(),
 ) -> bytes:
     """The DKIM-Signature fields, one per signer, each with CRLF, to be put before `head`.
 
     `head`: header fields as CRLF lines, without the blank line; `body`: what follows it, as it will be on the wire
-    (a missing last CRLF is counted in, since SMTP cannot leave it out). `at`: Unix time for t=, None leaves it out.
+    (a missing last CRLF is counted in, since SMTP cannot leave it out), whole or in pieces, which are read a block at a
+    time. `at`: Unix time for t=, None leaves it out.
     `omit`: lower-case names of fields the route's provider rewrites (provider.py); From cannot be omitted.
     No signers: b"". Fails on no head and no body; ValueError only for an `omit` that names From.
     """
@@ -148,7 +155,7 @@ def sign(
     if not signers:
         return b""
     names, covered = _covered(head, omit)
-    body_hash = b64encode(hashlib.sha256(relaxed_body(body)).digest())
+    body_hash = b64encode(body_digest(body))
     when = b"" if at is None else b" t=%d;" % at
     fields = []
     for signer in signers:
@@ -164,26 +171,77 @@ def sign(
     return b"".join(fields)
 
 
+def body_digest(body: bytes | Sequence[bytes | memoryview]) -> bytes:
+    """SHA-256 of the relaxed body. In pieces it is never joined: what is in memory besides it is a few blocks."""
+    if isinstance(body, bytes):
+        return hashlib.sha256(relaxed_body(body)).digest()
+    digest = hashlib.sha256()
+    blank = 0  # line ends that count only if something follows
+    for lines in _whole_lines(body):
+        relaxed = _relaxed_lines(lines)
+        end = _content_end(relaxed)
+        if not end:
+            blank += len(relaxed)
+            continue
+        while blank:
+            digest.update(_BLANK_LINES[: min(blank, len(_BLANK_LINES))])
+            blank -= min(blank, len(_BLANK_LINES))
+        digest.update(memoryview(relaxed)[: end + 2])
+        blank = len(relaxed) - end - 2
+    return digest.digest()
+
+
+def _whole_lines(pieces: Sequence[bytes | memoryview]) -> Iterator[bytes]:
+    """The octets of all pieces in blocks that end with a line; the last one gets its CRLF if it has none."""
+    kept: list[bytes] = []
+    for piece in pieces:
+        for start in range(0, len(piece), _BLOCK):
+            block = bytes(piece[start : start + _BLOCK])
+            if kept and kept[-1].endswith(b"\r") and block.startswith(b"\n"):
+                block = kept.pop() + block
+            cut = block.rfind(b"\r\n") + 2
+            if cut >= 2:
+                kept.append(block[:cut])
+                yield b"".join(kept)
+                kept.clear()
+                block = block[cut:]
+            if block:
+                kept.append(block)
+    if kept:
+        yield b"".join((*kept, b"\r\n"))
+
+
 def relaxed_body(body: bytes) -> bytes:
     """The body in relaxed form (RFC 6376 3.4.4): white space runs become one space, none at a line's end, no blank
     lines at the end, a CRLF after the last line; an empty body stays empty."""
     if body and not body.endswith(b"\r\n"):
         body += b"\r\n"
-    if b"\t" in body:
-        body = body.replace(b"\t", b" ")
-    if b"  " in body:
-        body = body.replace(b"        ", b" ")  # a first large step for indented HTML; the loop finishes
-        while b"  " in body:
-            body = body.replace(b"  ", b" ")
-    body = body.replace(b" \r\n", b"\r\n")
+    body = _relaxed_lines(body)
     if not body.endswith(b"\r\n\r\n"):
         return b"" if body == b"\r\n" else body
-    end = len(body)
-    while body.endswith(_BLANK_LINES, 0, end):
-        end -= len(_BLANK_LINES)
-    while body.endswith(b"\r\n", 0, end):
-        end -= 2
+    end = _content_end(body)
     return body[:end] + b"\r\n" if end else b""
+
+
+def _relaxed_lines(lines: bytes) -> bytes:
+    """White space of whole lines made less (RFC 6376 3.4.4)."""
+    if b"\t" in lines:
+        lines = lines.replace(b"\t", b" ")
+    if b"  " in lines:
+        lines = lines.replace(b"        ", b" ")  # a first large step for indented HTML; the loop finishes
+        while b"  " in lines:
+            lines = lines.replace(b"  ", b" ")
+    return lines.replace(b" \r\n", b"\r\n")
+
+
+def _content_end(lines: bytes) -> int:
+    """Where the line ends begin that stand last; 0 where there is nothing else."""
+    end = len(lines)
+    while lines.endswith(_BLANK_LINES, 0, end):
+        end -= len(_BLANK_LINES)
+    while lines.endswith(b"\r\n", 0, end):
+        end -= 2
+    return end
 
 
 def _covered(head: bytes, omit: frozenset[bytes]) -> tuple[tuple[bytes, ...], bytes]:

@@ -47,10 +47,13 @@ class Wants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """Pieces of head and body with slots, made for one footer and one set of link lengths."""
+    """Pieces of head and body with slots, made for one footer and one set of link lengths.
+
+    What is long and stays as it is, an attachment, is a view of the original: no copy has one of its own.
+    """
 
     head: tuple[Piece, ...]
-    body: tuple[Piece, ...]
+    body: tuple[Piece | memoryview, ...]
     footer: FooterKind
     warnings: tuple[str, ...]
 

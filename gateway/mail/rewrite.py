@@ -8,6 +8,7 @@ Failures: NotInjectable when marketing would leave without an opt-out. The messa
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from gateway.mail import transfer
 from gateway.mail.footer import Footer, Links, Piece, Slot, fill, link_values
@@ -18,6 +19,9 @@ from gateway.mail.mime import Message, Part, parse
 from gateway.mail.plan import CLIPPED_OVER, FooterKind, Plan, Ready
 
 _RECIPIENT = Slot("recipient", False, "identity")
+_LONG = 64 * 1024
+"""Octets from which on a run of the original is not copied."""
+
 _MOST_READY = 32
 """Footers (languages, grounds) remembered per message; more are made again."""
 
@@ -47,12 +51,21 @@ class Fill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewritten:
-    """One copy: `head`, an empty line, `body`. Received and DKIM-Signature are not in yet, they go on top."""
+    """One copy: `head`, an empty line, `body`. Received and DKIM-Signature are not in yet, they go on top.
+
+    `pieces` are the body's octets one after another; what is long and untouched is a view of the original.
+    """
 
     head: bytes
-    body: bytes
+    pieces: tuple[bytes | memoryview, ...]
     footer: FooterKind
     warnings: tuple[str, ...]
+
+    @property
+    def body(self) -> bytes:
+        """The body in one piece, which takes memory of its own where it comes in several."""
+        first = self.pieces[0]
+        return first if len(self.pieces) == 1 and isinstance(first, bytes) else b"".join(self.pieces)
 
     @property
     def needs_8bit(self) -> bool:
@@ -78,14 +91,34 @@ def rewrite(plan: Plan, fill_in: Fill) -> Rewritten:
         if len(plan.ready) >= _MOST_READY:
             plan.ready.clear()
         plan.ready[key] = ready
-    body = b"".join([piece if isinstance(piece, bytes) else fill(piece, values) for piece in ready.body])
-    return Rewritten(head=_head(plan, ready, fill_in), body=body, footer=ready.footer, warnings=ready.warnings)
+    return Rewritten(
+        head=_head(plan, ready, fill_in),
+        pieces=_filled(ready.body, values),
+        footer=ready.footer,
+        warnings=ready.warnings,
+    )
+
+
+def _filled(
+    pieces: Sequence[Piece | memoryview], values: dict[str, tuple[bytes, bytes]]
+) -> tuple[bytes | memoryview, ...]:
+    """The pieces with their slots filled; neighbouring short ones are joined."""
+    octets = [fill(piece, values) if isinstance(piece, Slot) else piece for piece in pieces]
+    if memoryview not in map(type, octets):
+        return (b"".join(octets),)
+    joined: list[bytes | memoryview] = []
+    for long, run in groupby(octets, lambda piece: isinstance(piece, memoryview)):
+        if long:
+            joined += run
+        else:
+            joined.append(b"".join(run))
+    return tuple(joined)
 
 
 def _head(plan: Plan, ready: Ready, fill_in: Fill) -> bytes:
     """The header of one copy, without the empty line."""
     head = plan.head
-    pieces = [piece if isinstance(piece, bytes) else _to(fill_in.recipient) for piece in ready.head]
+    pieces = [_to(fill_in.recipient) if isinstance(piece, Slot) else piece for piece in ready.head]
     if head.needs_date and fill_in.add_date is not None:
         pieces.append(b"Date: %s\r\n" % _one_line(fill_in.add_date))
     if head.needs_message_id and fill_in.add_message_id is not None:
@@ -148,7 +181,7 @@ def _joined(plan: Plan, fitted: Sequence[Fitted]) -> Ready:
     sizes = [_size(one.decoded) for one in fitted if one.leaf.kind == "html"]
     if sizes and max(sizes) > CLIPPED_OVER:
         warnings.append("html-clipped")
-    head = _pieces(message.raw, 0, message.head_end, in_head)
+    head = [bytes(p) if isinstance(p, memoryview) else p for p in _pieces(message.raw, 0, message.head_end, in_head)]
     if not message.raw.endswith(b"\r\n", 0, message.head_end):
         head.append(b"\r\n")
     body = _pieces(message.raw, message.body_start, len(message.raw), in_body)
@@ -160,12 +193,16 @@ def _size(pieces: Iterable[Piece]) -> int:
     return sum(len(piece) if isinstance(piece, bytes) else 120 for piece in pieces)
 
 
-def _pieces(raw: bytes, start: int, end: int, edits: Iterable[Edit]) -> list[Piece]:
-    """`raw[start:end]` with the edits made, neighbouring octets joined."""
-    pieces: list[Piece] = []
+def _pieces(raw: bytes, start: int, end: int, edits: Iterable[Edit]) -> list[Piece | memoryview]:
+    """`raw[start:end]` with the edits made, neighbouring short pieces joined; long runs of `raw` are not copied."""
+    pieces: list[Piece | memoryview] = []
     joined: list[bytes] = []
-    for edit in sorted(set(edits), key=lambda e: (e.start, e.end)):
-        joined.append(raw[start : edit.start])
+    for edit in (*sorted(set(edits), key=lambda e: (e.start, e.end)), Edit(end, end, ())):
+        if edit.start - start > _LONG:
+            pieces += (b"".join(joined), memoryview(raw)[start : edit.start])
+            joined = []
+        else:
+            joined.append(raw[start : edit.start])
         for piece in edit.pieces:
             if isinstance(piece, bytes):
                 joined.append(piece)
@@ -173,7 +210,6 @@ def _pieces(raw: bytes, start: int, end: int, edits: Iterable[Edit]) -> list[Pie
                 pieces += (b"".join(joined), piece)
                 joined = []
         start = edit.end
-    joined.append(raw[start:end])
     pieces.append(b"".join(joined))
     return pieces
 
@@ -181,8 +217,8 @@ def _pieces(raw: bytes, start: int, end: int, edits: Iterable[Edit]) -> list[Pie
 def _reads_back(message: Message, ready: Ready, fitted: Sequence[Fitted], lengths: dict[str, tuple[int, int]]) -> bool:
     """Whether the copy, read again, has the same parts, each as it was or as it was meant to be."""
     sample = {name: (_sample(name, plain), _sample(name, escaped)) for name, (plain, escaped) in lengths.items()}
-    head = b"".join([piece if isinstance(piece, bytes) else b"" for piece in ready.head])
-    body = b"".join([piece if isinstance(piece, bytes) else fill(piece, sample) for piece in ready.body])
+    head = [piece for piece in ready.head if isinstance(piece, bytes)]
+    body = [fill(piece, sample) if isinstance(piece, Slot) else piece for piece in ready.body]
     edited = {one.leaf.part.path: one for one in fitted}
     for one in fitted:
         for edit in (*one.header, *one.body):
@@ -190,7 +226,7 @@ def _reads_back(message: Message, ready: Ready, fitted: Sequence[Fitted], length
                 if isinstance(piece, bytes) and not piece.count(b"\n") == piece.count(b"\r") == piece.count(b"\r\n"):
                     return False
     try:
-        parts = parse(head + b"\r\n" + body, lines_checked=True).parts()
+        parts = parse(b"".join((*head, b"\r\n", *body)), lines_checked=True).parts()
     except Unparsable:
         return False
     before = message.parts()
@@ -225,4 +261,6 @@ def _same(old: Part, new: Part) -> bool:
     """Whether a part that was not edited kept its octets: its body if it has no parts inside, and its header."""
     if old.start and old.raw[old.start : old.head_end] != new.raw[new.start : new.head_end]:
         return False
-    return bool(old.children) or old.raw[old.body_start : old.end] == new.raw[new.body_start : new.end]
+    if old.children:
+        return True
+    return memoryview(old.raw)[old.body_start : old.end] == memoryview(new.raw)[new.body_start : new.end]

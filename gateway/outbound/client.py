@@ -9,7 +9,7 @@ Known limits: no CHUNKING; LMTP is not spoken.
 Sources: RFC 5321, RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 6152, RFC 6531, RFC 3461 (DSN).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.mail.answer import Answer
@@ -28,12 +28,12 @@ class _Gone(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Copy:
-    """One copy as it goes over the line: the commands without CRLF, the message dot-stuffed with its final dot."""
+    """One copy as it goes over the line: the commands without CRLF, the message before its dots are stuffed."""
 
     mail: bytes
     rcpt: bytes
     address: str
-    message: bytes
+    message: Sequence[bytes | memoryview]
 
 
 class Session:
@@ -93,7 +93,7 @@ class Session:
         self,
         mail_from: str,
         rcpt: Rcpt,
-        data: bytes | Sequence[bytes],
+        data: bytes | Sequence[bytes | memoryview],
         *,
         before_mail: Callable[[], Awaitable[bool]] | None = None,
         body_8bit: bool = False,
@@ -104,13 +104,14 @@ class Session:
         """Hand over one copy to one recipient.
 
         `mail_from` "" is the null sender. `data`: the message with CRLF line ends and no bare CR or LF, in one piece
-        or several; dots are stuffed here. `before_mail` is awaited when everything else is ready, right before MAIL
-        is written; False gives `SKIPPED`. It may be asked a second time, when the connection turns out to be gone.
+        or several, the whole header in the first; dots are stuffed here, a block at a time, so that nothing is joined.
+        `before_mail` is awaited when everything else is ready, right before MAIL is written; False gives `SKIPPED`. It
+        may be asked a second time, when the connection turns out to be gone.
         `body_8bit`, `smtputf8`: what the client said; passed on where offered, missed only where the octets need it.
         `ret`, `envid` and the recipient's `notify` and `orcpt` are passed on where DSN is offered (RFC 3461).
         ValueError for an address with a control character in it.
         """
-        raw = data if isinstance(data, bytes) else b"".join(data)
+        raw = (data,) if isinstance(data, bytes) else data
         if self._turn is not None:
             await self._turn()
         while True:
@@ -177,26 +178,28 @@ class Session:
 
     async def _message(self, copy: _Copy) -> Outcome:
         """The message and its final dot; from then on a lost reply means that the server may have it."""
-        link = self._connection.link
-        if len(copy.message) > BLOCK and (early := await self._blocks(copy)) is not None:
-            return early
+        link, blocks = self._connection.link, _stuffed(copy.message)
+        block = next(blocks)
+        for following in blocks:
+            if (early := await self._block(block, copy)) is not None:
+                return early
+            block = following
         link.must_be_quiet()
         self._stage = "body"
-        link.write(copy.message[-_last(len(copy.message)) :])
+        link.write(block)
         return judge("body", await link.answer(self._timeouts.body), rcpt=copy.address)
 
-    async def _blocks(self, copy: _Copy) -> Outcome | None:
-        """All of a long message but its last block; an Outcome when the server refuses it half-way."""
+    async def _block(self, block: bytes, copy: _Copy) -> Outcome | None:
+        """A block of a long message, not the last; an Outcome when the server refuses it half-way."""
         link = self._connection.link
-        for start in range(0, len(copy.message) - _last(len(copy.message)), BLOCK):
-            link.write(copy.message[start : start + BLOCK])
-            await link.room(self._timeouts.block)
-            if link.unread:
-                answer = await link.answer(self._timeouts.block)
-                if answer.code < 400:
-                    raise LinkFailed("protocol", "a reply nobody asked for")
-                self.abort()  # the rest of the message would be read as commands
-                return judge("body", answer, rcpt=copy.address)
+        link.write(block)
+        await link.room(self._timeouts.block)
+        if link.unread:
+            answer = await link.answer(self._timeouts.block)
+            if answer.code < 400:
+                raise LinkFailed("protocol", "a reply nobody asked for")
+            self.abort()  # the rest of the message would be read as commands
+            return judge("body", answer, rcpt=copy.address)
         return None
 
     async def _refused(self, stage: Stage, answer: Answer, copy: _Copy, unread: int) -> Outcome:
@@ -222,23 +225,44 @@ class Session:
             self.abort()
 
 
-def _last(length: int) -> int:
-    """Octets of the last block of a message, which holds the final dot."""
-    return length % BLOCK or min(length, BLOCK)
+def _stuffed(pieces: Sequence[bytes | memoryview]) -> Iterator[bytes]:
+    """A message in blocks with its dots stuffed, the final one behind the last (RFC 5321 4.5.2)."""
+    before, waiting = b"\r\n", b""
+    for piece in pieces:
+        for start in range(0, len(piece), BLOCK):
+            if waiting:
+                yield waiting
+            block = bytes(piece[start : start + BLOCK])
+            waiting = block
+            if block[0] in b"\n." or b"\r\n." in block:
+                waiting = (before + block).replace(b"\r\n.", b"\r\n..")[2:]
+            before = (before + block)[-2:] if len(block) < 2 else block[-2:]
+    yield waiting + (b".\r\n" if before == b"\r\n" else b"\r\n.\r\n")
 
 
-def _incapable(features: Features, raw: bytes, mail_from: str, rcpt: Rcpt, smtputf8: bool) -> Outcome | None:
+def _is_ascii(pieces: Sequence[bytes | memoryview]) -> bool:
+    return all(
+        piece.isascii()
+        if isinstance(piece, bytes)
+        else all(bytes(piece[start : start + BLOCK]).isascii() for start in range(0, len(piece), BLOCK))
+        for piece in pieces
+    )
+
+
+def _incapable(
+    features: Features, raw: Sequence[bytes | memoryview], mail_from: str, rcpt: Rcpt, smtputf8: bool
+) -> Outcome | None:
     """What the server cannot carry (RFC 6152 3, RFC 6531 3.2, RFC 1870 6.3): final, so that nothing is mangled.
 
     The octets decide, not what the client said: a tool that says BODY=8BITMIME for plain ASCII needs no server for it.
     """
     if not features.smtputf8:
-        utf8_head = smtputf8 and not raw.isascii() and not raw.partition(b"\r\n\r\n")[0].isascii()
+        utf8_head = smtputf8 and not bytes(raw[0]).partition(b"\r\n\r\n")[0].isascii()
         if utf8_head or not (mail_from + rcpt.address).isascii():
             return judge_failure("mail", "needs_utf8")
-    if not features.eightbit and not raw.isascii():
+    if not features.eightbit and not _is_ascii(raw):
         return judge_failure("mail", "needs_8bit")
-    if features.size is not None and len(raw) > features.size:
+    if features.size is not None and sum(map(len, raw)) > features.size:
         return judge_failure("mail", "too_large")
     return None
 
@@ -247,7 +271,7 @@ def _copy(
     features: Features,
     mail_from: str,
     rcpt: Rcpt,
-    raw: bytes,
+    raw: Sequence[bytes | memoryview],
     *,
     body_8bit: bool,
     smtputf8: bool,
@@ -259,8 +283,8 @@ def _copy(
             raise ValueError("an address holds a control character")
     mail, to = [f"MAIL FROM:<{mail_from}>"], [f"RCPT TO:<{rcpt.address}>"]
     if features.size is not None:
-        mail.append(f"SIZE={len(raw)}")
-    if features.eightbit and (body_8bit or not raw.isascii()):
+        mail.append(f"SIZE={sum(map(len, raw))}")
+    if features.eightbit and (body_8bit or not _is_ascii(raw)):
         mail.append("BODY=8BITMIME")
     if features.smtputf8 and (smtputf8 or not (mail_from + rcpt.address).isascii()):
         mail.append("SMTPUTF8")
@@ -273,11 +297,7 @@ def _copy(
             to.append("NOTIFY=" + ",".join(sorted(rcpt.notify)))
         if rcpt.orcpt is not None and _is_word(rcpt.orcpt):
             to.append(f"ORCPT={rcpt.orcpt}")
-    message = raw
-    if raw.startswith(b".") or b"\r\n." in raw:  # RFC 5321 4.5.2
-        message = (b"\r\n" + raw).replace(b"\r\n.", b"\r\n..")[2:]
-    message += b".\r\n" if message.endswith(b"\r\n") or not message else b"\r\n.\r\n"
-    return _Copy(mail=" ".join(mail).encode(), rcpt=" ".join(to).encode(), address=rcpt.address, message=message)
+    return _Copy(mail=" ".join(mail).encode(), rcpt=" ".join(to).encode(), address=rcpt.address, message=raw)
 
 
 def _is_word(value: str) -> bool:

@@ -5,6 +5,8 @@ States of a copy are those of mail/outcome.py; `captured` and `held` still need 
 
 import hashlib
 import json
+import os
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -18,11 +20,14 @@ from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage, tally
 from gateway.store.keys import opened, sealed
-from suppression.vault import Unreadable
+from suppression.vault import NONCE_BYTES, Unreadable, seal_long
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "queue.sql"), "sqlite3")
 OPEN = ("queued", "claimed", "captured", "held", "rehearsed")
 """States in which a copy still needs the original."""
+
+LONG_BODY = 1 << 20
+"""Octets from which on an original is written in pieces."""
 
 HOUR_MS = 3_600_000
 REHEARSED = "rehearsed/"
@@ -62,16 +67,34 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
         "subject_key": arrival.copies[0].recipient_key if alone else None,
     })  # fmt: skip
     if arrival.body is not None and open_copies:
-        body = sealed(spool, arrival.body, b"body/" + message_id)
-        db.execute(
-            SQL.add_body.sql, {"controller_id": controller_id, "message_id": message_id, "hour": hour, "body": body}
-        )
+        _add_body(db, controller_id, message_id, hour, spool, arrival.body)
     db.executemany(SQL.add_copies.sql, [_copy_row(arrival, copy, spool) for copy in arrival.copies])
     counts = Counter({"accepted": len(arrival.copies)})
     counts.update(tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
     if arrival.mode == "rehearse":
         counts = Counter({REHEARSED + name: n for name, n in (*counts.items(), (STILL_THERE, open_copies))})
     count(handles, controller_id, arrival.stream, arrival.campaign, counts)
+
+
+def _add_body(
+    db: sqlite3.Connection, controller_id: str, message_id: bytes, hour: int, spool: bytes, body: bytes
+) -> None:
+    """Keep the original, sealed. A long one is written into a row made for it: SQLite would copy a value twice."""
+    place = {"controller_id": controller_id, "message_id": message_id, "hour": hour}
+    bound_to = b"body/" + message_id
+    if len(body) <= LONG_BODY:
+        db.execute(SQL.add_body.sql, {**place, "body": sealed(spool, body, bound_to)})
+        return
+    pieces = seal_long(spool, body, bound_to, os.urandom(NONCE_BYTES))
+    (cache,) = db.execute("PRAGMA cache_size").fetchone()
+    db.execute("PRAGMA cache_size = -2048")  # its pages go to the log at once, and push no others out
+    try:
+        (row,) = db.execute(SQL.add_room_for_body.sql, {**place, "size": sum(map(len, pieces))}).fetchone()
+        with db.blobopen("bodies", "body", row) as stored:
+            for piece in pieces:
+                stored.write(piece)
+    finally:
+        db.execute(f"PRAGMA cache_size = {cache}")
 
 
 def _copy_row(arrival: Arrival, copy: NewCopy, spool: bytes) -> dict[str, Any]:

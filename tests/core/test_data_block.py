@@ -77,7 +77,7 @@ def test_what_is_too_large_is_read_to_its_end_and_not_kept() -> None:
     for _ in range(10_000):
         assert block.feed(b"x" * 100) is None
         assert block.kept <= 1100
-        assert sum(map(len, block._kept)) == block.kept
+        assert len(block._kept) == block.kept
     assert block.feed(b"\r\n.\r\nNOOP\r\n") == 5
     assert block.content() == reply.TOO_LARGE
     assert block.octets == 1_000_005

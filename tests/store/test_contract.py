@@ -26,6 +26,7 @@ from gateway.store.contract import (
     SuppressionRow,
     Who,
 )  # fmt: skip
+from gateway.store.queue import LONG_BODY
 from suppression.decision import Decision
 from suppression.vault import KeyRing
 
@@ -247,6 +248,23 @@ async def test_two_workers_that_claim_at_once_get_different_copies(home: Home, s
         sides = await asyncio.gather(*(s.claim(w, "main", now=NOW, n=7) for s, w in [(store, "w1"), (other, "w2")] * 3))
     taken = [c.copy_no for side in sides for c in side]
     assert len(taken) == len(set(taken)) == 40
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 1_000_000])
+async def test_a_long_message_is_kept_sealed_and_comes_back(home: Home, store: sqlite.SqliteStore, more: int) -> None:
+    """Long ones are written in pieces, and in the same transaction: with its copies or not at all."""
+    body = b"Subject: lang\r\n\r\n" + b"wijn" * ((LONG_BODY + more) // 4)
+    arrival = home.arrival("anna@example.org", body=body)
+    await store.enqueue(arrival)
+    stored = await store.message("acme", arrival.message_id)
+    assert stored is not None and stored.body == body
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.enqueue(replace(arrival, message_id=new_id()), arrival)
+    with sqlite3.connect(home.data) as db:
+        assert db.execute("SELECT count(*), max(instr(body, CAST('wijnwijn' AS BLOB))) FROM bodies").fetchone() == (
+            1,
+            0,
+        )
 
 
 async def test_only_who_holds_a_copy_may_end_it(home: Home, store: sqlite.SqliteStore) -> None:

@@ -29,7 +29,7 @@ async def session_with(peer: ScriptedPeer, **timeouts: float) -> AsyncIterator[S
     await pool.close()
 
 
-async def send(session: Session, data: bytes = MAIL, rcpt: Rcpt = BOB, **options: Any) -> Outcome:
+async def send(session: Session, data: bytes | list[Any] = MAIL, rcpt: Rcpt = BOB, **options: Any) -> Outcome:
     return await session.transaction("b+1@bounce.acme.example", rcpt, data, **options)
 
 
@@ -71,6 +71,20 @@ async def test_dots_and_line_ends_survive(data: bytes, arrived: bytes) -> None:
     assert peer.transactions[0].data == arrived
     assert peer.transactions[1].data == MAIL
     assert peer.connections == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+async def test_pieces_arrive_as_one_message(size: int) -> None:
+    """Wherever a message is cut, between CR, LF and dot too, its dots are stuffed and come out as they were."""
+    whole = b"a\r\n.\r\n..b\r\n\r\n.\r\nc." + b"x" * 10 + b"\r\n.\r\n"
+    cut = [memoryview(whole)[at : at + size] for at in range(0, len(whole), size)]
+    async with ScriptedPeer(features=["PIPELINING", "SIZE 1000"]) as peer, session_with(peer) as session:
+        assert (await send(session, cut)).state == "delivered"
+        assert (await send(session, [whole, memoryview(b".end")])).state == "delivered"
+    assert [one.data for one in peer.transactions] == [whole, whole + b".end\r\n"]
+    assert all(
+        f"SIZE={size}" in one.mail for one, size in zip(peer.transactions, (len(whole), len(whole) + 4), strict=True)
+    )
 
 
 @pytest.mark.parametrize("features", [("PIPELINING", *FEW), FEW])
