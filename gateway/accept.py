@@ -35,6 +35,7 @@ from gateway.weigh import Case, Scales
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import impersonal
+from suppression.reason_code import FAMILY
 from suppression.suppression_list import HASH_LIST
 from suppression.vault import KeyRing
 
@@ -50,7 +51,10 @@ HOPS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A message taken apart. `kind` None: it could not be, or it was refused with `refusal`."""
+    """A message taken apart. `plan` None: it could not be, or it was refused with `refusal`.
+
+    `test`: the sender asked that it is not delivered (Mailgun's test mode): it is rehearsed on any stream.
+    """
 
     case: Case
     stream: Stream
@@ -58,6 +62,12 @@ class Read:
     subject: str
     plan: Plan | None
     refusal: Reply | None
+    test: bool = False
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether everything is decided and nothing leaves."""
+        return self.test or self.stream.mode == "rehearse"
 
 
 class Accept:
@@ -87,7 +97,7 @@ class Accept:
             weigh = self._scales.lay(read.case, controller, read.stream)
             rulings = [weigh(person, now) for person in people]
             # in a rehearsal nobody's list is cleaned: the sender hears of what is wrong with the message, no more
-            on_block = "record" if read.stream.mode == "rehearse" else read.stream.on_block
+            on_block = "record" if read.rehearses else read.stream.on_block
             answer = read.refusal or reply.for_decisions(
                 [ruling.decision for ruling in rulings], on_block, name,
                 message_level=MESSAGE_LEVEL,
@@ -155,7 +165,7 @@ class Accept:
     ) -> None:  # fmt: skip
         """Commit the message with its decisions; then hand what is allowed to its lane."""
         taken, route = answer.accepts, read.stream.route
-        rehearsing = read.stream.mode == "rehearse"
+        rehearsing = read.rehearses
         leaving = sum(1 for r in rulings if r.decision.verdict == "allow") if taken and not rehearsing else 0
         direct = leaving > 0 and self._lanes.room(route, leaving, len(envelope.content))
         copies = []
@@ -168,7 +178,8 @@ class Accept:
             ))  # fmt: skip
         arrival = Arrival(
             controller_id=controller.id, message_id=message_id, at=now, stream=read.stream.name,
-            campaign=read.campaign, mode=read.stream.mode_at(now), kind=read.case.to_json(), envelope=outer(envelope),
+            campaign=read.campaign, mode="rehearse" if read.test else read.stream.mode_at(now),
+            kind=read.case.to_json(), envelope=outer(envelope),
             subject=read.subject, body=envelope.content if taken else None, size=len(envelope.content), copies=copies,
             worker=self._lanes.worker,
         )  # fmt: skip
@@ -236,7 +247,7 @@ class Accept:
         if not answer.accepts:
             log.refused(
                 controller=controller.id, stream=read.stream.name, code=answer.code,
-                reason=rulings[0].decision.reason_code if rulings else "", message_id=name,
+                reason=_reason(answer, rulings), message_id=name,
             )  # fmt: skip
             return
         log.accepted(
@@ -273,6 +284,12 @@ def read_message(envelope: Envelope, login: Login, controller: Controller) -> Re
     return _classified(message, kind, controller, subject)
 
 
+def _reason(answer: Reply, rulings: Sequence[Ruling]) -> str:
+    """Why a message was refused, for the log: the code that the sender was told, where it was told one."""
+    told = answer.text.partition(" ")[0]
+    return told if told in FAMILY or not rulings else rulings[0].decision.reason_code
+
+
 def on_paper(text: str) -> str:
     """The text as it could be printed: what would steer a terminal, break a line or turn the direction is a blank."""
     return "".join(c if c.isprintable() or c in JOINERS else " " for c in text)
@@ -288,7 +305,9 @@ def _classified(message: Message, kind: Kind, controller: Controller, subject: s
     )  # fmt: skip
     plan = make_plan(message, wants(case, stream))
     case = replace(case, unsubscribe=plan.unsubscribe, language=plan.language)
-    return Read(case=case, stream=stream, campaign=kind.campaign, subject=subject, plan=plan, refusal=None)
+    return Read(
+        case=case, stream=stream, campaign=kind.campaign, subject=subject, plan=plan, refusal=None, test=kind.test
+    )
 
 
 def _unknown() -> Case:

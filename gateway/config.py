@@ -83,7 +83,10 @@ class Seed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How copies leave. `hosts` are tried in order; `rate_per_second` None means no limit. `dkim`: who signs."""
+    """How copies leave. `hosts` are tried in order; `rate_per_second` None means no limit. `dkim`: who signs.
+
+    `provider`: who gets the header fields meant for it (mail/control_fields.py); None: nobody.
+    """
 
     name: str
     kind: Literal["capture", "smarthost"]
@@ -94,6 +97,7 @@ class Route:
     connections: int
     rate_per_second: float | None
     dkim: Signing = "own"
+    provider: str | None = None
 
     def __repr__(self) -> str:
         return f"Route(name={self.name!r}, kind={self.kind!r}, hosts={self.hosts!r})"
@@ -144,7 +148,10 @@ class DkimKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One kind of mail of one controller. Facts that were not declared have the value that blocks (RULES.md 2.1.3)."""
+    """One kind of mail of one controller. Facts that were not declared have the value that blocks (RULES.md 2.1.3).
+
+    `provider`: that of its route.
+    """
 
     controller: str
     name: str
@@ -171,6 +178,7 @@ class Stream:
     list_id: str
     dkim: Signing | None = None
     """Who signs; None: as its route says."""
+    provider: str | None = None
 
     def mode_at(self, now: datetime) -> Mode:
         """What decisions do at an instant: observing ends by itself, and none that was to go on too long begins."""

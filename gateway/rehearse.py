@@ -136,7 +136,7 @@ def _detail(ruling: Ruling, person: Person | None, case: Case, controller_id: st
     standing = person.standing
     return lacking(
         ruling.decision, categories=case.categories, consents=standing.consents, sales=standing.sales,
-        controller_id=controller_id,
+        controller_id=controller_id, apart=person.ruled.apart,
     )  # fmt: skip
 
 

@@ -216,4 +216,4 @@ def open_original(config: Config, stored: StoredMessage) -> Original | None:
 
 def wants(case: Case, stream: Stream, *, relay: bool = True) -> Wants:
     """What is asked of the rewriter for a message of this stream. `relay`: no line may be over 998 octets."""
-    return Wants(marketing=case.marketing, footer=stream.footer, relay=relay)
+    return Wants(marketing=case.marketing, footer=stream.footer, relay=relay, provider=stream.provider)

@@ -6,12 +6,13 @@ Whoever opted out, and what nobody can mend, is no such thing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from suppression.consent import Consent
 from suppression.decision import Decision
 from suppression.reason_code import ACTOR, FAMILY
 from suppression.sale import Sale
+from suppression.similarity import Pair
 
 PIECES = ("time", "method", "wording_version", "origin", "action")
 """What makes a consent proven: when, how, what was shown, where, and what the person did (D1 check 7)."""
@@ -26,15 +27,18 @@ def rescuable(reason_code: str) -> bool:
 
 def lacking(
     decision: Decision, *, categories: Sequence[str], consents: Sequence[Consent], sales: Sequence[Sale],
-    controller_id: str,
+    controller_id: str, apart: Container[Pair] = (),
 ) -> str:  # fmt: skip
     """The detail of a blocked decision: `wine~glassware`, `time, wording_version`; empty where the code says it all.
 
-    `categories` are the message's; `consents` and `sales` are those the decision was made on.
+    `categories` are the message's; `consents` and `sales` are those the decision was made on. `apart`: pairs that were
+    ruled not similar: an answer that was given is nothing to do.
     """
     if decision.reason_code == _PRODUCT:
         sold = {name for sale in sales if sale.controller_id == controller_id for name in sale.product_categories}
-        pairs = sorted(f"{one}~{other}" for one in set(categories) - sold for other in sold)
+        pairs = sorted(
+            f"{one}~{other}" for one in set(categories) - sold for other in sold if frozenset((one, other)) not in apart
+        )
         return " or ".join(pairs)
     if decision.reason_code == _PROOF:
         found = {words[2] for words in map(str.split, decision.findings) if words[-1] == _PROOF}

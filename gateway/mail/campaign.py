@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.mail.headers import decode_words
+from gateway.mail.headers import decode_words, list_uris
 from gateway.mail.mime import Message
 
 LONGEST = 100
@@ -43,8 +43,9 @@ def _first_of_list(value: str) -> str | None:
     return value.partition(",")[0].strip() or None
 
 
-def _before_dot(value: str) -> str | None:
-    return value.partition(".")[0].strip() or None
+def _phplist(value: str) -> str | None:
+    """X-MessageID: the campaign's number. phpList's own mails (confirm, welcome, reports) say "systemmessage"."""
+    return None if value.lower() == "systemmessage" else whole(value)
 
 
 def _civimail_job(value: str) -> str | None:
@@ -55,7 +56,13 @@ def _civimail_job(value: str) -> str | None:
 
 def _mailtrain(value: str) -> str | None:
     """X-FBL: CAMPAIGN.LIST.SUBSCRIPTION."""
-    return _before_dot(value) if value.count(".") == 2 else None
+    return value.partition(".")[0].strip() or None if value.count(".") == 2 else None
+
+
+def _odoo(value: str) -> str | None:
+    """X-Odoo-Objects: MODEL-ID, several separated by commas. Only a mailing's id is the same for all recipients."""
+    found = re.search(r"(?:^|[\s,])mailing\.mailing-(\d+)\b", value)
+    return f"mailing-{found[1]}" if found else None
 
 
 def _list_id(value: str) -> str | None:
@@ -65,8 +72,10 @@ def _list_id(value: str) -> str | None:
 
 
 def _feedback_id(value: str) -> str | None:
-    """a:b:c:SenderId, read from the right; the first is the finest."""
+    """a:b:c:SenderId, read from the right; the first is the finest, but Mailchimp's: ACCOUNT:ACCOUNT.CAMPAIGN:DC:mc."""
     parts = [part.strip() for part in value.split(":")]
+    if len(parts) >= 3 and parts[-1] == "mc":
+        return parts[1].rpartition(".")[2] or None
     return parts[0] or None if len(parts) >= 2 else None
 
 
@@ -98,14 +107,32 @@ def _json(*paths: tuple[str, ...]) -> Reading:
 
 
 _KEYS = ("campaign", "campaign_id", "campaign-id", "campaignId", "newsletter", "mailing", "mailing_id")
+_NAMED = _json(*((key,) for key in _KEYS))
+_ARGUMENTS = _json(*(("unique_args", key) for key in _KEYS), ("category",))
+_GROUP = _json(("asm_group_id",))
+
+
+def _sendgrid(value: str) -> str | None:
+    """X-SMTPAPI: the sender's own arguments, else the first category, else the group people unsubscribe from."""
+    group = _ARGUMENTS(value) or _GROUP(value)
+    return f"asm-{group}" if group is not None and group == _GROUP(value) else group
+
+
+def _brevo(value: str) -> str | None:
+    """X-Mailin-custom: JSON, or NAME:VALUE pairs separated by bars."""
+    pairs = dict(pair.strip().partition(":")[::2] for pair in value.split("|"))
+    return _NAMED(value) or next((pairs[key].strip() for key in _KEYS if pairs.get(key, "").strip()), None)
+
 
 TOOLS = (
     Mark(tool="listmonk", field="X-Listmonk-Campaign", read=whole),
     Mark(tool="Mautic", field="X-EMAIL-ID", read=whole),
-    Mark(tool="phpList", field="X-MessageID", read=whole),
+    Mark(tool="phpList", field="X-MessageID", read=_phplist),
     Mark(tool="MailWizz", field="X-Mw-Campaign-Uid", read=whole),
     Mark(tool="Mailtrain", field="X-FBL", read=_mailtrain),
     Mark(tool="CiviMail", field="X-CiviMail-Bounce", read=_civimail_job),
+    Mark(tool="Odoo", field="X-Odoo-Objects", read=_odoo),
+    Mark(tool="MailPoet", field="X-MailPoet-Newsletter-ID", read=whole),
     Mark(tool="Mailchimp", field="X-campaignid", read=whole),
     Mark(tool="Mailchimp", field="X-Campaign", read=whole),
     Mark(tool="any", field="X-Campaign-Id", read=whole),
@@ -115,17 +142,23 @@ TOOLS = (
 PROVIDERS = (
     Mark(tool="Amazon SES", field="X-SES-MESSAGE-TAGS", read=_tags(*_KEYS)),
     Mark(tool="Amazon SES", field="X-SES-LIST-MANAGEMENT-OPTIONS", read=lambda value: _ses_topic(value)),
-    Mark(tool="Mailgun", field="X-Mailgun-Variables", read=_json(*((key,) for key in _KEYS))),
+    Mark(tool="Mailgun", field="X-Mailgun-Variables", read=_NAMED),
     Mark(tool="Mailgun", field="X-Mailgun-Tag", read=whole),
+    Mark(tool="Postmark", field="X-PM-Metadata-campaign", read=whole),
     Mark(tool="Postmark", field="X-PM-Tag", read=whole),
-    Mark(tool="SendGrid", field="X-SMTPAPI", read=_json(*(("unique_args", key) for key in _KEYS), ("category",))),
+    Mark(tool="SendGrid", field="X-SMTPAPI", read=_sendgrid),
+    Mark(tool="Mandrill", field="X-MC-Metadata", read=_NAMED),
     Mark(tool="Mandrill", field="X-MC-Tags", read=_first_of_list),
-    Mark(tool="SparkPost", field="X-MSYS-API", read=_json(("campaign_id",))),
+    Mark(tool="SparkPost", field="X-MSYS-API", read=_json(("campaign_id",), *(("metadata", key) for key in _KEYS))),
     Mark(tool="Mailjet", field="X-Mailjet-Campaign", read=whole),
     Mark(tool="Mailjet", field="X-MJ-CustomID", read=whole),
+    Mark(tool="Mailjet", field="X-MJ-EventPayload", read=_NAMED),
     Mark(tool="Brevo", field="X-Mailin-Tag", read=whole),
+    Mark(tool="Brevo", field="X-Mailin-custom", read=_brevo),
     Mark(tool="Postal", field="X-Postal-Tag", read=whole),
     Mark(tool="Amazon SES", field="X-SES-CONFIGURATION-SET", read=whole),
+    Mark(tool="Amazon SES", field="X-SES-TENANT", read=whole),
+    Mark(tool="Mandrill", field="X-MC-Subaccount", read=whole),
     Mark(tool="Postmark", field="X-PM-Message-Stream", read=whole),
 )
 """What is written for a mail provider behind us."""
@@ -138,15 +171,84 @@ LISTS = (
 MARKS = (*TOOLS, *PROVIDERS, *LISTS)
 """All, in the order they are looked at."""
 
-_LOOK = tuple((mark.field.lower().encode("ascii"), mark) for mark in MARKS)
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+LINKS = tuple(
+    (tool, re.compile(pattern, re.IGNORECASE))
+    for tool, pattern in (
+        ("listmonk", rf"/subscription/(?P<campaign>{_UUID})/{_UUID}(?:[?#]|$)"),
+        ("Mautic", r"/email/unsubscribe/[^/?#]+"),
+        ("Odoo", r"/(?:mail/)?mailing/(?P<campaign>\d+)/(?:confirm_)?unsubscribe"),
+        ("MailPoet", r"[?&]mailpoet_(?:router|page)\b"),
+        ("Ghost", rf"/unsubscribe/?\?(?:[^#]*&)?uuid={_UUID}\b"),
+        ("Keila", r"/unsubscribe/n?p_[0-9a-z]+/[^/?#]+(?:/[^/?#]+)?(?:[?#]|$)"),
+        ("phpList", r"[?&]p=unsubscribe\b.*[?&]uid=|[?&]uid=[0-9a-f]+.*[?&]p=unsubscribe\b"),
+        ("MailWizz", r"/lists/[0-9a-z]{13}/unsubscribe/[0-9a-z]{13}(?:/(?P<campaign>[0-9a-z]{13}))?"),
+        ("Sendy", r"/unsubscribe/[0-9A-Za-z]{10,}/[0-9A-Za-z]{10,}/(?P<campaign>[0-9A-Za-z]{10,})/?$"),
+    )
+)
+"""Tools that are told by where their List-Unsubscribe leads, and the campaign in it where there is one."""
+
+_OWN = tuple((mark.field.lower().encode("ascii"), mark) for mark in TOOLS)
+_OTHERS = tuple((mark.field.lower().encode("ascii"), mark) for mark in (*PROVIDERS, *LISTS))
+_UNSUBSCRIBE = b"list-unsubscribe"
+_LONGEST_LINK = 2_000
+_SIGNS = (
+    (b"x-listmonk-campaign", "listmonk"), (b"x-listmonk-subscriber", "listmonk"), (b"x-mautic-email-id", "Mautic"),
+    (b"x-email-id", "Mautic"), (b"x-mw-campaign-uid", "MailWizz"), (b"x-civimail-bounce", "CiviMail"),
+    (b"x-mailtrain-dkim", "Mailtrain"), (b"x-mailman-version", "Mailman"), (b"x-acelle-message-id", "Acelle"),
+    (b"x-mailpoet-newsletter-id", "MailPoet"), (b"x-mc-user", "Mailchimp"), (b"x-campaignid", "Mailchimp"),
+)  # fmt: skip
+"""Fields that one tool alone writes."""
+_SENDERS = {b"mc": "Mailchimp", b"rm": "Rapidmail"}
+"""The last part of Feedback-ID."""
 
 
 def campaign_of(message: Message, present: Collection[bytes], author: str) -> tuple[str, str]:
     """(campaign, what named it). `present`: names of the message's fields, lower case; `author`: the From address."""
-    for name, mark in _LOOK:
-        if name in present and (campaign := tidy(mark.read(decode_words(message.get(name) or b"").strip()))):
-            return campaign, mark.field
+    for marks in (_OWN, _OTHERS):
+        for name, mark in marks:
+            if name in present and (campaign := tidy(mark.read(decode_words(message.get(name) or b"").strip()))):
+                return campaign, mark.field
+        if marks is _OWN and (link := _link(message, present)) is not None and (campaign := tidy(link[1])):
+            return campaign, "List-Unsubscribe"
     return fingerprint(message, author), "fingerprint"
+
+
+def _link(message: Message, present: Collection[bytes]) -> tuple[str, str | None] | None:
+    """(tool, campaign) by where List-Unsubscribe leads; None where nothing is known of that."""
+    if _UNSUBSCRIBE not in present:
+        return None
+    for uri in (uri for value in message.get_all(_UNSUBSCRIBE) for uri in list_uris(value)):
+        if uri.lower().startswith("http") and len(uri) <= _LONGEST_LINK:
+            for tool, pattern in LINKS:
+                if found := pattern.search(uri):
+                    return tool, found.groupdict().get("campaign")
+    return None
+
+
+def tool_of(message: Message, present: Collection[bytes]) -> str | None:
+    """The tool that made the message, by its own fields, else by its links; None for one that nobody knows."""
+    for name, tool in _SIGNS:
+        if name in present:
+            return tool
+    if b"x-odoo-objects" in present:
+        record = re.match(r"\s*([a-z][a-z0-9._]{1,40})-\d", decode_words(message.get(b"x-odoo-objects") or b""))
+        return f"Odoo {record[1]}" if record else "Odoo"
+    if b"x-messageid" in present and b"x-listmember" in present:
+        system = (message.get(b"x-messageid") or b"").strip().lower() == b"systemmessage"
+        return "phpList systemmessage" if system else "phpList"
+    if b"x-fbl" in present and _mailtrain((message.get(b"x-fbl") or b"").decode("latin-1")):
+        return "Mailtrain"
+    if b"feedback-id" in present:
+        sender = (message.get(b"feedback-id") or b"").rpartition(b":")[2].strip()
+        if sender in _SENDERS:
+            return _SENDERS[sender]
+    link = _link(message, present)
+    if link is not None:
+        return link[0]
+    if b"list-id" in present and b"list-post" in present and (message.get(b"list-post") or b"").upper() != b"NO":
+        return "Sympa" if b"x-sequence" in present and b"x-loop" in present else "discussion list"
+    return None
 
 
 def tidy(campaign: str | None) -> str:

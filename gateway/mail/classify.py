@@ -7,15 +7,15 @@ It never says whether mail may be sent. Failures: `Refused` with the reply and, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.mail import reply
-from gateway.mail.campaign import campaign_of, tidy
+from gateway.mail.campaign import campaign_of, tidy, tool_of
 from gateway.mail.categories import CategoryMap
+from gateway.mail.control_fields import hidden_recipients, is_test
 from gateway.mail.from_field import read_author
 from gateway.mail.headers import decode_words
 from gateway.mail.mime import Message
@@ -30,11 +30,6 @@ CAMPAIGN_FIELDS = (
 """What only mail to a list has: fields of RFC 2369, 2919, 8058, and those that tools write for campaigns alone."""
 MARKETING = frozenset({"marketing", "mixed", "consent_request"})
 NO_REFERENCE = frozenset({"no", "none", "false", "0", "-"})
-
-HIDING_JSON = {b"x-smtpapi": ("to",), b"x-msys-api": ("cc", "bcc", "archive")}
-"""Fields in which the provider behind us would find more recipients than the envelope has (JSON keys)."""
-HIDING = (b"x-mc-bccaddress",)
-"""The same, where the field itself is the address."""
 
 
 class Stream(Protocol):
@@ -68,7 +63,8 @@ class Kind:
     `promotional`: its fields say it is a campaign, although its stream is not for marketing; it is then marketing by
     law (RULES 2.2, effective class). `categories`: those the message names; else those that its links and subject lead
     to, where the controller has patterns; else all of the stream's. `from_domain`: of the one From address, lower-case
-    A-label. `matched`: what decided what, for staff, without personal data.
+    A-label. `test`: the sender asked that nothing of it is delivered. `matched`: what decided what, for staff, without
+    personal data.
     """
 
     stream: str
@@ -80,6 +76,7 @@ class Kind:
     transaction_ref: bool
     restriction_exemption: Exemption | None
     from_domain: str
+    test: bool
     matched: tuple[str, ...]
 
 
@@ -126,7 +123,9 @@ def _classify(
     message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None, mapped: CategoryMap | None
 ) -> Kind:
     present = {field.name for field in message.fields}
-    _refuse_hidden_recipients(message, present)
+    if (hiding := hidden_recipients(message, present)) is not None:
+        why = f"{hiding} with recipients"
+        raise _Fault(reply.HIDDEN_RECIPIENTS.with_text(f"{why} is refused"), why)
     author = read_author(message.get_all(b"from"))
     if author is None:
         text = "SENDER_IDENTITY_CONCEALED There must be one From field with one plain address"
@@ -150,6 +149,8 @@ def _classify(
     if not campaign:
         campaign, place = campaign_of(message, present, author.address)
     matched.append(f"campaign {place}")
+    if (tool := tool_of(message, present)) is not None:
+        matched.append(f"tool {tool}")
 
     transaction = stream.transaction_ref == "stream"
     if stream.transaction_ref == "header":
@@ -158,7 +159,8 @@ def _classify(
             transaction = True
             matched.append("transaction X-Consentgate-Transaction")
     matched += [f"promotional {sign}" for sign in signs]
-    if (message.get(b"x-mailgun-drop-message") or b"").strip().lower() == b"yes":
+    test = is_test(message, present)
+    if test:
         matched.append("test X-Mailgun-Drop-Message")
     return Kind(
         stream=stream.name,
@@ -170,6 +172,7 @@ def _classify(
         transaction_ref=transaction,
         restriction_exemption=None,
         from_domain=author.domain,
+        test=test,
         matched=tuple(matched),
     )
 
@@ -234,25 +237,3 @@ def _signs_of_campaign(message: Message, present: Collection[bytes]) -> list[str
     if b"precedence" in present and any(v.strip().lower() in BULK_PRECEDENCE for v in message.get_all(b"precedence")):
         signs.append("Precedence")
     return signs
-
-
-def _refuse_hidden_recipients(message: Message, present: Collection[bytes]) -> None:
-    for name, keys in HIDING_JSON.items():
-        if name in present and any(_names_recipients(value, keys) for value in message.get_all(name)):
-            raise _Fault(reply.HIDDEN_RECIPIENTS, f"{name.decode('ascii')} with recipients")
-    for name in HIDING:
-        if name in present:
-            raise _Fault(reply.HIDDEN_RECIPIENTS, f"{name.decode('ascii')} with recipients")
-
-
-def _names_recipients(value: bytes, keys: Collection[str]) -> bool:
-    """Whether a JSON object has one of the keys, also written twice or escaped; what cannot be read counts as yes."""
-
-    def note(pairs: list[tuple[str, object]]) -> frozenset[str]:
-        return frozenset(key.strip().casefold() for key, _ in pairs)
-
-    try:
-        top = json.loads(decode_words(value), object_pairs_hook=note)
-    except (ValueError, RecursionError):
-        return True
-    return not isinstance(top, frozenset) or not top.isdisjoint(keys)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.mail.control_fields import withheld
 from gateway.mail.headers import MBOX_LINE, Field, count_addresses, list_uris, unfold, values_of
 from gateway.mail.leaf import STALE_FIELDS, Edit
 from gateway.mail.mime import Message
@@ -14,8 +15,8 @@ from gateway.mail.mime import Message
 ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
 """The only value RFC 8058 section 3.1 allows."""
 
-SECRET_FIELDS = frozenset((b"bcc", b"resent-bcc", b"x-mailtrain-dkim", MBOX_LINE))
-"""Never leave: hidden recipients, a tool's private signing key, the envelope line of a mailbox file."""
+SECRET_FIELDS = frozenset((b"bcc", b"resent-bcc", MBOX_LINE))
+"""Never leave: hidden recipients, the envelope line of a mailbox file. A tool's keys: control_fields.SECRETS."""
 
 OUR_PREFIX = b"x-consentgate-"
 """What the sender told the gateway is nobody else's business."""
@@ -50,10 +51,16 @@ class HeadPlan:
     touched: frozenset[bytes]
 
 
-def plan_head(message: Message, *, marketing: bool, show_to: Literal["auto", "keep", "recipient"]) -> HeadPlan:
-    """Decide about the header. `show_to`: "auto" hides other recipients of marketing (M9), "recipient" always does."""
+def plan_head(
+    message: Message, *, marketing: bool, show_to: Literal["auto", "keep", "recipient"], provider: str | None = None
+) -> HeadPlan:
+    """Decide about the header. `show_to`: "auto" hides other recipients of marketing (M9), "recipient" always does.
+
+    `provider`: who is behind us, and gets the fields meant for it (control_fields.OWNERS); None: nobody known.
+    """
     names = {field.name for field in message.fields}
     leaving = {name for name in names if name in _LEAVING or name.startswith(OUR_PREFIX)}
+    leaving |= withheld(message, names, provider)
     hides = show_to == "recipient" or (show_to == "auto" and marketing and _shows_several(message))
     if hides:
         leaving.update(names & {b"to", b"cc"})

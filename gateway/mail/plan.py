@@ -36,13 +36,14 @@ class Wants:
     """What the sender's stream asks for.
 
     `marketing`: footer and list fields are due (so too for service mail to Canada, RULES.md 3 note 6). `relay`: the
-    copy goes over SMTP, so no line may be over 998 octets. `show_to`: see `list_headers.plan_head`.
+    copy goes over SMTP, so no line may be over 998 octets. `show_to`, `provider`: see `list_headers.plan_head`.
     """
 
     marketing: bool
     footer: Literal["auto", "always", "never"] = "auto"
     show_to: Literal["auto", "keep", "recipient"] = "auto"
     relay: bool = False
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ class Plan:
 
 def make_plan(message: Message, wants: Wants) -> Plan:
     """Decide what happens to a message in all its copies. Total."""
-    head = plan_head(message, marketing=wants.marketing, show_to=wants.show_to)
+    head = plan_head(message, marketing=wants.marketing, show_to=wants.show_to, provider=wants.provider)
     shown = displayed(message)
     read = [read_leaf(part) for part in (shown.html, shown.text) if part is not None]
     protection = shown.protection or ("pgp" if any(_holds_pgp(leaf.data) for leaf in read) else None)

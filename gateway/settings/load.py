@@ -33,6 +33,7 @@ from gateway.config import (
     Tls,
 )
 from gateway.mail.categories import category_map
+from gateway.mail.control_fields import owner_of
 from gateway.mail.judgement import BounceRules
 from gateway.mail.provider import usual
 from gateway.settings.bounces import bounce_rules_of
@@ -112,6 +113,7 @@ def _problem(path: Path, what: str, remedy: str, line: int | None = None) -> Pro
 def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: BounceRules, digest: str) -> Config:
     """Make the values; everything has been checked, so nothing here can fail."""
     host = urlsplit(v["public_url"]).hostname or ""
+    routes = {name: _route(name, r) for name, r in v["routes"].items()}
     return Config(
         path=path,
         dir=path.parent,
@@ -131,8 +133,8 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: Bounc
             heads_stream=v["ledger"]["heads_stream"] or "",
             heads_controller=v["ledger"]["heads_controller"] or next(iter(v["controllers"])),
         ),
-        routes={name: _route(name, r) for name, r in v["routes"].items()},
-        controllers={name: _controller(name, c) for name, c in v["controllers"].items()},
+        routes=routes,
+        controllers={name: _controller(name, c, routes) for name, c in v["controllers"].items()},
         logins={
             name: Login(name=name, controller=controller, **login)
             for controller, c in v["controllers"].items()
@@ -148,7 +150,9 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: Bounc
 
 def _route(name: str, r: Mapping[str, Any]) -> Route:
     """Who signs, where nobody said: the provider where all hosts are known ones."""
-    return Route(name=name, **(dict(r) | {"dkim": r["dkim"] or usual(host for host, _ in r["hosts"])}))
+    hosts = [host for host, _ in r["hosts"]]
+    said = {"dkim": r["dkim"] or usual(hosts), "provider": r["provider"] or owner_of(hosts)}
+    return Route(name=name, **(dict(r) | said))
 
 
 def _seed(s: Mapping[str, Any]) -> Seed | None:
@@ -157,14 +161,14 @@ def _seed(s: Mapping[str, Any]) -> Seed | None:
     return Seed(**(dict(s) | {"username": s["username"] or s["address"], "password": s["password"] or ""}))
 
 
-def _controller(name: str, c: Mapping[str, Any]) -> Controller:
+def _controller(name: str, c: Mapping[str, Any], routes: Mapping[str, Route]) -> Controller:
     parts = ("purposes", "categories", "streams", "forms", "dkim", "logins", "display_name", "packs")
     return Controller(
         id=name,
         display_name=c["display_name"] or c["legal_name"],
         purposes={n: Purpose(name=n, **p) for n, p in c["purposes"].items()},
         categories={n: Category(name=n, **k) for n, k in c["categories"].items()},
-        streams={n: _stream(name, n, s, c["language"]) for n, s in c["streams"].items()},
+        streams={n: _stream(name, n, s, c["language"], routes) for n, s in c["streams"].items()},
         forms={n: _form(name, n, f, c) for n, f in c["forms"].items()},
         dkim=tuple(DkimKey(**k) for k in c["dkim"]),
         terms=terms_of(c),
@@ -190,7 +194,7 @@ def _form(controller: str, name: str, f: Mapping[str, Any], c: Mapping[str, Any]
     return Form(controller=controller, name=name, **(values | {"sender": f["from"], "ask_birth_date": asks}))
 
 
-def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> Stream:
+def _stream(controller: str, name: str, s: Mapping[str, Any], language: str, routes: Mapping[str, Route]) -> Stream:
     marketing = s["class"] in MARKETING
     computed = {
         "message_class": s["class"],
@@ -203,5 +207,6 @@ def _stream(controller: str, name: str, s: Mapping[str, Any], language: str) -> 
         "retry_for": s["retry_for"] or timedelta(days=2 if marketing else 5),
         "list_id": s["list_id"] or f"{name}.{s['from_domains'][0]}",
         "advertiser": Advertiser(**s["advertiser"]) if s["advertiser"]["id"] else None,
+        "provider": routes[s["route"]].provider,
     }
     return Stream(controller=controller, name=name, **({k: x for k, x in s.items() if k != "class"} | computed))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
+from gateway.mail.control_fields import OWNERS
 from gateway.settings import file_kinds as file
 from gateway.settings import kinds as kind
 from gateway.settings import rule_kinds as rule
@@ -84,6 +85,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("routes.*.dkim", kind.choice("own", "upstream"), None, "Who signs what leaves by this route: we (`own`), or the provider (`upstream`). Absent: `upstream` where every host is a known provider's, else `own`."),
     Setting("routes.*.connections", kind.COUNT, 10, "Connections to the smarthosts at one time."),
     Setting("routes.*.rate_per_second", kind.RATE, None, "Copies handed over per second at most. Absent: no limit."),
+    Setting("routes.*.provider", kind.choice(*OWNERS), None, "Whose servers these are: that provider alone gets the header fields meant for it (X-SES-*, X-Mailgun-*, X-SMTPAPI ...). Absent: told by the host names; fields of any other provider are taken out."),
     Setting("controllers.*.legal_name", kind.TEXT, "", "Legal name of the sender; marketing without it is blocked (SENDER_IDENTITY_MISSING)."),
     Setting("controllers.*.display_name", kind.TEXT, None, "Name that people know. Absent: the legal name."),
     Setting("controllers.*.postal_address", kind.TEXT, "", "Postal address, in the footer of marketing mail; where the law wants one, its absence blocks (POSTAL_ADDRESS_MISSING)."),

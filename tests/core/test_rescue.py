@@ -11,13 +11,13 @@ from suppression.rescue import PIECES, lacking, rescuable
 from tests.core.law_facts import base, consent, packs, sale
 
 
-def lacking_in(**changes: Any) -> tuple[str, str]:
+def lacking_in(apart: tuple[frozenset[str], ...] = (), **changes: Any) -> tuple[str, str]:
     """The reason code of these facts, and what is lacking."""
     facts = Facts.from_dict(base(**changes))
     decision = decide(facts, packs())
     return decision.reason_code, lacking(
         decision, categories=facts.message.product_categories, consents=facts.consents, sales=facts.sales,
-        controller_id=facts.sender.controller_id,
+        controller_id=facts.sender.controller_id, apart=apart,
     )  # fmt: skip
 
 
@@ -33,6 +33,13 @@ def test_the_pair_to_rule_on_is_named() -> None:
     assert lacking_in(sales=[sale(product_categories=["clothing"])]) == ("PRODUCT_NOT_SIMILAR", "wine~clothing")
     both = [sale(product_categories=["clothing"]), sale(id="s2", product_categories=["books"])]
     assert lacking_in(sales=both) == ("PRODUCT_NOT_SIMILAR", "wine~books or wine~clothing")
+
+
+def test_a_pair_that_was_ruled_not_similar_is_nothing_to_do() -> None:
+    both = [sale(product_categories=["clothing"]), sale(id="s2", product_categories=["books"])]
+    one = (frozenset(("books", "wine")),)
+    assert lacking_in(one, sales=both) == ("PRODUCT_NOT_SIMILAR", "wine~clothing")
+    assert lacking_in(one, sales=both[1:]) == ("PRODUCT_NOT_SIMILAR", "")
 
 
 def test_what_another_controller_sold_is_nothing_to_rule_on() -> None:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import report
+from gateway.recognised import recognised
 from gateway.report import CampaignRow
 from gateway.store.contract import Store
 from gateway.web.staff.desk import Desk, Visitor
@@ -53,11 +54,12 @@ class Campaigns:
         row = await find_campaign(self._desk.site.store, visitor.controllers, request.path_params["id"])
         if row is None:
             return self._desk.gone(visitor)
+        kind = await self._desk.site.store.campaign_kind(row.controller, row.stream, row.campaign)
         site, link = self._desk.site, f"/staff/blocked?campaign={campaign_id(row)}&reason="
         return self._desk.show(
             "campaign", visitor, place="campaigns", row=row, id=campaign_id(row), funnel=funnel([row]),
             reasons=counted_reasons(row.blocked_by_reason, site.words, visitor.language, link),
-            kind=await site.store.campaign_kind(row.controller, row.stream, row.campaign),
+            kind=kind, matched=recognised(site.words, visitor.language, kind.get("matched", ())),
             observed=[
                 (count, site.words.reason(code, visitor.language))
                 for code, count in sorted(row.observed_by_reason.items(), key=lambda item: (-item[1], item[0]))
