@@ -21,7 +21,7 @@ _REPLY = re.compile(r"^[\s\[]*(?:re|aw|antw|antwoord|sv|r|rif|ref)\s*(?:\[\d+\])
 _SUBJECT = (
     "automatic reply", "automatic response", "automated reply", "automated response", "automatically generated",
     "auto reply", "autoreply", "auto response", "autoresponse", "auto responder", "autoresponder",
-    "auto out of office", "out of office", "out of the office", "ooo", "away from", "away until", "i am away",
+    "auto out of office", "out of office", "out of the office", "ooo", "auto", "away from", "away until", "i am away",
     "im away", "on vacation", "vacation reply", "vacation message", "on leave", "on holiday", "on annual leave",
     "maternity leave", "parental leave", "not in the office", "no longer with", "read", "receipt confirmation",
     "your message was read", "automatisch antwoord", "automatische reactie", "automatische beantwoording",

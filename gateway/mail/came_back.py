@@ -28,6 +28,8 @@ MOST_TEXT = 100_000
 MOST_PARTS = 100
 TOKEN_LENGTH = 83
 """Characters of a token in our links (suppression/link_token.py, which would take long to load for one number)."""
+FORWARDED = b"x-hmxmroriginalrecipient"
+"""Microsoft's field in a mail that was complained of; in the oldest form that mail itself comes, with it on top."""
 FEW = 20
 """Tokens, ids and the like that are kept."""
 
@@ -112,6 +114,8 @@ class CameBack:
     @cached_property
     def returned_head(self) -> Message | None:
         """The header of the mail that came back: of an attached message, attached headers, or quoted in the text."""
+        if self.message.get(FORWARDED) is not None:
+            return self.message
         for part in self.parts:
             if part.type in _WHOLE or part.type in _HEADERS:
                 found = _head(decoded(part)[:MOST])

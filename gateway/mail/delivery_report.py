@@ -77,14 +77,19 @@ def read_status(mail: CameBack) -> list[Told]:
     return [_with_text(one, words, mail.report, alone=len(told) == 1) for one, words in zip(told, said, strict=True)]
 
 
-def _recipient_groups(part: Part) -> Iterator[dict[str, str]]:
-    """The groups of fields that speak of a recipient, each with what was said of the whole message."""
+def _recipient_groups(part: Part) -> list[dict[str, str]]:
+    """The groups of fields that name a recipient, each with what was said of the whole message. Fields that stand apart
+    behind one belong to it; without any name, an action or a status speaks of whomever the text names."""
     whole: dict[str, str] = {}
+    found: list[dict[str, str]] = []
     for fields in _groups(as_text(decoded(part)[:_MOST_OCTETS])):
-        if fields.keys() & {*_FIRST_NAMES, "action", "status"}:
-            yield {**whole, **fields}
+        if fields.keys() & {*_FIRST_NAMES}:
+            found.append({**whole, **fields})
+        elif found:
+            found[-1] = {**fields, **found[-1]}
         else:
             whole.update(fields)
+    return found or ([whole] if whole.keys() & {"action", "status"} else [])
 
 
 def _may_hold_status(part: Part) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gateway.mail.came_back import ADDRESS, CameBack, as_text, bare_address, decoded, is_redacted
+from gateway.mail.came_back import ADDRESS, FORWARDED, CameBack, as_text, bare_address, decoded, is_redacted
 from gateway.mail.event import FeedbackType
 from gateway.mail.headers import decode_words
 from gateway.mail.mime import Part
@@ -25,7 +25,6 @@ _KNOWN: dict[str, FeedbackType] = {
     "opt-out": "opt-out", "opt-out-list": "opt-out", "unsubscribe": "opt-out", "not-spam": "not-spam",
     "notspam": "not-spam", "auth-failure": "auth-failure", "dmarc": "auth-failure", "virus": "virus",
 }  # fmt: skip
-_JMRP_RECIPIENT = (b"x-hmxmroriginalrecipient", b"x-original-recipient-jmrp")
 _JMRP = re.compile(r"complaint about message from", re.IGNORECASE)
 
 
@@ -89,8 +88,8 @@ def _recipients_of_original(mail: CameBack) -> list[str]:
 def _forwarded(mail: CameBack) -> Feedback | None:
     """JMRP: the reported mail as an attachment, with a field that names the recipient, or not even that."""
     head = mail.returned_head
-    named = [head.get(name) for name in _JMRP_RECIPIENT] if head is not None else []
-    who = [bare_address(decode_words(value)) for value in named if value]
+    named = head.get(FORWARDED) if head is not None else None
+    who = [bare_address(decode_words(named))] if named is not None else []
     if not who and not (_JMRP.search(mail.field(b"subject")) and head is not None):
         return None
     complainants = [address for address in who if address] or _recipients_of_original(mail)

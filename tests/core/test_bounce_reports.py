@@ -81,6 +81,14 @@ STANDARD = {
         HEADER + "Final-Recipient: rfc822;a@example.net\nAction: deliverable\nStatus: 2.1.5\n",
         [("a@example.net", "delivered", "2.1.5", "none", "delivered", False)],
     ),
+    "an action for all of them": (
+        HEADER.rstrip() + "\nAction: failed\n\nFinal-Recipient: rfc822;a@example.net\nStatus: 4.7.0\n",
+        [("a@example.net", "failed", "4.7.0", "soft", "policy", False)],
+    ),
+    "fields that stand apart from their recipient": (
+        HEADER + "Final-Recipient: rfc822;a@example.net\nAction: failed\n\nStatus: 5.1.1\n",
+        [("a@example.net", "failed", "5.1.1", "hard", "unknown-user", True)],
+    ),
     "only Original-Recipient, no action": (
         HEADER + "Original-Recipient: rfc822;a@example.net\nStatus: 5.5.0\nDiagnostic-Code: smtp;550 not taken\n",
         [("a@example.net", None, "5.5.0", "hard", "protocol", False)],

@@ -233,6 +233,9 @@ def test_the_rules_that_ship_stand_by_themselves() -> None:
             hidden = set(rule.says.written) & set(earlier.says.written)
             wider = not (earlier.unless or earlier.status or earlier.stage or earlier.reporter or earlier.label)
             assert not (hidden and wider), (rule.name, earlier.name, hidden)
+        for longer in rule.says.written:
+            shorter = [one for one in rule.says.written if one != longer and "*" not in one]
+            assert not any(plain(one).rstrip() in plain(longer) for one in shorter if "*" not in longer), longer
     assert load_rules(SHIPPED.read_text("utf-8")).rules[0].name == RULES.rules[0].name
 
 

@@ -86,3 +86,10 @@ def test_microsofts_forwards_with_a_recipient_and_without() -> None:
         event = read(raw.encode(), rules=RULES, at=NOW)
         assert (event.kind, event.feedback_type, who(event)) == ("complaint", "abuse", complainants)
         assert event.original.message_ids == ("<1@acme.example>",)
+
+
+def test_microsofts_oldest_form_is_the_mail_itself() -> None:
+    raw = f"Return-Path: <staff@hotmail.com>\nX-HmXmrOriginalRecipient: bob@example.net\n{MAIL.format(to='somebody')}"
+    event = read(raw.encode(), rules=RULES, at=NOW)
+    assert (event.kind, event.feedback_type, who(event)) == ("complaint", "abuse", ["bob@example.net"])
+    assert event.original.message_ids == ("<1@acme.example>",)
