@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from gateway.clerk import Clerk
 from gateway.files import clash, native, table
@@ -38,28 +38,31 @@ def sort_in(
     reader: Native,
     clerk: Clerk,
     rejects: "Rejects",
-    spill: Spill,
+    lay: Callable[[int, Stated], None],
     tell: Callable[[int, str], None] | None = None,
 ) -> None:
-    """Read a row and lay it aside in the order of the tables, so that a commit touches few of their pages.
+    """Read a row and let it be laid aside with its line, or put it with those that are rejected.
 
     `tell`: of a row that is rejected, its line and the reason.
     """
     result = reader.read(row.cells) if row.fault is None else Rejected((row.fault,))
     if isinstance(result, Stated):
-        address = result.address
-        keys, global_keys = clerk.keys(address)
-        try:
-            spill.put(keys[0], (row.line, keys, global_keys, address, result.fields, result.opted_out))
-        except OSError as failed:
-            what = f"the folder for temporary files cannot be written: {failed.strerror}"
-            raise Refusal(None, what, "Make room there, or name another one in TMPDIR") from None
-    else:
-        reason = " ".join(result.reasons)
-        clerk.summary.reject(row.line, reason)
-        rejects.put(row, reason)
-        if tell is not None:
-            tell(row.line, reason)
+        lay(row.line, result)
+        return
+    reason = " ".join(result.reasons)
+    clerk.summary.reject(row.line, reason)
+    rejects.put(row, reason)
+    if tell is not None:
+        tell(row.line, reason)
+
+
+def lay_aside(spill: Spill, key: bytes, row: tuple[Any, ...]) -> None:
+    """Lay a row aside in the order of the tables, so that a commit touches few of their pages."""
+    try:
+        spill.put(key, row)
+    except OSError as failed:
+        what = f"the folder for temporary files cannot be written: {failed.strerror}"
+        raise Refusal(None, what, "Make room there, or name another one in TMPDIR") from None
 
 
 class Source:

@@ -23,7 +23,7 @@ from gateway.config import Controller
 from gateway.files.native import Kind, Native, Stated
 from gateway.files.table import Rows
 from gateway.foresee import Foresight
-from gateway.reading import BATCH, HELD, Rejects, Source, each_row, opened, rejected_path, sort_in
+from gateway.reading import BATCH, HELD, Rejects, Source, each_row, lay_aside, opened, rejected_path, sort_in
 from gateway.spill import Spill
 from gateway.store.contract import Statement, Stop, Store, Taken, Who
 from suppression.vault import KeyRing
@@ -106,8 +106,14 @@ async def take_in_rows(
     rejected = None if desk.foresight is None else partial(desk.foresight.reject, kind)
     tell, committed = tell or _unwatched, committed or _unwatched
     with Spill(HELD) as spill:
+
+        def lay(line: int, stated: Stated) -> None:
+            keys, global_keys = clerk.keys(stated.address)
+            said = (stated.address, stated.fields, stated.opted_out)
+            lay_aside(spill, keys[0], (line, keys, global_keys, *said))
+
         for number, row in enumerate(each_row(rows), 1):
-            sort_in(row, reader, clerk, rejects, spill, rejected)
+            sort_in(row, reader, clerk, rejects, lay, rejected)
             if number % BATCH == 0:
                 tell()
                 await asyncio.sleep(0)

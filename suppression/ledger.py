@@ -101,21 +101,27 @@ def write_encoded(
     private: bytes | None, random: bytes,
 ) -> Entry:  # fmt: skip
     """The same from what a person's secret gives (`key`, `subject`) and fields that are canonical JSON already."""
-    sealed = commitment = None
-    if private is not None:
-        plain = random[NONCE_BYTES:RANDOM_BYTES] + private
-        commitment = hashlib.sha256(plain).digest()
-        sealed = seal(key, plain, entry_id, random[:NONCE_BYTES])
+    stored = (None, None) if private is None else sealed(key, private, entry_id, random)
     return Entry(
         controller_id=controller_id, entry_id=entry_id, at=at, kind=kind, subject=subject, public=public,
-        private=sealed, commitment=commitment,
+        private=stored[0], commitment=stored[1],
     )  # fmt: skip
+
+
+def sealed(key: bytes, plain: bytes, entry_id: bytes, random: bytes) -> tuple[bytes, bytes]:
+    """Private fields, given as canonical JSON, as they are stored, and the commitment to them."""
+    blinded = random[NONCE_BYTES:RANDOM_BYTES] + plain
+    return seal(key, blinded, entry_id, random[:NONCE_BYTES]), hashlib.sha256(blinded).digest()
+
+
+def opened(key: bytes, private: bytes, entry_id: bytes) -> bytes:
+    """Private fields as canonical JSON again; vault.Unreadable where the key is gone or a byte was changed."""
+    return unseal(key, private, entry_id)[BLIND_BYTES:]
 
 
 def read_private(entry: Entry, person: PersonSecret) -> dict[str, Any]:
     """The private fields; vault.Unreadable where the key is gone or a byte was changed."""
     if entry.private is None:
         return {}
-    opened = unseal(person.key, entry.private, entry.entry_id)
-    fields: dict[str, Any] = json.loads(opened[BLIND_BYTES:])
+    fields: dict[str, Any] = json.loads(opened(person.key, entry.private, entry.entry_id))
     return fields

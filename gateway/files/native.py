@@ -29,6 +29,7 @@ from gateway.files.cell import (
 from suppression.address import canonical
 from suppression.consent import ACTIONS, SOURCES
 from suppression.facts import AddressKind, AddressSource, PersonKind
+from suppression.frozen import quick_init
 from suppression.ledger import encode
 from suppression.sale import SALE_KINDS, SaleAddressSource, SaleStatus
 from suppression.suppression_list import REASONS, SCOPES
@@ -158,6 +159,7 @@ _NO_ID: Final = b'"id":null'
 _CONSENT: Final = {name: value for name, value in _absent(CONSENT).items() if "." not in name}
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Stated:
     """What one good row says. `address` is canonical (RULES.md 2.1.8).

@@ -5,7 +5,6 @@ transaction begins, in another process too. It counts for nothing where the pers
 the system's random bytes.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -36,17 +35,25 @@ class Fresh(NamedTuple):
 
 
 class Encoded(Mapping[str, Any]):
-    """Fields that stand as JSON, and are read when somebody asks for one."""
+    """Fields that stand as JSON, or in what was sealed ahead, and are read when somebody asks for one."""
 
-    __slots__ = ("_fields", "_plain")
+    __slots__ = ("_fields", "_kept")
 
-    def __init__(self, plain: bytes) -> None:
-        self._plain = plain
+    def __init__(self, kept: bytes | Fresh) -> None:
+        """`kept`: the JSON, or the person with the entry that has these fields."""
+        self._kept = kept
         self._fields: dict[str, Any] | None = None
+
+    @property
+    def plain(self) -> bytes:
+        """The fields as canonical JSON."""
+        if isinstance(self._kept, Fresh):
+            return ledger.opened(self._kept.key, self._kept.private, self._kept.entry_id)
+        return self._kept
 
     def _read(self) -> dict[str, Any]:
         if self._fields is None:
-            self._fields = json.loads(self._plain)
+            self._fields = json.loads(self.plain)
         return self._fields
 
     def __getitem__(self, name: str) -> Any:
@@ -92,10 +99,11 @@ def first_row(
     secret = new_secret(random)
     key = secret.key
     facts = standing.opening(kind, plain) if alone else None
+    nonces = random.take(2 * NONCE_BYTES)
     return Fresh(
         secret, key, secret.subject(recipient_key),
-        seal(key, _filed(address, profile), profile_row(controller_id, recipient_key), random.take(NONCE_BYTES)),
-        facts and seal(key, facts, standing_row(controller_id, recipient_key), random.take(NONCE_BYTES)),
+        seal(key, _filed(address, profile), profile_row(controller_id, recipient_key), nonces[:NONCE_BYTES]),
+        facts and seal(key, facts, standing_row(controller_id, recipient_key), nonces[NONCE_BYTES:]),
     )  # fmt: skip
 
 
@@ -104,11 +112,10 @@ def with_entry(
     random: Random,
 ) -> Fresh:  # fmt: skip
     """The same with the entry in the ledger and the secret as they are stored."""
-    secret = fresh.secret
-    wrapped = ring.wrap(secret.secret, person_row(controller_id, recipient_key), random.take(NONCE_BYTES))
-    blinded = random.take(ledger.BLIND_BYTES) + plain
-    private = seal(fresh.key, blinded, entry_id, random.take(NONCE_BYTES))
-    return Fresh(*fresh[:5], wrapped, entry_id, private, hashlib.sha256(blinded).digest())
+    taken = random.take(ledger.RANDOM_BYTES + NONCE_BYTES)
+    private, commitment = ledger.sealed(fresh.key, plain, entry_id, taken[:-NONCE_BYTES])
+    wrapped = ring.wrap(fresh.secret.secret, person_row(controller_id, recipient_key), taken[-NONCE_BYTES:])
+    return Fresh(*fresh[:5], wrapped, entry_id, private, commitment)
 
 
 def standing_row(controller_id: str, recipient_key: bytes) -> bytes:

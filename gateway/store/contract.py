@@ -22,6 +22,7 @@ from gateway.store.reporting import Reporting
 from gateway.store.rulings import Rulings
 from suppression.decision import Decision
 from suppression.facts import Suppression
+from suppression.frozen import quick_init
 from suppression.similarity import NOTHING_RULED, Ruled
 from suppression.standing import Standing
 from suppression.suppression_list import Reason, Scope
@@ -38,6 +39,7 @@ def tally(verdict: str, reason_code: str) -> str:
     return "deferred" if verdict == "defer" else "blocked/" + reason_code
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Who:
     """One person at one controller as the look-up needs it: keys of all live key ids, newest first.
@@ -250,6 +252,7 @@ class SuppressionRow:
         return new.undoable or not self.undoable or new.at - self.at > UNDO_WITHIN
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """What one row of an import says about one person: ledger entries as (kind, private fields), in order.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from gateway.store import sealing
-from gateway.store.ahead import Fresh, Random, first_row, new_id, new_secret, profile_row, standing_row
+from gateway.store import newcomers, sealing
+from gateway.store.ahead import Encoded, Fresh, Random, first_row, new_id, new_secret, profile_row, standing_row
 from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
@@ -22,7 +22,7 @@ from gateway.store.people import EVERYWHERE, SQL
 from gateway.store.sealing import last_entry_id
 from gateway.store.suppressions import suppression_row
 from suppression import ledger, standing
-from suppression.chain import following
+from suppression.chain import Stored, following
 from suppression.consent import Consent
 from suppression.evidence import outweighs
 from suppression.fields import FactsError
@@ -32,6 +32,8 @@ from suppression.vault import PersonSecret
 LOG_PAGES: Final = 8000
 """Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
 into the database: a page that many rows change is then moved once, and others find no more than 32 MB left to move."""
+LET_LOG_GROW: Final = f"PRAGMA wal_autocheckpoint = {LOG_PAGES}"
+
 Prepared = Mapping[bytes, Fresh]
 """By the newest recipient key."""
 NONE_PREPARED: Final[Prepared] = {}
@@ -62,20 +64,14 @@ def prepare(statements: Sequence[Statement], new: Collection[bytes]) -> Prepared
     return made
 
 
-def made_elsewhere(statements: Sequence[Statement]) -> Prepared | None:
-    """What came sealed with the rows, the first row of each person; None where some row came without."""
-    made: dict[bytes, Fresh] = {}
-    for statement in statements:
-        if statement.fresh is None:
-            return None
-        made.setdefault(statement.who.recipient_keys[0], statement.fresh)
-    return made
-
-
 def take_in(
     handles: Handles, statements: Sequence[Statement], at: datetime, dry: bool, prepared: Prepared = NONE_PREPARED
 ) -> list[Taken]:
     """Take in consents, sales and facts about people. Rows of erased people change nothing (RULES.md 6.4)."""
+    if not dry:
+        handles.db.execute(LET_LOG_GROW)
+        if (all_new := newcomers.take_in(handles, statements, at)) is not None:
+            return all_new
     batch = _Batch(handles, at, prepared)
     batch.read([statement.who for statement in statements])
     taken = [_state(batch, statement) for statement in statements]
@@ -86,6 +82,8 @@ def take_in(
 
 def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bool) -> list[Taken]:
     """Put suppressions on the list, with their ledger entries; one that stands, or stood and was lifted, is left."""
+    if not dry:
+        handles.db.execute(LET_LOG_GROW)
     batch = _Batch(handles, at, NONE_PREPARED)
     for everywhere in (False, True):
         batch.read([stop.who for stop in stops if (stop.who.controller_id == EVERYWHERE) == everywhere])
@@ -112,7 +110,7 @@ def _state(batch: "_Batch", statement: Statement) -> Taken:
     new_person, changed, outweighed = person.secret is None, False, False
     ahead = statement.fresh
     for (kind, fields), given in zip(statement.entries, statement.encoded or itertools.repeat(None), strict=False):
-        plain = given or ledger.encode(fields)
+        plain = given or (fields.plain if isinstance(fields, Encoded) else ledger.encode(fields))
         if person.outweighs(kind, fields, plain):
             outweighed = True
         elif person.state(kind, fields, plain):
@@ -355,7 +353,6 @@ class _Batch:
     def write(self) -> None:
         """Write all of it; the transaction is the caller's."""
         db, keys, at = self.handles.db, self.handles.keys, self.ms
-        db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         # In key order, the order of the tables: neighbours share pages.
         met = sorted((one for one in self.people.values() if one.secret is not None), key=lambda one: one.key)
         keys.add_people([
@@ -368,13 +365,11 @@ class _Batch:
         db.executemany(SQL.put_profiles.sql, profiles)
         db.executemany(SQL.add_suppression.sql, [_columns(stop) for stop in self.stops])
         for controller_id, entries in self.entries.items():
-            places = sealing.place(self.handles, controller_id, entries)
-            db.executemany(SQL.add_entries.sql, map(_entry, entries, places or itertools.repeat(_NO_PLACE)))
+            sealing.add(self.handles, controller_id, [_stored(entry) for entry in entries])
         facts = [(one.controller_id, one.key, one.sealed_facts()) for one in met if one.changed]
         db.executemany(SQL.put_standings.sql, facts)
 
 
-_NO_PLACE: Final = (None, None, None, None)
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
 
 
@@ -393,8 +388,8 @@ def _columns(row: SuppressionRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _entry(entry: ledger.Entry, place: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (
-        entry.controller_id, entry.entry_id, place[1], entry.at, entry.kind, entry.subject, entry.public.decode(),
-        entry.private, entry.commitment, place[2], place[3],
+def _stored(entry: ledger.Entry) -> Stored:
+    return Stored(
+        entry.controller_id.encode(), entry.entry_id, entry.at, entry.kind.encode(), entry.subject, entry.public,
+        entry.private, entry.commitment, None, None, None,
     )  # fmt: skip

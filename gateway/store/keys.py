@@ -147,16 +147,19 @@ class Keys:
 
         What is not wrapped yet (empty) is wrapped here.
         """
-        if not made:
-            return
-        self.begin()
         rows = []
         nonces = os.urandom(NONCE_BYTES * len(made))
         for number, (controller_id, recipient_key, new, wrapped) in enumerate(made):
             nonce = nonces[number * NONCE_BYTES : (number + 1) * NONCE_BYTES]
             stored = wrapped or self._ring.wrap(new.secret, person_row(controller_id, recipient_key), nonce)
             rows.append((controller_id, recipient_key, stored))
-        self._db.executemany(SQL.add_person_keys.sql, rows)
+        self.add_wrapped(rows)
+
+    def add_wrapped(self, rows: Sequence[tuple[str, bytes, bytes]]) -> None:
+        """The same for secrets that are wrapped: controller, recipient key, wrapped secret."""
+        if rows:
+            self.begin()
+            self._db.executemany(SQL.add_person_keys.sql, rows)
 
     def holds_only(self, controller_id: str, recipient_key: bytes) -> bool:
         """Whether there is no other secret than this one, if there is any."""

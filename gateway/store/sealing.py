@@ -5,6 +5,7 @@ of their ids; transactions that write are serial, so that several processes may 
 only behind an end record that is genuine: where somebody changed that, entries stay unsealed and `verify` says so.
 """
 
+import itertools
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
@@ -13,13 +14,14 @@ import aiosql
 
 from gateway.store.connection import Handles
 from gateway.store.evidence import ChainEnd, ChainRest, KeptHead, Sealing
-from suppression import chain, ledger
+from suppression import chain
 from suppression.chain import Head, Stored, Tail
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "ledger.sql"), "sqlite3")
 DAY_MS: Final = 86_400_000
 BATCH: Final = 500
 """Entries sealed in one transaction: a bound on how long mail waits for it."""
+_NO_PLACE: Final = (None, None, None, None)
 PAGE_BYTES: Final = 4_000_000
 """Of what the entries of a page say, from which on it is full: a bound on memory (bytes)."""
 
@@ -59,12 +61,27 @@ def _seal(handles: Handles, controller_id: str, end: Tail | None, n: int) -> int
     return len(places)
 
 
-def place(handles: Handles, controller_id: str, entries: Sequence[ledger.Entry]) -> list[chain.Sealed]:
-    """Places for entries that are written sealed, in the order given, and the end of the chain moved behind them.
+def add(handles: Handles, controller_id: str, entries: Sequence[Stored]) -> None:
+    """Write entries that have no place yet with their places, in the order given: sealing later would write them twice.
 
-    For those who write many at once: sealing later would write each entry twice. Empty where others wait for their
-    places before them, or the end record is not genuine: then these wait too.
+    For those who write many at once. Where others wait for their places before them, or the end record is not genuine,
+    these wait too.
     """
+    places = _places(handles, controller_id, entries) or itertools.repeat(_NO_PLACE)
+    handles.db.executemany(
+        SQL.add_entries.sql,
+        [
+            (
+                controller_id, one.entry_id, seq, one.at, one.kind.decode(), one.subject, one.public.decode(),
+                one.private, one.commitment, previous, made,
+            )
+            for one, (_, seq, previous, made) in zip(entries, places, strict=False)
+        ],
+    )  # fmt: skip
+
+
+def _places(handles: Handles, controller_id: str, entries: Sequence[Stored]) -> list[chain.Sealed]:
+    """Places for entries, and the end of the chain moved behind them; empty where they have to wait."""
     end = tail(handles, controller_id)
     last = last_entry_id(handles, controller_id)
     if end.genuine and last is not None and (end.tail is None or end.tail.entry_id != last):
@@ -72,15 +89,7 @@ def place(handles: Handles, controller_id: str, entries: Sequence[ledger.Entry])
         end = tail(handles, controller_id)
     if not end.genuine or (None if end.tail is None else end.tail.entry_id) != last:
         return []
-    owner = controller_id.encode()
-    rows = (
-        Stored(
-            owner, one.entry_id, one.at, one.kind.encode(), one.subject, one.public, one.private, one.commitment,
-            None, None, None,
-        )
-        for one in entries
-    )  # fmt: skip
-    places = chain.seal(rows, end.tail, controller_id)
+    places = chain.seal(entries, end.tail, controller_id)
     _end(handles, controller_id, places[-1])
     return places
 

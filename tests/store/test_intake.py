@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import record
 from gateway.store import ahead, intake, sqlite
 from gateway.store.contract import Statement, Taken
 from suppression.ledger import encode
 from suppression.vault import PLACE_BYTES, SECRET_BYTES, PersonSecret
 from tests.installation import ROOT
-from tests.store.test_contract import CONSENT, NOW
+from tests.store.test_contract import CONSENT, NOW, stop
 from tests.store.test_ledger_store import Keyed, consents, differences, findings
 
 
@@ -192,6 +193,52 @@ async def test_what_another_process_sealed_is_written_as_it_is_or_not_at_all(
     assert as_made == [False, True, False, False, False, True]
     assert await findings(store, home) == [] and await differences(store) == []
     assert await store.address("acme", home.key("dora@example.org")) == "dora@example.org"
+
+
+@pytest.mark.parametrize("odd", ["nobody", "listed", "listed everywhere", "key lost", "end forged", "comes twice"])
+async def test_a_batch_of_newcomers_comes_out_as_any_other(home: Keyed, store: sqlite.SqliteStore, odd: str) -> None:
+    """Sealed elsewhere and written as it is, or, where somebody among them is not new, made here: the same is kept."""
+    sealed, made_here = [], []
+    for batch, rows in (("a", sealed), ("b", made_here)):
+        people = [f"{batch}{n}@example.org" for n in range(6)]
+        if odd == "comes twice":
+            people[5] = people[2]
+        rows += [said(home, one, id=f"{number}") for number, one in enumerate(people)]
+        if odd == "listed":
+            row = stop(home, people[3], None)[1]
+            await store.opt_out(record.opt_out_acts(row), row, None)
+        elif odd == "listed everywhere":
+            row = replace(
+                stop(home, people[3], None)[1], controller_id="", scope="global",
+                recipient_key=home.who(people[3]).global_keys[0],
+            )  # fmt: skip
+            await store.opt_out([], row, None)
+        elif odd == "key lost":
+            await taken(store, said(home, people[3], id="old"))
+            with sqlite3.connect(home.keys) as db:
+                db.execute("DELETE FROM person_keys WHERE recipient_key = ?", home.who(people[3]).recipient_keys)
+    await store.seal()
+    if odd == "end forged":
+        await taken(store, said(home, "first@example.org"))
+        with sqlite3.connect(home.data) as db:
+            db.execute("UPDATE tails SET seq = 7")
+    sealed = [sealed_elsewhere(home, one, ahead.new_id()) for one in sealed]
+    found = await taken(store, *sealed)
+    assert found == await taken(store, *made_here)
+    standing = [
+        [[person.readable, person.addressed, [one.id for one in person.standing.consents]] for person in people]
+        for people in [await store.people([one.who for one in rows]) for rows in (sealed, made_here)]
+    ]
+    assert standing[0] == standing[1]
+    entries = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
+    private = {entry.private for entry in entries}
+    as_made = [one.fresh is not None and one.fresh.private in private for one in sealed]
+    known = {"listed": 3, "key lost": 3, "comes twice": 5}.get(odd)
+    assert as_made == [number != known for number in range(6)]
+    assert unsealed(home) == (12 if odd == "end forged" else 0)
+    if odd not in ("key lost", "end forged"):
+        assert await findings(store, home) == [] and await differences(store) == []
+        assert await store.address("acme", sealed[0].who.recipient_keys[0]) == "a0@example.org"
 
 
 async def test_rows_between_those_asked_for_are_not_mistaken_for_them(home: Keyed, store: sqlite.SqliteStore) -> None:

@@ -12,6 +12,11 @@ FROM ledger WHERE controller_id = :controller_id AND hash IS NULL AND entry_id >
 UPDATE ledger SET seq = :seq, previous = :previous, hash = :hash
 WHERE controller_id = :controller_id AND entry_id = :entry_id;
 
+-- name: add_entries()!
+-- Many entries, with their places in the chain, or without (NULL).
+INSERT INTO ledger (controller_id, entry_id, seq, at, kind, subject, public, private, commitment, previous, hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: entries(controller_id, after, upto, n)
 -- Entries in the order of their ids, sealed or not. Texts as bytes: what was tampered with need not be UTF-8.
 SELECT CAST(controller_id AS BLOB), entry_id, at, CAST(kind AS BLOB), subject, CAST(public AS BLOB), private,

@@ -55,11 +55,6 @@ ON CONFLICT (controller_id, recipient_key) DO UPDATE SET version = standing.vers
 INSERT INTO ledger (controller_id, entry_id, at, kind, subject, public, private, commitment)
 VALUES (:controller_id, :entry_id, :at, :kind, :subject, :public, :private, :commitment);
 
--- name: add_entries()!
--- Many entries, with their places in the chain, or without (NULL).
-INSERT INTO ledger (controller_id, entry_id, seq, at, kind, subject, public, private, commitment, previous, hash)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
 -- name: erased(controller_id, recipient_key)^
 SELECT 1 FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
   AND reason = 'erasure' AND lifted_at IS NULL AND lifted_for IS NULL LIMIT 1;
