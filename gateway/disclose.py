@@ -54,7 +54,7 @@ async def erase(
     keys = ring.recipient_keys(controller_id, plain)
     under = {str(key_id): key.hex() for key_id, key in zip(ring.key_ids, keys, strict=True)}
     _write_down(list_path(config), {"controller": controller_id, "recipient_keys": under, "at": written(at)})
-    done = await store.erase(Erasure(controller_id=controller_id, recipient_keys=keys, at=at, by=by))
+    done = await store.erase(Erasure(controller_id=controller_id, recipient_keys=keys, at=at, by=by, address=plain))
     wiped = await store.empty_logs()
     log.person_erased(controller=controller_id, already=done.already, wiped=wiped)
     return Disclosed(erased=done, at=at, wiped=wiped)

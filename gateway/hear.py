@@ -81,6 +81,7 @@ class Hear:
         for controller in controllers if address is not None and envelope.mail_from else ():
             key = await record.key_on_file(self._store, self._ring, controller.id, address or "")
             done = await record.suppress(
-                self._store, controller.id, key, purpose=None, reason="objection", source="mail", now=self._clock()
-            )
+                self._store, controller.id, key, purpose=None, reason="objection", source="mail", now=self._clock(),
+                address=address,
+            )  # fmt: skip
         return done

@@ -93,8 +93,9 @@ async def opt_out_by_address(
     for controller_id in config.controllers:
         key = await key_on_file(store, ring, controller_id, plain)
         await _stop(
-            store, controller_id, key, purpose=None, reason="objection", source=channel, message_id=None, now=now
-        )
+            store, controller_id, key, purpose=None, reason="objection", source=channel, message_id=None, now=now,
+            address=plain,
+        )  # fmt: skip
 
 
 async def key_on_file(store: Store, ring: KeyRing, controller_id: str, plain: str) -> bytes:
@@ -105,24 +106,28 @@ async def key_on_file(store: Store, ring: KeyRing, controller_id: str, plain: st
 
 async def suppress(
     store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: Reason, source: str,
-    now: datetime,
+    now: datetime, address: str | None = None,
 ) -> OptOut:  # fmt: skip
-    """Put a person on the list by hand, or by import; scope purpose where one is named, else sender."""
+    """Put a person on the list by hand, or by import; scope purpose where one is named, else sender.
+
+    `address`: where it is at hand, so that tools are told of somebody who is not on file here.
+    """
     return await _stop(
-        store, controller_id, recipient_key, purpose=purpose, reason=reason, source=source, message_id=None, now=now
-    )
+        store, controller_id, recipient_key, purpose=purpose, reason=reason, source=source, message_id=None, now=now,
+        address=address,
+    )  # fmt: skip
 
 
 async def _stop(
     store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: Reason, source: str,
-    message_id: bytes | None, now: datetime,
+    message_id: bytes | None, now: datetime, address: str | None = None,
 ) -> OptOut:  # fmt: skip
     # The second as a whole: a consent given in the same second does not outlive the opt-out (D1-6).
     at = now.astimezone(UTC).replace(microsecond=0)
     row = SuppressionRow(
         controller_id=controller_id, recipient_key=recipient_key, suppression_id=uuid_utils.uuid7().bytes,
         scope="purpose" if purpose is not None else "sender", purpose=purpose, reason=reason, source=source, at=at,
-        lifted_at=None,
+        lifted_at=None, address=address,
     )  # fmt: skip
     placed = await store.opt_out(opt_out_acts(row), row, message_id)
     already = placed.suppression_id != row.suppression_id

@@ -132,8 +132,9 @@ def add_suppression(
         async with command.opened(loaded) as store:
             person = await command.person_of(store, loaded, who.id, plain)
             return await record.suppress(
-                store, who.id, person.recipient_key, purpose=purpose, reason=reason, source="staff", now=command.now()
-            )
+                store, who.id, person.recipient_key, purpose=purpose, reason=reason, source="staff", now=command.now(),
+                address=plain,
+            )  # fmt: skip
 
     done = command.run(put())
     if as_json:

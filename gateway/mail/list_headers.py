@@ -99,7 +99,7 @@ def plan_head(
         needs_date=b"date" in adds,
         needs_message_id=b"message-id" in adds,
         tool_uris=uris,
-        tool_one_click=next((u for u in uris if u.startswith("https://")), None) if posts else None,
+        tool_one_click=next((u for u in uris if u.startswith(("https://", "http://"))), None) if posts else None,
         touched=frozenset(touched),
     )
 

@@ -20,6 +20,7 @@ from gateway.store.proof import Proofs
 from gateway.store.rehearsal import Rehearsals
 from gateway.store.reporting import Reporting
 from gateway.store.rulings import Rulings
+from gateway.store.telling import ToolLink, WriteBacks
 from suppression.decision import Decision
 from suppression.facts import Suppression
 from suppression.frozen import quick_init
@@ -121,6 +122,7 @@ class Arrival:
 
     `body` None: refused, so only the decisions are kept. `worker` holds the copies in state "claimed" at once.
     `kind`: what the classifier found, without personal data. `envelope`: what hand-over needs besides, sealed.
+    `login`: who handed it in. `link`: the tool's own one-click address, where it is to be told of an opt-out.
     """
 
     controller_id: str
@@ -136,6 +138,8 @@ class Arrival:
     size: int
     copies: Sequence[NewCopy]
     worker: str
+    login: str = ""
+    link: ToolLink | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,12 +313,14 @@ class Staff:
     signed_out_at: datetime | None = None
 
 
-class Store(Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, Reporting, SignUps, Rulings, Protocol):
+class Store(
+    Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, Reporting, SignUps, Rulings, WriteBacks, Protocol
+):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
-    sign-ups: asking.py; similar products: rulings.py.
+    sign-ups: asking.py; similar products: rulings.py; write-back: telling.py.
     """
 
     async def close(self) -> None: ...

@@ -1,7 +1,7 @@
 """What every store promises about the ledger's chain, its projection, and the erasure of a person: values and calls."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -89,12 +89,16 @@ class RebuiltPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """An erasure to be carried out (GDPR art. 17). `recipient_keys`: of all live key ids, newest first."""
+    """An erasure to be carried out (GDPR art. 17). `recipient_keys`: of all live key ids, newest first.
+
+    `address`: whoever else has their data is told of it (art. 19), sealed, until they all know.
+    """
 
     controller_id: str
     recipient_keys: tuple[bytes, ...]
     at: datetime
     by: str
+    address: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ KEYS_AT_ONCE: Final = 1000
 """Recipient keys in one statement; every SQLite takes that many."""
 STAND_IN: Final = b"/stand-in"
 """Behind a recipient key: the row of what stands in for a secret that is lost."""
+APART: Final = b"/write-back"
+"""Behind a recipient key: the row of what seals what must still be said of somebody who was erased."""
 
 
 class Keys:
@@ -141,6 +143,19 @@ class Keys:
         erased.
         """
         return self.make_person(controller_id, recipient_key + STAND_IN)[0]
+
+    def apart(self, controller_id: str, recipient_key: bytes) -> PersonSecret | None:
+        """What seals what must still be said of somebody who was erased; None where there is nothing left to say."""
+        return self.person(controller_id, recipient_key + APART)
+
+    def make_apart(self, controller_id: str, recipient_key: bytes) -> PersonSecret:
+        """The same, made where there is none."""
+        return self.make_person(controller_id, recipient_key + APART)[0]
+
+    def forget_apart(self, controller_id: str, recipient_key: bytes) -> None:
+        """Destroy it: everything was said, or given up."""
+        self.begin()
+        SQL.drop_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key + APART)
 
     def add_people(self, made: Sequence[tuple[str, bytes, PersonSecret, bytes]]) -> None:
         """Keep the secrets of people who have none yet: controller, recipient key, secret, and the same wrapped.

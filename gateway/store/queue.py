@@ -15,7 +15,7 @@ from typing import Any
 
 import aiosql
 
-from gateway.store import people
+from gateway.store import people, write_backs
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage, tally
@@ -64,11 +64,16 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
         "digest": None if arrival.body is None else hashlib.sha256(arrival.body).digest(),
         "envelope": sealed(spool, json.dumps(arrival.envelope).encode(), b"envelope/" + message_id) if spool else None,
         "subject": sealed(subject_key, arrival.subject.encode(errors="replace"), b"subject/" + message_id),
-        "subject_key": arrival.copies[0].recipient_key if alone else None,
+        "subject_key": arrival.copies[0].recipient_key if alone else None, "login": arrival.login,
     })  # fmt: skip
     if arrival.body is not None and open_copies:
         _add_body(db, controller_id, message_id, hour, spool, arrival.body)
     db.executemany(SQL.add_copies.sql, [_copy_row(arrival, copy, spool) for copy in arrival.copies])
+    if arrival.link is not None and alone:
+        write_backs.remember(
+            handles, secrets[0], controller_id, arrival.copies[0].recipient_key, arrival.stream, message_id, at,
+            arrival.link,
+        )  # fmt: skip
     counts = Counter({"accepted": len(arrival.copies)})
     counts.update(tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
     if arrival.mode == "rehearse":

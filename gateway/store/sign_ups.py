@@ -13,7 +13,7 @@ from typing import Final
 
 import aiosql
 
-from gateway.store import erasure, people, queue, suppressions
+from gateway.store import erasure, people, queue, suppressions, write_backs
 from gateway.store.asking import Asked, Asking, Confirming, Expired, Limit, Once, SignUp
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
@@ -157,6 +157,7 @@ def _forget(handles: Handles, controller_id: str, recipient_key: bytes, now: dat
     erasure.end_copies(handles, controller_id, recipient_key, milliseconds(now))
     erasure.SQL.drop_person(handles.db, **place)
     erasure.SQL.drop_standing(handles.db, **place)
+    write_backs.SQL.drop_links(handles.db, **place)
     handles.keys.forget(controller_id, recipient_key)
     return True
 

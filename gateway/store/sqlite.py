@@ -16,7 +16,7 @@ from typing import Any
 
 import aiosql
 
-from gateway.store import intake, newcomers, pairing, people, queue, suppressions
+from gateway.store import intake, newcomers, pairing, people, queue, suppressions, write_backs
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Gatherer, Handles, Writer
 from gateway.store.contract import (
@@ -46,6 +46,7 @@ from gateway.store.sqlite_rehearsal import SqliteRehearsal
 from gateway.store.sqlite_reports import SqliteReports
 from gateway.store.sqlite_rulings import SqliteRulings
 from gateway.store.sqlite_sign_ups import SqliteSignUps
+from gateway.store.sqlite_write_backs import SqliteWriteBacks
 from suppression.vault import KeyRing
 
 SCHEMA_VERSION = "2"
@@ -88,6 +89,7 @@ class SqliteStore(
     SqliteReports,
     SqliteSignUps,
     SqliteRulings,
+    SqliteWriteBacks,
 ):
     """See contract.Store, call by call."""
 
@@ -133,19 +135,34 @@ class SqliteStore(
         return await self._people.ask(wanted)
 
     async def record(self, acts: Sequence[Act]) -> list[bool]:
-        return await self._enter(partial(people.record, acts=acts))
+        def unit(handles: Handles) -> list[bool]:
+            done = people.record(handles, acts)
+            for act, changed in zip(acts, done, strict=True):
+                if changed:
+                    write_backs.acted(handles, self._told(act.controller_id), act)
+            return done
+
+        return await self._enter(unit)
 
     async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow:
         def unit(handles: Handles) -> SuppressionRow:
             placed = suppressions.add(handles, acts, row)
             if message_id is not None and placed is row:
                 queue.count_opt_out(handles, row.controller_id, message_id)
+            if placed is row:
+                write_backs.opted_out(handles, self._told(row.controller_id), row, message_id)
             return placed
 
         return await self._enter(unit)
 
     async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool:
-        return await self._enter(partial(suppressions.lift, acts=acts, row=row))
+        def unit(handles: Handles) -> bool:
+            changed = suppressions.lift(handles, acts, row)
+            if changed:
+                write_backs.lifted(handles, self._told(row.controller_id), row)
+            return changed
+
+        return await self._enter(unit)
 
     async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
         return await self._read(

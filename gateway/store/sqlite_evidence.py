@@ -7,18 +7,18 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from gateway.store import erasure, hash_lists, people, queue, rebuild, sealing
+from gateway.store import erasure, hash_lists, people, queue, rebuild, sealing, write_backs
 from gateway.store.connection import Handles
 from gateway.store.contract import Arrival, StoreUnavailable
 from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sqlite_write_backs import SqliteWriteBacks
 from suppression.chain import Stored
 
 EMPTY_TRIES, EMPTY_SECONDS = 5, 0.2
 """How often, and how far apart, the databases' logs are tried to be emptied, so that mail passes in between."""
 
 
-class SqliteEvidence(SqliteBase):
+class SqliteEvidence(SqliteWriteBacks):
     """What SqliteStore promises besides people and queue."""
 
     async def note(
@@ -82,7 +82,12 @@ class SqliteEvidence(SqliteBase):
 
     async def erase(self, erasure_: Erasure) -> Erased:
         """Everything readable goes in one transaction; then the key, so that a crash between leaves no unsaid gap."""
-        done = await self._enter(partial(erasure.erase, wanted=erasure_))
+
+        def unit(handles: Handles) -> Erased:
+            write_backs.erased(handles, self._told(erasure_.controller_id), erasure_)
+            return erasure.erase(handles, erasure_)
+
+        done = await self._enter(unit)
         await self._write(
             partial(erasure.forget, erased=[(erasure_.controller_id, key) for key in erasure_.recipient_keys])
         )

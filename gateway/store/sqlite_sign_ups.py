@@ -3,12 +3,13 @@
 from datetime import datetime
 from functools import partial
 
-from gateway.store import sign_ups
+from gateway.store import sign_ups, write_backs
 from gateway.store.asking import Asked, Asking, Confirming, Expired, SignUp
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.connection import Handles
+from gateway.store.sqlite_write_backs import SqliteWriteBacks
 
 
-class SqliteSignUps(SqliteBase):
+class SqliteSignUps(SqliteWriteBacks):
     """What SqliteStore promises about sign-ups."""
 
     async def ask(self, asking: Asking) -> Asked:
@@ -23,7 +24,13 @@ class SqliteSignUps(SqliteBase):
         )  # fmt: skip
 
     async def confirm(self, confirming: Confirming) -> bool:
-        return await self._enter(partial(sign_ups.confirm, confirming=confirming))
+        def unit(handles: Handles) -> bool:
+            confirmed = sign_ups.confirm(handles, confirming)
+            for row, _ in confirming.lifts if confirmed else ():
+                write_backs.lifted(handles, self._told(row.controller_id), row)
+            return confirmed
+
+        return await self._enter(unit)
 
     async def expire(self, *, asked_before: datetime, now: datetime, n: int) -> Expired:
         return await self._enter(partial(sign_ups.expire, asked_before=asked_before, now=now, n=n))

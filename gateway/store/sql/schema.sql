@@ -107,7 +107,7 @@ BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 -- What was handed in. mode: what decisions did; rehearse until it is released, at released_at. subject: sealed under the
 -- person of subject_key where there is one recipient, else under the controller's own key. open: copies that are not
 -- final yet; at 0 body and envelope go. digest: SHA-256 of the original as it was accepted. kind: what the classifier
--- found, as JSON without personal data.
+-- found, as JSON without personal data. login: who handed it in, '' for mail of our own.
 CREATE TABLE messages (
   controller_id TEXT NOT NULL,
   message_id BLOB NOT NULL,
@@ -123,6 +123,7 @@ CREATE TABLE messages (
   subject BLOB,
   subject_key BLOB,
   released_at INTEGER,
+  login TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (controller_id, message_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_campaign ON messages (controller_id, stream, campaign, message_id);
@@ -340,5 +341,47 @@ CREATE TRIGGER hash_suppressions_kept BEFORE DELETE ON hash_suppressions
 BEGIN SELECT RAISE(ABORT, 'a hash is never taken off a list'); END;
 CREATE TRIGGER hash_algorithms_kept BEFORE DELETE ON hash_algorithms
 BEGIN SELECT RAISE(ABORT, 'a hash is never taken off a list'); END;
+
+-- What other systems must still be told (write-back), one row for each that is to know, written with what it tells of.
+-- ref: the suppression, where it is about one. content: what is told, sealed under the person's key, or with apart = 1
+-- under a key of its own, for whoever was erased; NULL once it was told. due_at is also the lease of whoever holds it.
+CREATE TABLE write_backs (
+  controller_id TEXT NOT NULL,
+  job_id BLOB NOT NULL,
+  recipient_key BLOB NOT NULL,
+  target TEXT NOT NULL,
+  host TEXT NOT NULL,
+  event TEXT NOT NULL,
+  ref BLOB,
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'failed', 'dropped')),
+  at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  worker TEXT,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  said TEXT NOT NULL DEFAULT '',
+  ended_at INTEGER,
+  apart INTEGER NOT NULL DEFAULT 0,
+  content BLOB,
+  PRIMARY KEY (controller_id, job_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX write_backs_due ON write_backs (host, due_at) WHERE state = 'waiting';
+CREATE INDEX write_backs_held ON write_backs (worker) WHERE state = 'waiting' AND worker IS NOT NULL;
+CREATE INDEX write_backs_person ON write_backs (controller_id, recipient_key, job_id);
+CREATE INDEX write_backs_ended ON write_backs (ended_at) WHERE state <> 'waiting';
+
+-- The newsletter tool's own one-click address for a person, the newest for each stream and purpose; sealed under the
+-- person's key. Rows go when the person is erased.
+CREATE TABLE tool_links (
+  controller_id TEXT NOT NULL,
+  recipient_key BLOB NOT NULL,
+  stream TEXT NOT NULL,
+  purpose TEXT NOT NULL,
+  message_id BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  host TEXT NOT NULL,
+  link BLOB NOT NULL,
+  PRIMARY KEY (controller_id, recipient_key, stream, purpose)
+) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta (name, value) VALUES ('schema', '2');

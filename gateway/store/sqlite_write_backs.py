@@ -1,0 +1,52 @@
+"""The SQLite store's calls about write-back. See telling.WriteBacks, call by call."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from gateway.store import write_backs
+from gateway.store.sqlite_base import SqliteBase
+from gateway.store.telling import Drift, Job, JobCount, JobEnd, JobRow, State, Target
+
+
+class SqliteWriteBacks(SqliteBase):
+    """What SqliteStore promises about write-back."""
+
+    _targets: Mapping[str, Sequence[Target]] = {}
+
+    def tell(self, targets: Mapping[str, Sequence[Target]]) -> None:
+        self._targets = targets
+
+    def _told(self, controller_id: str) -> Sequence[Target]:
+        return self._targets.get(controller_id, ())
+
+    async def write_backs_due(self, now: datetime) -> list[str]:
+        return await self._read(partial(write_backs.hosts_due, now=now))
+
+    async def claim_write_backs(self, worker: str, host: str, *, now: datetime, n: int) -> list[Job]:
+        return await self._write(partial(write_backs.claim, worker=worker, host=host, now=now, n=n))
+
+    async def end_write_back(self, worker: str, end: JobEnd) -> None:
+        await self._write(partial(write_backs.end, worker=worker, ended=end))
+
+    async def take_back_write_backs(self, worker: str, now: datetime) -> int:
+        return await self._write(partial(write_backs.take_back, worker=worker, now=now))
+
+    async def sweep_write_backs(self, now: datetime, n: int) -> int:
+        return await self._write(partial(write_backs.sweep, now=now, n=n))
+
+    async def write_backs(self, controller_id: str, *, state: State | None, n: int) -> list[JobRow]:
+        return await self._read(partial(write_backs.newest, controller_id=controller_id, state=state, n=n))
+
+    async def write_back_counts(self, controller_id: str) -> list[JobCount]:
+        return await self._read(partial(write_backs.counts, controller_id=controller_id))
+
+    async def change_write_backs(
+        self, controller_id: str, *, job_id: bytes | None, target: str | None, to: State, now: datetime
+    ) -> int:
+        return await self._write(partial(
+            write_backs.change, controller_id=controller_id, job_id=job_id, target=target, to=to, now=now
+        ))  # fmt: skip
+
+    async def drift(self, controller_id: str, *, since: datetime) -> list[Drift]:
+        return await self._read(partial(write_backs.drift, controller_id=controller_id, since=since))
