@@ -27,8 +27,9 @@ from gateway.mail.headers import Unparsable, decode_words
 from gateway.mail.mime import Message, parse
 from gateway.mail.plan import Plan, make_plan
 from gateway.mail.reply import Reply
-from gateway.notice import Notices, pack_rcpt
+from gateway.notice import Notices
 from gateway.parcel import Lanes, Parcel, blocked, whose
+from gateway.post import pack_rcpt
 from gateway.render import Original, received, wants
 from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who, tally
 from gateway.weigh import Case, Scales

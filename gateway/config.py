@@ -315,6 +315,11 @@ class Config:
         return (controller, stream) if controller is not None and stream is not None else None
 
     @property
+    def own_templates(self) -> Path:
+        """The folder with a folder per controller, whose templates win over ours in what it sends."""
+        return self.dir / "templates"
+
+    @property
     def database_path(self) -> Path:
         """File of the SQLite database named by `database_url`."""
         return Path(self.database_url.removeprefix("sqlite:"))

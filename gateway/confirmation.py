@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 import uuid_utils
 
+from gateway import post
 from gateway.config import Config, Controller, Form
-from gateway.mail.envelope import Rcpt
+from gateway.letters import written
 from gateway.mail.letter import Letter, make_letter
-from gateway.notice import pack_rcpt
-from gateway.store.contract import Arrival, NewCopy, Ruling
+from gateway.post import Outgoing
+from gateway.store.contract import Arrival, Ruling
 from gateway.weigh import Case
 from gateway.words import Language, Words
 
@@ -64,36 +65,23 @@ def confirmation(
 ) -> Asked:  # fmt: skip
     """The mail, to the address alone. Where the law forbids it, what is stored is the decision, without a body."""
     stream, language, message_id = controller.streams[form.stream], question.language, uuid_utils.uuid7().bytes
-    zone, say = ZoneInfo(controller.timezone), words.text
-    values = {
-        "controller": controller, "link": question.link, "parent": question.parent,
-        "purposes": [words.purpose(controller, purpose, language) for purpose in question.purposes],
-        "asked_at": words.moment(language, question.at, zone), "origin": question.origin,
-        "until": words.moment(language, question.at + WINDOW, zone), "accent": controller.accent,
-    }  # fmt: skip
-    subject = say(language, "confirm_mail.subject", name=controller.display_name)
-    text = words.render("mail/confirm.txt", language, **values)
+    zone = ZoneInfo(controller.timezone)
+    said = written(
+        words, controller, "confirm", language, must=[question.link], link=question.link, parent=question.parent,
+        purposes=[words.purpose(controller, purpose, language) for purpose in question.purposes],
+        asked_at=words.moment(language, question.at, zone), origin=question.origin,
+        until=words.moment(language, question.at + WINDOW, zone),
+    )  # fmt: skip
     body = make_letter(Letter(
-        to=question.address, sender=form.sender, sender_name=controller.display_name, subject=subject, text=text,
-        html=words.render("mail/confirm.html", language, subject=subject, **values), language=language,
+        to=question.address, sender=form.sender, sender_name=controller.display_name, subject=said.subject,
+        text=said.text, html=said.html, language=language,
         message_id=f"<{message_id.hex()}@{form.sender.rpartition('@')[2]}>", at=question.at,
     ))  # fmt: skip
-    leaves = ruling.decision.verdict != "block"
-    # Our bounces of a mistyped address are of no use to the controller: nobody asked for a report (RFC 3461 4.1).
-    rcpt = pack_rcpt(Rcpt(address=question.address, notify=frozenset({"NEVER"})))
-    arrival = Arrival(
-        controller_id=controller.id, message_id=message_id, at=question.at, stream=stream.name, campaign=CAMPAIGN,
-        mode="enforce", kind=case(form, question.purposes).to_json(), subject=subject, body=body if leaves else None,
-        size=len(body), worker="",
-        envelope={
-            "mail_from": form.sender, "ret": None, "envid": None, "helo": config.hostname, "peer_ip": "127.0.0.1",
-            "tls": False, "login": False, "body_8bit": not body.isascii(),
-            "smtputf8": not (question.address + form.sender).isascii(),
-        },
-        copies=[NewCopy(
-            copy_no=0, recipient_key=recipient_key, address=question.address, rcpt=rcpt if leaves else None,
-            state="queued" if leaves else "blocked", ruling=ruling, route=stream.route,
-            due_at=question.at if leaves else None, addressed=addressed,
-        )],
-    )  # fmt: skip
-    return Asked(arrival=arrival, subject=subject, text=text.strip())
+    arrival = post.queued(config, controller, stream, Outgoing(
+        message_id=message_id, case=case(form, question.purposes), campaign=CAMPAIGN, to=question.address,
+        address=question.address, recipient_key=recipient_key, mail_from=form.sender, subject=said.subject, body=body,
+        ruling=ruling, at=question.at, addressed=addressed,
+        # Our bounces of a mistyped address are of no use to the controller: nobody asked for a report (RFC 3461 4.1).
+        notify={"NEVER"},
+    ))  # fmt: skip
+    return Asked(arrival=arrival, subject=said.subject, text=said.text)

@@ -18,9 +18,10 @@ from uuid import UUID
 
 from gateway import log
 from gateway.config import Config, Route
-from gateway.notice import Notices, unpack_rcpt
+from gateway.notice import Notices
 from gateway.outbound.pool import Pool
 from gateway.parcel import CHECK_AGE, HandOver, Parcel, whose
+from gateway.post import unpack_rcpt
 from gateway.render import Original, Renderer, open_original
 from gateway.store.connection import Gatherer
 from gateway.store.contract import ClaimedCopy, Ending, Ruling, Store, StoreUnavailable, tally

@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo
 
 import uuid_utils
 
+from gateway import post
 from gateway.config import Config
-from gateway.mail.envelope import Rcpt
+from gateway.letters import written
 from gateway.mail.letter import Letter, make_letter
-from gateway.notice import pack_rcpt
-from gateway.store.contract import Arrival, NewCopy
-from gateway.weigh import Case, Scales, stranger
+from gateway.post import Outgoing
+from gateway.store.contract import Arrival
+from gateway.weigh import Scales, stranger
 from gateway.words import Words
 from suppression.address import canonical
 from suppression.vault import KeyRing
@@ -48,37 +49,23 @@ class HeadMail:
         stream, language = controller.streams[settings.heads_stream], self.words.pick([controller.language])
         message_id, domain = uuid_utils.uuid7().bytes, stream.from_domains[0]
         sender, zone = f"{SENDER}@{domain}", ZoneInfo(controller.timezone)
-        subject = self.words.text(
-            language, "head_mail.subject", name=controller.display_name, date=self.words.day(language, now, zone)
-        )
+        said = written(
+            self.words, controller, "head", language, must=[head["hash"] for head in heads], heads=heads,
+            date=self.words.day(language, now, zone),
+        )  # fmt: skip
         body = make_letter(Letter(
-            to=to, sender=sender, sender_name=controller.display_name, subject=subject,
-            text=self.words.render("mail/head.txt", language, name=controller.display_name, heads=heads), html="",
-            language=language, message_id=f"<{message_id.hex()}@{domain}>", at=now,
+            to=to, sender=sender, sender_name=controller.display_name, subject=said.subject, text=said.text,
+            html=said.html, language=language, message_id=f"<{message_id.hex()}@{domain}>", at=now,
             attached=((FILE, "application/x-ndjson", b"".join(map(_line, heads))),),
         ))  # fmt: skip
-        case = Case(
-            message_class="mandatory_notice", promotional=False, purpose=None, categories=(), transaction_ref=False,
-            restriction_exemption=None, unsubscribe="not_injectable", from_domain=domain, matched=("ledger head",),
-        )  # fmt: skip
+        case = post.service("ledger head", domain, language)
         address = canonical(to) or to
         key = self.ring.recipient_keys(controller.id, address)[0]
-        ruling = self.scales.lay(case, controller, stream)(stranger(controller.id, key), now)
-        leaves = ruling.decision.verdict != "block"
-        return Arrival(
-            controller_id=controller.id, message_id=message_id, at=now, stream=stream.name, campaign=CAMPAIGN,
-            mode="enforce", kind=case.to_json(), subject=subject, body=body if leaves else None, size=len(body),
-            worker="",
-            envelope={
-                "mail_from": sender, "ret": None, "envid": None, "helo": self.config.hostname, "peer_ip": "127.0.0.1",
-                "tls": False, "login": False, "body_8bit": False, "smtputf8": not (to + sender).isascii(),
-            },
-            copies=[NewCopy(
-                copy_no=0, recipient_key=key, address=address, rcpt=pack_rcpt(Rcpt(address=to)) if leaves else None,
-                state="queued" if leaves else "blocked", ruling=ruling, route=stream.route,
-                due_at=now if leaves else None,
-            )],
-        )  # fmt: skip
+        return post.queued(self.config, controller, stream, Outgoing(
+            message_id=message_id, case=case, campaign=CAMPAIGN, to=to, address=address, recipient_key=key,
+            mail_from=sender, subject=said.subject, body=body, at=now,
+            ruling=self.scales.lay(case, controller, stream)(stranger(controller.id, key), now),
+        ))  # fmt: skip
 
 
 def _line(head: Mapping[str, Any]) -> bytes:

@@ -271,6 +271,11 @@ def held(*, message_id: str, stage: str, error: BaseException) -> None:
     _log.error("held", message_id=message_id, stage=stage, trace=trace_of(error))
 
 
+def template_unfit(*, controller: str, letter: str, error: BaseException) -> None:
+    """A controller's own template of a letter cannot be used; ours was taken."""
+    _log.error("template_unfit", controller=controller, letter=letter, trace=trace_of(error))
+
+
 def taken_back(*, copies: int) -> None:
     """Copies claimed before a crash are in the queue again."""
     _log.info("taken_back", copies=copies)

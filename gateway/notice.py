@@ -2,22 +2,23 @@
 
 A report is a message of our own on the same stream and route, queued in the same transaction as what it reports. It
 goes from the null sender to an address in the controller's own domains (the front door saw to that), so no report
-answers a report and none goes to a stranger.
+answers a report and none goes to a stranger. Text alone: its readers are bounce handlers first, and people second.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import uuid_utils
 
+from gateway import post
 from gateway.config import Config, Controller, Stream
-from gateway.mail.dsn import Report, Reported, make_dsn, summaries
-from gateway.mail.envelope import Rcpt
-from gateway.sentences import tell
-from gateway.store.contract import Arrival, NewCopy
-from gateway.weigh import Case, Scales, stranger
-from gateway.words import Words
+from gateway.letters import written
+from gateway.mail.dsn import Report, Reported, make_dsn
+from gateway.post import Outgoing
+from gateway.sentences import one_line, tell
+from gateway.store.contract import Arrival
+from gateway.weigh import Scales, stranger
+from gateway.words import Language, Words
 from suppression.address import canonical
 from suppression.explain import Explanation
 from suppression.vault import KeyRing
@@ -45,45 +46,63 @@ class Notices:
             return None
         language = self._words.pick([stream.language, controller.language])
         message_id, domain = uuid_utils.uuid7().bytes, stream.from_domains[0]
-        relayed = all(one.action == "relayed" for one in recipients)
-        title = self._words.text(language, "report.relayed_subject" if relayed else "report.subject")
-        intro = self._words.text(language, "report.relayed_intro" if relayed else "report.intro", subject=subject)
-        lines = [intro, "", *summaries(recipients)]
-        for code, said in {said.code: said for said in why}.items():
-            lines += ["", f"{code}: {tell(self._words, language, said, controller).text}"]
+        title, intro = _opening(recipients)
+        said = written(
+            self._words, controller, "report", language, must=[one.address for one in recipients], title=title,
+            intro=self._words.text(language, intro, subject=one_line(subject)),
+            recipients=[_line(self._words, language, one) for one in recipients],
+            why=[
+                f"{code}: {tell(self._words, language, one, controller).text}"
+                for code, one in {one.code: one for one in why}.items()
+            ],
+        )  # fmt: skip
         body = make_dsn(Report(
             to=mail_from, sender=f"mailer-daemon@{domain}", sender_name=controller.display_name,
-            subject=title, text="\n".join(lines), language=language,
+            subject=said.subject, text=said.text, language=language,
             reporting_mta=self._config.hostname, message_id=f"<{message_id.hex()}@{self._config.hostname}>", at=now,
             arrived=arrived, envid=envid, ret=ret, recipients=tuple(recipients),
         ), original)  # fmt: skip
-        case = Case(
-            message_class="mandatory_notice", promotional=False, purpose=None, categories=(), transaction_ref=False,
-            restriction_exemption=None, unsubscribe="not_injectable", from_domain=domain, matched=("delivery report",),
-        )  # fmt: skip
+        case = post.service("delivery report", domain, language)
         key = self._ring.recipient_keys(controller.id, address)[0]
-        ruling = self._scales.lay(case, controller, stream)(stranger(controller.id, key), now)
-        return Arrival(
-            controller_id=controller.id, message_id=message_id, at=now, stream=stream.name, campaign=CAMPAIGN,
-            mode="enforce", kind=case.to_json(), subject=title, body=body,
-            size=len(body), worker="",
-            envelope={
-                "mail_from": "", "ret": None, "envid": None, "helo": self._config.hostname, "peer_ip": "127.0.0.1",
-                "tls": False, "login": False, "body_8bit": not body.isascii(), "smtputf8": not mail_from.isascii(),
-            },
-            copies=[NewCopy(
-                copy_no=0, recipient_key=key, address=address, rcpt=pack_rcpt(Rcpt(address=mail_from)),
-                state="queued", ruling=ruling, route=stream.route, due_at=now,
-            )],
-        )  # fmt: skip
+        return post.queued(self._config, controller, stream, Outgoing(
+            message_id=message_id, case=case, campaign=CAMPAIGN, to=mail_from, address=address, recipient_key=key,
+            mail_from="", subject=said.subject, body=body, at=now,
+            ruling=self._scales.lay(case, controller, stream)(stranger(controller.id, key), now),
+        ))  # fmt: skip
 
 
-def pack_rcpt(rcpt: Rcpt) -> bytes:
-    """A recipient as it waits in the queue."""
-    return json.dumps({"address": rcpt.address, "notify": sorted(rcpt.notify), "orcpt": rcpt.orcpt}).encode()
+def _opening(recipients: Sequence[Reported]) -> tuple[str, str]:
+    """Keys of the subject and of the first sentence."""
+    if all(one.action == "relayed" for one in recipients):
+        return "report.relayed_subject", "report.relayed_intro"
+    if all(_kept_out(one) for one in recipients):
+        return "report.blocked_subject", "report.blocked_intro"
+    return "report.subject", "report.intro"
 
 
-def unpack_rcpt(packed: bytes) -> Rcpt:
-    """The recipient again."""
-    fields = json.loads(packed)
-    return Rcpt(address=fields["address"], notify=frozenset(fields["notify"]), orcpt=fields["orcpt"])
+def _kept_out(one: Reported) -> bool:
+    """By us, and not by a server."""
+    return one.status == "5.7.1" and (one.diagnostic or "").startswith("X-Consentgate;")
+
+
+def _line(words: Words, language: Language, one: Reported) -> str:
+    """What became of one recipient: the address, what it means, and what was answered."""
+    meaning = words.text(language, f"report.status.{_meaning(one)}")
+    said = " ".join(filter(None, (one.status, one_line(one.diagnostic or ""))))
+    return f"<{one_line(one.address)}>\n{meaning} ({said})"
+
+
+_MEANINGS = {
+    "5.2.2": "full", "5.2.3": "size", "5.3.4": "size", "5.4.7": "expired", "5.1.8": "refused", "5.1.7": "refused",
+}  # fmt: skip
+_MEANINGS_BY_SUBJECT = {"1": "address", "6": "content", "7": "refused"}
+
+
+def _meaning(one: Reported) -> str:
+    """A status in words, by RFC 3463: 5.1.x is about the address, 5.6.x about content, 5.7.x about policy."""
+    if one.action == "relayed":
+        return "relayed"
+    if _kept_out(one):
+        return "kept_out"
+    subject = one.status.split(".")[1]
+    return _MEANINGS.get(one.status) or _MEANINGS_BY_SUBJECT.get(subject, "other")

@@ -20,8 +20,9 @@ from gateway.config import Config, Controller, Login, Stream
 from gateway.mail.dsn import is_owed
 from gateway.mail.envelope import Envelope, Rcpt
 from gateway.mail.reply import OnBlock, Reply
-from gateway.notice import Notices, unpack_rcpt
+from gateway.notice import Notices
 from gateway.parcel import blocked, whose
+from gateway.post import unpack_rcpt
 from gateway.record import staff_acts
 from gateway.render import Renderer
 from gateway.store.contract import Arrival, Person, Ruling, Store, StoreUnavailable

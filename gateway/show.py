@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.config import Config
-from gateway.notice import unpack_rcpt
+from gateway.post import unpack_rcpt
 from gateway.record import named
 from gateway.render import Original, Renderer, open_original
 from gateway.store.contract import Ruling, Store, Who

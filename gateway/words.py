@@ -17,7 +17,7 @@ from babel import Locale
 from babel.dates import format_date, format_datetime, format_time
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateNotFound, select_autoescape
 from markupsafe import Markup, escape
 
 from gateway.config import Controller, Stream
@@ -67,21 +67,22 @@ class Reason:
 class Words:
     """All texts in four languages. Read-only after start; one object per process."""
 
-    def __init__(self, catalogues: Mapping[Language, Mapping[str, str]], templates: Sequence[Path]) -> None:
+    def __init__(self, catalogues: Mapping[Language, Mapping[str, str]], templates: Path, own: Path | None) -> None:
         self._catalogues = catalogues
         self._locales = {language: Locale.parse(_DATES_AND_NUMBERS[language]) for language in LANGUAGES}
-        self._environments = {language: self._environment(language, templates) for language in LANGUAGES}
+        self._templates, self._own = templates, own
+        self._environments = {(language, ""): self._environment(language, [templates]) for language in LANGUAGES}
         self._footers: dict[tuple[object, ...], Footer] = {}
 
     @classmethod
-    def load(cls, override: Path | None = None) -> "Words":
-        """Read what ships with the product; a file of the same name below `override` wins over ours.
+    def load(cls, own: Path | None = None) -> "Words":
+        """Read what ships with the product. `own`: the folder with a folder per controller, whose templates win over
+        ours of the same name in what that controller sends (letters, footers).
 
         Raises OSError where the templates are missing: a relay without words must not start.
         """
         ours = template_folder()
-        folders = [override, ours] if override is not None else [ours]
-        return cls({language: read_catalogue(ours / "locale" / f"{language}.po") for language in LANGUAGES}, folders)
+        return cls({language: read_catalogue(ours / "locale" / f"{language}.po") for language in LANGUAGES}, ours, own)
 
     def text(self, language: Language, key: str, **values: object) -> str:
         """One sentence, plain text."""
@@ -177,8 +178,8 @@ class Words:
             )  # fmt: skip
         # All that the footer shows, so that changed settings make a new one.
         key = (
-            controller.legal_name, controller.postal_address, controller.notice_url, because, chosen, objection,
-            advertiser, obtained,
+            controller.id, controller.legal_name, controller.postal_address, controller.notice_url, because, chosen,
+            objection, advertiser, obtained,
         )  # fmt: skip
         footer = self._footers.get(key)
         if footer is None:
@@ -186,20 +187,44 @@ class Words:
                 "controller": controller, "because": because, "objection": objection, "marks": _MARKS,
                 "advertiser": advertiser, "obtained": obtained,
             }  # fmt: skip
-            text, html = (self.render(f"mail/footer.{form}", chosen, **values) for form in ("txt", "html"))
+            text, html = (
+                self.render(f"mail/footer.{form}", chosen, controller.id, **values) for form in ("txt", "html")
+            )
             footer = Footer(text=text.strip(), html=html.strip())
             if len(self._footers) >= FOOTERS:
                 self._footers.clear()
             self._footers[key] = footer
         return footer
 
-    def render(self, template: str, language: Language, **values: object) -> str:
-        """Fill one template; HTML is escaped, text is not."""
-        return self.template(template, language).render(**values)
+    def render(self, template: str, language: Language, of: str | None = None, /, **values: object) -> str:
+        """Fill one template; HTML is escaped, text is not. `of`: the controller whose own templates come first."""
+        return self.template(template, language, of).render(**values)
 
-    def template(self, template: str, language: Language) -> Template:
+    def template(self, template: str, language: Language, of: str | None = None) -> Template:
         """A compiled template of one language (jinja2 keeps it)."""
-        return self._environments[language].get_template(template)
+        return self._chosen(language, of).get_template(template)
+
+    def has(self, template: str, language: Language, of: str | None = None) -> bool:
+        """Whether there is such a template."""
+        try:
+            self.template(template, language, of)
+        except TemplateNotFound:
+            return False
+        return True
+
+    def owns(self, of: str, template: str) -> bool:
+        """Whether a controller has a template of its own by this name."""
+        return self._own is not None and (self._own / of / template).is_file()
+
+    def _chosen(self, language: Language, of: str | None) -> Environment:
+        """The templates of a controller; those of all where it has none of its own."""
+        known = self._environments.get((language, of or ""))
+        if known is None:
+            known = self._environments[language, ""]
+            if self._own is not None and of and (self._own / of).is_dir():
+                known = self._environment(language, [self._own / of, self._templates])
+            self._environments[language, of or ""] = known
+        return known
 
     def pick(self, wishes: Iterable[str | None]) -> Language:
         """The first wish that we speak ("nl-BE" counts as "nl"), else English."""

@@ -131,7 +131,8 @@ class Worker:
         """Set to end the work."""
         self.again = asyncio.Event()
         """Set to load the settings anew."""
-        self._store, self._ring, self._words, self._web = store, key_ring(config), Words.load(), Web()
+        self._store, self._ring, self._web = store, key_ring(config), Web()
+        self._words = Words.load(config.own_templates)
         self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
         self._accept = Accept(store, self._deliver, ring=self._ring, clock=clock)
         self._hear = Hear(store, ring=self._ring, tokens=token_keys(self._ring), clock=clock)

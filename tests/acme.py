@@ -22,7 +22,8 @@ from argon2 import PasswordHasher
 from gateway.config import Config
 from gateway.keys import signers
 from gateway.mail.envelope import Rcpt
-from gateway.notice import Notices, pack_rcpt
+from gateway.notice import Notices
+from gateway.post import pack_rcpt
 from gateway.rehearse import Rehearsals
 from gateway.render import renderer
 from gateway.settings.load import load

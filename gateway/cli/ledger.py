@@ -145,7 +145,8 @@ def _head_mail(loaded: Config, ring: "KeyRing") -> "HeadMail":
     from gateway.weigh import Scales
     from gateway.words import Words
 
-    return HeadMail(config=loaded, words=Words.load(), scales=Scales(loaded, frozenset(signers(loaded))), ring=ring)
+    words, scales = Words.load(loaded.own_templates), Scales(loaded, frozenset(signers(loaded)))
+    return HeadMail(config=loaded, words=words, scales=scales, ring=ring)
 
 
 @ledger.command("rebuild")

@@ -55,7 +55,7 @@ def rewrite(
 
     async def made() -> Renderer:
         async with command.opened(loaded) as store:
-            return await renderer(store, loaded, Words.load())
+            return await renderer(store, loaded, Words.load(loaded.own_templates))
 
     copies = command.run(made())
     key = command.key_ring(loaded).recipient_keys(who.id, address)[0]

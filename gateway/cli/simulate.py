@@ -189,7 +189,7 @@ def _campaign(
                     )
                 if not release:
                     return row, None
-                notices = Notices(config, Words.load(), scales, ring)
+                notices = Notices(config, Words.load(config.own_templates), scales, ring)
                 with bar(row.open) as progress:
                     return row, await rehearse.release(
                         store, config, scales, notices, ring, chosen, by="command line", clock=command.now,

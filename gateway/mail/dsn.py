@@ -11,14 +11,12 @@ Known limit: a report on several messages is several reports.
 from __future__ import annotations
 
 import re
-from binascii import b2a_qp
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from typing import Literal
 
-from gateway.mail.letter import clean, date, field, phrase, words
+from gateway.mail.letter import date, field, head_of, multipart, text_part
 from gateway.mail.outcome import Outcome
 from gateway.mail.reply import OnBlock
 
@@ -127,31 +125,24 @@ def make_dsn(report: Report, original: bytes) -> bytes:
     if not report.recipients:
         raise ValueError("a report is about somebody")
     utf8 = not all(text.isascii() for text in (report.to, *(r.address for r in report.recipients)))
-    boundary = "=_" + sha256(report.message_id.encode() + b"\0" + original).hexdigest()[:40]
-    head = [
-        field("From", f"{phrase(report.sender_name)} <{report.sender}>"),
-        field("To", f"<{report.to}>"),
-        field("Subject", words(report.subject)),
-        field("Date", date(report.at)),
-        field("Message-ID", report.message_id),
-        field("Auto-Submitted", "auto-replied"),
-        field("MIME-Version", "1.0"),
-        field("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"'),
-    ]
-    parts = [_text_part(report), _status_part(report, utf8=utf8), _original_part(report, original, utf8=utf8)]
-    mark = f"--{boundary}".encode()
-    body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts)
-    return "".join(head).encode() + b"\r\n" + body + mark + b"--\r\n"
+    head = head_of(
+        to=report.to, sender=report.sender, sender_name=report.sender_name, subject=report.subject, at=report.at,
+        message_id=report.message_id, automatic="auto-replied", answers=_message_id(original),
+    )  # fmt: skip
+    text = field("Content-Language", report.language).encode() + text_part("plain", report.text)
+    parts = [text, _status_part(report, utf8=utf8), _original_part(report, original, utf8=utf8)]
+    return head + multipart("report; report-type=delivery-status", parts, report.message_id)
 
 
-def _text_part(report: Report) -> bytes:
-    text = "\r\n".join(clean(line) for line in report.text.splitlines()) + "\r\n"
-    return (
-        b"Content-Type: text/plain; charset=utf-8\r\n"
-        + field("Content-Language", report.language).encode()
-        + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
-        + b2a_qp(text.encode(), istext=True)
-    )
+_MESSAGE_ID = re.compile(
+    rb"(?:\A|\r\n)message-id:[ \t]*(?:\r\n[ \t]+)?(<[!-;=?-~]{1,900}>)[ \t]*(?:\r\n|\Z)", re.IGNORECASE
+)
+
+
+def _message_id(original: bytes) -> str | None:
+    """What the report answers (RFC 3834 3.1.5), so that mail programs show it beside the message it is about."""
+    found = _MESSAGE_ID.search(original.partition(b"\r\n\r\n")[0])
+    return found[1].decode("ascii") if found else None
 
 
 def _status_part(report: Report, *, utf8: bool) -> bytes:
@@ -204,8 +195,3 @@ def _from_xtext(value: str) -> str:
         return _XTEXT.sub(lambda m: chr(int(m[1], 16)), value).encode("latin-1").decode("utf-8")
     except ValueError:
         return value
-
-
-def summaries(recipients: Sequence[Reported]) -> list[str]:
-    """One line per recipient for the human part: address, status, what was said."""
-    return [" ".join(filter(None, (f"<{r.address}>", r.status, r.diagnostic))) for r in recipients]
