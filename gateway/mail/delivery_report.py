@@ -20,6 +20,8 @@ from gateway.mail.mime import Part
 
 MOST_RECIPIENTS = 500
 """Recipients of one report that are read."""
+MOST_WORDS = 4000
+"""Characters of what is said of one recipient."""
 _MOST_OCTETS = 500_000
 _MOST_VALUE = 4000
 _MOST_TEXT = 50_000
@@ -159,7 +161,7 @@ def _with_text(one: Told, said: str | None, text: str, *, alone: bool) -> Told:
     """With what the text for people says of the address: all of it where it mentions nobody, or speaks of one alone and
     no server's words are handed on."""
     if said is None or (alone and not one.words):
-        said = text[:_MOST_VALUE]
+        said = text[:MOST_WORDS]
     stage = stage_of(one.words, one.words) or stage_of(said, one.words) or one.stage
     return replace(one, around=said, stage=stage)
 
@@ -203,7 +205,7 @@ def about(text: str, names: Sequence[Sequence[str | None]]) -> list[str | None]:
         for index in now:
             kept[index].append(line)
     whole = "\n".join
-    found = [whole(lines)[:_MOST_VALUE] if lines else None for lines in kept]
+    found = [whole(lines)[:MOST_WORDS] if lines else None for lines in kept]
     return found if any(found) else [None for _ in names]
 
 

@@ -39,6 +39,8 @@ _BASIC_THEN_CODE = re.compile(r"(?<![\d.])([2-5]\d\d)(?:[ -]{1,2}|\s*'|-')#?\(?(
 _BASIC = re.compile(r"(?<![\d.:/\[-])([245][0-5]\d)(?![\d.:]*\d)(?=[\s:;,-]|$)")
 _STATUS = re.compile(r"(?:[245]|\*)\.(?:\d{1,3}|\*)\.(?:\d{1,3}|\*)")
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+APART = "\n...and further...\n"
+"""Put between two texts, so that the end of one and the start of the other make no phrase together."""
 _UNSAID = "5.0.0"
 _VAGUE = frozenset({"5.0.0", "4.0.0"})
 _NEAR = 1000
@@ -98,7 +100,7 @@ class BounceRules:
             return Judgement(bounce_class=kind, reason="delivered", undeliverable=False)
         rule = self.rule_for(said)
         if around and around != said.text:
-            more = self.rule_for(replace(said, text=f"{said.text}\n{around}"))
+            more = self.rule_for(replace(said, text=f"{said.text}{APART}{around}"))
             if rule is None or (more is not None and more.says and (rule.undeliverable or not rule.says)):
                 rule = more
         if rule is None:

@@ -14,7 +14,7 @@ import re
 from itertools import islice
 
 from gateway.mail.came_back import ADDRESS, CameBack, bare_address
-from gateway.mail.delivery_report import MOST_RECIPIENTS, Told, about, stage_of
+from gateway.mail.delivery_report import MOST_RECIPIENTS, MOST_WORDS, Told, about, stage_of
 from gateway.mail.event import Action
 from gateway.mail.judgement import Stage, code_in, reply_code_in
 from gateway.mail.phrase import Phrases, plain
@@ -123,14 +123,14 @@ def is_bounce(mail: CameBack) -> bool:
 def read_words(mail: CameBack) -> list[Told]:
     """What a bounce without a machine-readable part tells; one entry without an address where it names nobody."""
     text = mail.report
-    told: list[Told] = []
     addresses: list[str | None] = [*_recipients(mail, text)] or [None]
-    around = [words or text[:4000] for words in about(text, [(address,) for address in addresses])]
-    apart = len(addresses) > 1 and any(_says(words) for words in around)
-    for address, words in zip(addresses, around, strict=True):
-        if not apart and not (address and (code_in(words) or _says(words))):
-            words = f"{words}\n{text[:4000]}"  # one reason for all, or none beside the address
-        told.append(_told(text, address, words, apart=apart))
+    said = [words or "" for words in about(text, [(address,) for address in addresses])]
+    apart = len(addresses) > 1 and any(map(_says, said))
+    told: list[Told] = []
+    for address, words in zip(addresses, said, strict=True):
+        # one reason for all, or none beside the address: then the whole text speaks of it
+        own = apart or (bool(words) and _says(words))
+        told.append(_told(address, words or text[:MOST_WORDS], words if own else text[:MOST_WORDS], text, apart=apart))
     return told
 
 
@@ -140,13 +140,13 @@ def action_of(text: str, subject: str = "") -> Action:
     return "delayed" if _STILL_TRYING.within(words) and not _GAVE_UP.within(words) else "failed"
 
 
-def _told(text: str, address: str | None, around: str, *, apart: bool) -> Told:
-    stage: Stage | None = stage_of(around, "")
+def _told(address: str | None, words: str, around: str, text: str, *, apart: bool) -> Told:
+    stage: Stage | None = stage_of(words, "") or stage_of(around, "")
     if stage is None and reply_code_in(around) is None:
         stage = "local"
-    return Told(
-        address=address, action=action_of(around if apart else text), status=code_in(around), words=around, stage=stage
-    )
+    action = action_of(around if apart else text)
+    status = code_in(words) or code_in(around)
+    return Told(address=address, action=action, status=status, words=words, around=around, stage=stage)
 
 
 def _recipients(mail: CameBack, text: str) -> list[str]:

@@ -58,7 +58,7 @@ def _answered(mail: CameBack) -> bool:
 
 
 def _recipient(told: Told, rules: BounceRules, verbatim: bool) -> Recipient:
-    status = told.status or _by_reply_code(told.words)
+    status = told.status or _by_reply_code(told.words) or _by_reply_code(told.around)
     said = Said(text=told.words, status=status, stage=told.stage, reporter=told.reporter, label=told.label)
     judged = rules.judge(said, action=told.action, around=told.around)
     kind = judged.bounce_class
