@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check-config": ("gate", "check the settings, or print them all"),
     "doctor": ("gate", "check an installation: keys, certificate, database, disk, DNS"),
     "queue": ("gate", "what waits to leave"),
+    "dkim": ("dkim", "signing keys: make, publish, take over, retire"),
     "decide": ("proof", "decide facts from a file: may this be sent, and why"),
     "rewrite": ("mail", "show how a message would leave"),
     "bounce": ("bounce", "read a bounce, complaint or reply: whom it is about, and what it means"),

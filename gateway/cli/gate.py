@@ -119,26 +119,32 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check what the settings rest on. Exit code 1 when something needs attention."""
-    from gateway import doctor as checks
+    from gateway.doctor import machine, names
+    from gateway.doctor.finding import Finding
+    from gateway.outbound.resolver import Resolver
 
     loaded = command.configuration(config)
+    now = command.now()
 
-    async def findings() -> list[checks.Finding]:
-        found = checks.local(loaded, now=command.now(), free_bytes=shutil.disk_usage(loaded.dir).free)
+    async def findings() -> list[Finding]:
+        found = machine.local(loaded, now=now, free_bytes=shutil.disk_usage(loaded.dir).free)
         try:
             async with command.opened(loaded) as store:
                 await store.check()
-            found.append(checks.Finding(check="database", good=True, text="opens and has this version's tables"))
+            found.append(Finding(check="database", good=True, text="opens and has this version's tables"))
         except Refused as refused:
-            found.append(checks.Finding(check="database", good=False, text=str(refused)))
-        return found + (await checks.published(loaded) if dns else [])
+            found.append(Finding(check="database", good=False, text=str(refused)))
+        return found + (await names.published(loaded, Resolver(loaded.dns_servers), now=now) if dns else [])
 
     found = command.run(findings())
     for finding in found:
         if as_json:
-            command.out({"check": finding.check, "good": finding.good, "text": finding.text})
+            shown = {"check": finding.check, "good": finding.good, "text": finding.text}
+            command.out(shown | ({"record": finding.record} if finding.record else {}))
         else:
             print(f"{'ok  ' if finding.good else 'LOOK'}  {finding.check}: {finding.text}")
+            for line in (finding.record or "").splitlines():
+                print(f"      {line.expandtabs(8)}")
     if not all(finding.good for finding in found):
         raise typer.Exit(1)
 

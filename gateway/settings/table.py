@@ -157,7 +157,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.dkim[].domain", kind.DOMAIN, REQUIRED, "Domain that signs; one of the controller's."),
     Setting("controllers.*.dkim[].selector", kind.SELECTOR, REQUIRED, "Selector: the record is at SELECTOR._domainkey.DOMAIN."),
     Setting("controllers.*.dkim[].key", file.PRIVATE_FILE, REQUIRED, "Private key (PEM), RSA or Ed25519; no access for group or others."),
-    Setting("controllers.*.dkim[].state", kind.choice("signing", "waiting", "retired"), "signing", "`waiting`: made, not used yet. `retired`: used no more, its record stays published a while."),
+    Setting("controllers.*.dkim[].state", kind.choice("signing", "waiting", "retired"), "signing", "`waiting`: made, not used yet. `retired`: used no more, its record stays published a while. `consentgate dkim` sets it."),
     Setting("controllers.*.dkim[].retired_at", kind.INSTANT, None, "Since when a retired key signs no more."),
 )
 # fmt: on
