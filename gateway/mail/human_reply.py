@@ -64,15 +64,18 @@ _HTML_QUOTE = re.compile(
 _ELEMENT_END = re.compile(r"</blockquote\s*>", re.IGNORECASE)
 
 STOP_WORDS: Final = frozenset((
-    "stop", "stopp", "stoppen", "quit", "unsubscribe", "unsubscribed", "unsub", "remove", "optout", "cancel",
-    "delete", "leave", "afmelden", "afmelding", "afgemeld", "uitschrijven", "uitschrijving", "opzeggen",
-    "verwijderen", "verwijder", "stopzetten", "abmelden", "abmeldung", "abbestellen", "austragen", "abbestellung",
-    "kundigen", "loschen", "streichen", "desabonner", "desabonnement", "desabonnez", "desinscription", "desinscrire",
-    "desinscrivez", "arreter", "arretez", "supprimer", "resilier", "resiliation", "baja", "cancelar", "desuscribir",
-    "cancellami", "disiscrivi", "cancellazione", "avregistrera", "avanmeld", "avmeld", "rezygnuje", "wypisz",
-    "peruuta",
+    "stop", "stopp", "stoppen", "unsubscribe", "unsubscribed", "unsub", "optout", "afmelden", "afmelding", "afgemeld",
+    "uitschrijven", "uitschrijving", "stopzetten", "abmelden", "abmeldung", "abbestellen", "abbestellung", "austragen",
+    "desabonner", "desabonnement", "desabonnez", "desinscription", "desinscrire", "desinscrivez", "arretez", "baja",
+    "desuscribir", "disiscrivi", "avregistrera", "avanmeld", "avmeld", "wypisz",
 ))  # fmt: skip
-"""Words that are a wish to stop when they are all that somebody writes."""
+"""Words that are a wish to stop when they stand alone, but for manners and a name."""
+_SHORT_WORDS: Final = frozenset((
+    "quit", "remove", "cancel", "delete", "leave", "opzeggen", "verwijderen", "verwijder", "kundigen", "loschen",
+    "streichen", "arreter", "supprimer", "resilier", "resiliation", "cancelar", "cancellami", "cancellazione",
+    "rezygnuje", "peruuta",
+))  # fmt: skip
+"""Words that are one too, but speak of orders and accounts as often: nothing else may stand with them but manners."""
 
 _POLITE: Final = frozenset((
     "please", "pls", "plz", "thanks", "thank", "you", "thx", "hello", "hi", "dear", "sir", "madam", "kind", "best",
@@ -140,6 +143,15 @@ _NOT_SO = Phrases((
     "ne me desinscrivez pas", "ne pas me desabonner", "ne pas me desinscrire", "continuer a recevoir", "par erreur",
     "me reabonner", "ne supprimez pas",
 ))  # fmt: skip
+_RIGHTS = Phrases((
+    "my data", "personal data", "personal information", "gdpr", "right to", "data protection", "my account",
+    "complaint", "lawyer", "legal action", "authority", "my order", "mijn gegevens", "persoonsgegevens", "mijn data",
+    "avg", "recht op", "inzage", "mijn account", "mijn bestelling", "klacht", "advocaat",
+    "autoriteit persoonsgegevens", "meine daten", "personenbezogen", "dsgvo", "recht auf", "auskunft", "mein konto",
+    "meine bestellung", "beschwerde", "anwalt", "mes donnees", "donnees personnelles", "rgpd", "droit d", "droit a",
+    "mon compte", "ma commande", "plainte", "avocat", "cnil",
+))  # fmt: skip
+"""Who writes this may want more than an end to mail: erasure, access, an answer. A person reads it (RULES.md 6.1)."""
 _HOW = Phrases(("how do", "how can", "how to", "how does", "hoe kan", "hoe moet", "hoe meld", "hoe schrijf", "wie kann",
                 "wie melde", "wie muss", "comment"))  # fmt: skip
 _OFFERS = Phrases((
@@ -163,7 +175,7 @@ def wish_of(own: str, subject: str, *, answers: bool) -> Wish:
     heading = "" if answers else plain(subject)
     if _NOT_SO.within(text) or _NOT_SO.within(heading) or len(words) > _LONG:
         return "unclear"
-    if ("?" in own and _HOW.within(text)) or _OFFERS.within(text):
+    if ("?" in own and _HOW.within(text)) or _OFFERS.within(text) or _RIGHTS.within(text):
         return "unclear"
     if _only_stop(words) or _ASKS.within(text):
         return "stop"
@@ -177,10 +189,10 @@ def _only_stop(words: list[str]) -> bool:
     """A stop word (or "opt out"), and nothing else but manners and a name."""
     if not words or len(words) > 25:
         return False
-    stops = [word for word in words if word in STOP_WORDS]
-    if not stops and "opt out" not in " ".join(words):
-        return False
-    return sum(word not in STOP_WORDS and word not in _POLITE for word in words) <= 4
+    others = [word for word in words if word not in _POLITE]
+    if STOP_WORDS.intersection(others) or "opt out" in " ".join(words):
+        return sum(word not in STOP_WORDS and word not in _SHORT_WORDS for word in others) <= 4
+    return bool(others) and _SHORT_WORDS.issuperset(others)
 
 
 def own_words(mail: CameBack) -> str:

@@ -19,11 +19,12 @@ from gateway.mail.event import COMPLAINTS, Event, Recipient
 from gateway.mail.feedback import Feedback, read_feedback
 from gateway.mail.judgement import BounceRules, Said, reply_code_in
 from gateway.mail.outcome import MAX_TEXT, without_addresses
+from gateway.mail.phrase import plain
 
 SOURCE = "mail"
 
 _ANSWERS = re.compile(r"^\s*(?:re|aw|antw|antwoord|sv|r|rif|ref|fw|fwd|wg|tr|doorst)\s*(?:\[\d+\])?\s*:", re.IGNORECASE)
-_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}")
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{TOKEN_LENGTH}}}(?![A-Za-z0-9_-])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SELF_MADE = 300
 """Characters of text up to which a machine's mail to unsubscribe is one (programs write a sentence of their own)."""
@@ -100,7 +101,7 @@ def _letter(mail: CameBack, at: datetime) -> Event:
     automatic = auto_reply.is_automatic(mail)
     own = human_reply.own_words(mail)
     answers = bool(_ANSWERS.match(subject))
-    if _TOKEN.fullmatch(subject) or mail.field(b"x-apple-unsubscribe").strip().lower() == "true":
+    if (_TOKEN.search(subject) and not answers) or mail.field(b"x-apple-unsubscribe").strip().lower() == "true":
         return _from_author(mail, at, "unsubscribe")
     if automatic:
         # mail programs write opt-outs for people, and say that they did: the subject is all that counts there
@@ -116,7 +117,7 @@ def _letter(mail: CameBack, at: datetime) -> Event:
 
 
 def _mentions_stop(own: str) -> bool:
-    return any(word.strip(".,:;!?\"'()").lower() in human_reply.STOP_WORDS for word in own.split())
+    return not human_reply.STOP_WORDS.isdisjoint(plain(own).split())
 
 
 def _to_many(mail: CameBack) -> bool:

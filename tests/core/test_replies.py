@@ -26,7 +26,7 @@ def reply(text: str, *, subject: str = "Re: Wine on sale", fields: str = "", kin
 STOPS = [
     "stop", "STOP!!", "Stop.", "unsubscribe", "Unsubscribe please", "Please unsubscribe me from this list, thanks. Bob",
     "Take me off your mailing list", "I no longer wish to receive these emails.", "please remove me",
-    "don't send me any more of this", "I want to opt out", "opt out",
+    "remove", "Please cancel!", "verwijderen aub", "don't send me any more of this", "I want to opt out", "opt out",
     "afmelden", "Afmelden aub", "uitschrijven graag!", "Graag wil ik mij uitschrijven voor de nieuwsbrief.",
     "Hallo, ik wil deze nieuwsbrief niet meer ontvangen. Groet, Bob", "Schrijf mij alstublieft uit", "Meld me af svp",
     "geen mail meer aub", "Verwijder mij uit uw bestand", "Stop met deze mails",
@@ -48,10 +48,12 @@ def test_a_wish_to_stop_is_heard(text: str) -> None:
 
 UNCLEAR = [
     "Thanks, lovely wines!", "", "Where is your shop?", "How do I unsubscribe my late husband?",
-    "Don't stop, I love it",
-    "Please do not unsubscribe me", "Ik wil me niet afmelden hoor", "Niet uitschrijven, per ongeluk geklikt",
-    "Ne me désabonnez pas", "Bitte nicht abmelden", "Can you stop by our office on Monday to talk about the order?",
-    "We hebben de bestelling nog niet gekregen",
+    "Don't stop, I love it", "Please do not unsubscribe me", "Ik wil me niet afmelden hoor",
+    "Niet uitschrijven, per ongeluk geklikt", "Ne me désabonnez pas", "Bitte nicht abmelden",
+    "Can you stop by our office on Monday to talk about the order?", "We hebben de bestelling nog niet gekregen",
+    "Please cancel my order", "Delete all my personal data and unsubscribe me",
+    "Verwijder mijn gegevens (AVG) en schrijf mij uit", "Löschen Sie mich und erteilen Sie Auskunft nach DSGVO",
+    "Retirez-moi de la liste et supprimez mes données", "leave it with the neighbours",
 ]  # fmt: skip
 
 
