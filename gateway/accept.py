@@ -31,6 +31,7 @@ from gateway.notice import Notices
 from gateway.parcel import Lanes, Parcel, blocked, whose
 from gateway.post import pack_rcpt
 from gateway.render import Original, received, wants
+from gateway.return_paths import ReturnPaths
 from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who, tally
 from gateway.weigh import Case, Scales
 from suppression.address import canonical
@@ -80,6 +81,7 @@ class Accept:
 
     def configure(self, config: Config, scales: Scales, notices: Notices) -> None:
         self._config, self._scales, self._notices = config, scales, notices
+        self._returns = ReturnPaths(config, self._ring)
 
     async def __call__(self, envelope: Envelope) -> Reply:
         """Decide, store, answer. The last word of a 250 is the message id."""
@@ -183,6 +185,9 @@ class Accept:
             kind=read.case.to_json(), envelope=outer(envelope),
             subject=read.subject, body=envelope.content if taken else None, size=len(envelope.content), copies=copies,
             worker=self._lanes.worker,
+            return_to=self._returns.return_to(
+                controller, read.stream, envelope.mail_from, {n: one.notify for n, one in enumerate(envelope.rcpts)}
+            ) if taken else None,
         )  # fmt: skip
         notice = self._notice(envelope, controller, read, rulings, now) if taken and not rehearsing else None
         await self._store.enqueue(arrival, *([notice] if notice is not None else []))

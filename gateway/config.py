@@ -98,6 +98,14 @@ class Route:
     rate_per_second: float | None
     dkim: Signing = "own"
     provider: str | None = None
+    return_path: Literal["auto", "always", "never"] = "auto"
+
+    @property
+    def keeps_return_path(self) -> bool:
+        """Whether reports on what leaves here come back to the MAIL FROM that we give."""
+        if self.return_path != "auto":
+            return self.return_path == "always"
+        return self.provider is None  # each of them puts in its own, or takes only one it knows (SES)
 
     def __repr__(self) -> str:
         return f"Route(name={self.name!r}, kind={self.kind!r}, hosts={self.hosts!r})"
@@ -165,6 +173,7 @@ class Stream:
     mode: Mode
     observe_until: datetime | None
     on_block: Literal["record", "reject"]
+    bounces: Literal["both", "consume", "forward"]
     footer: Literal["auto", "always", "never"]
     transaction_ref: Literal["stream", "header"] | None
     ad_identifiable: bool
@@ -244,6 +253,7 @@ class Controller:
     timezone: str
     domains: tuple[str, ...]
     return_domain: str | None
+    heard_at: tuple[str, ...]
     accent: str
     purposes: Mapping[str, Purpose]
     categories: Mapping[str, Category]

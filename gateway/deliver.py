@@ -23,6 +23,7 @@ from gateway.outbound.pool import Pool
 from gateway.parcel import CHECK_AGE, HandOver, Parcel, whose
 from gateway.post import unpack_rcpt
 from gateway.render import Original, Renderer, open_original
+from gateway.return_paths import ReturnPaths
 from gateway.store.connection import Gatherer
 from gateway.store.contract import ClaimedCopy, Ending, Ruling, Store, StoreUnavailable, tally
 from gateway.weigh import Scales, unreadable_store
@@ -32,6 +33,8 @@ from suppression.vault import KeyRing
 
 LEASE = timedelta(seconds=20)
 RENEW_SECONDS = 5.0
+STOPS_SECONDS = 1.0
+"""How long a campaign that was stopped goes on at most."""
 BATCH = 16
 """Copies rendered in one go."""
 BATCH_BYTES = 1 << 20
@@ -63,6 +66,7 @@ class Deliver:
         self._lease_until = clock()
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
+        self._stops: frozenset[tuple[str, str, str]] = frozenset()
         self.endings: Gatherer[Ending, None] = Gatherer(self._write_down)
 
     def configure(
@@ -70,6 +74,7 @@ class Deliver:
     ) -> None:
         """Take a configuration into use. What is on its way goes on under the new one."""
         self.config, self.scales, self.renderer, self.notices = config, scales, renderer, notices
+        self.returns = ReturnPaths(config, self.ring)
         for name, route in config.routes.items():
             if name not in self._lanes:
                 self._lanes[name] = Lane(self, route)
@@ -85,6 +90,7 @@ class Deliver:
             log.taken_back(copies=back)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_lease())
+            tasks.create_task(self._watch_stops())
             for lane in self._lanes.values():
                 lane.start(tasks)
             self._tasks = tasks
@@ -114,6 +120,24 @@ class Deliver:
     def leased(self, now: datetime) -> bool:
         """Whether this worker still holds what it claimed; if not, another may be sending it."""
         return now < self._lease_until
+
+    def stopped(self, parcel: Parcel) -> bool:
+        """Whether the campaign of a copy was stopped, since too many complained (RULES.md 5.4)."""
+        original = parcel.original
+        place = (original.controller.id, original.stream.name, parcel.campaign)
+        return place in self._stops and original.case.marketing
+
+    async def _watch_stops(self) -> None:
+        """Every second: which campaigns are stopped, by whatever process."""
+        while not self.stopping.is_set():
+            try:
+                self._stops = frozenset(
+                    (one.controller_id, one.stream, one.campaign)
+                    for one in await self.store.campaign_stops() if one.released_at is None
+                )  # fmt: skip
+            except StoreUnavailable as down:
+                log.store_unavailable(where="stops", error=down)
+            await self.pause(STOPS_SECONDS)
 
     async def _renew(self) -> None:
         until = self.clock() + LEASE
@@ -179,6 +203,7 @@ class Lane:
         self._hand_over = HandOver(
             deliver.store, deliver.scales, deliver.renderer, pool, route.name,
             rules=deliver.config.bounce_rules, notices=deliver.notices, clock=deliver.clock, leased=deliver.leased,
+            returns=deliver.returns, stopped=deliver.stopped,
         )  # fmt: skip
         self._originals.clear()
         self._generation += 1
@@ -268,7 +293,9 @@ class Lane:
         while self._claimed:
             try:
                 parcel = await self._load(self._claimed[0])
-                if await self._hand_over.may_go(parcel) or parcel.ruling.decision.verdict == "allow":
+                if self._hand_over.stopped(parcel):
+                    await deliver.endings.ask(self._hand_over.set_aside(parcel))
+                elif await self._hand_over.may_go(parcel) or parcel.ruling.decision.verdict == "allow":
                     batch.append(parcel)
                 else:
                     await deliver.endings.ask(self._hand_over.put_by(parcel))

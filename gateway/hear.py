@@ -1,87 +1,101 @@
-"""What comes back to the return path: for now opt-outs by mail (RULES.md 5.2.8).
+"""What comes to the return path: read, and handed to `heed`, which takes it into memory.
 
-The token is looked for in the Subject, then in the text. A mail to `unsub@` without one is still a wish to stop: it
-counts as an objection of the address it came from, at the controller it was sent to.
+Who it was sent to says how it is read: the return path of a copy (`b+ID@`) names that copy; `unsub@` is an opt-out
+whatever is written; `postmaster@`, `abuse@` and the addresses in `heard_at` take reports, complaints and replies.
+The answer is given once all of it is committed. Nothing is relayed: a report may go on to the tool whose mail came
+back, as a message of our own (forward.py).
 """
 
 import asyncio
-import re
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 
-from gateway import log, record
+from gateway import heed, log
 from gateway.config import Config
+from gateway.forward import Forwards
+from gateway.heed import Known, Letter, Noted
 from gateway.mail import reply
+from gateway.mail.came_back import open_message
 from gateway.mail.envelope import Envelope
-from gateway.mail.headers import Unparsable, decode_words
-from gateway.mail.mime import parse
+from gateway.mail.event import Event
+from gateway.mail.human_reply import own_words
 from gateway.mail.reply import Reply
+from gateway.mail.return_id import ReturnId
+from gateway.mail.returned import read
 from gateway.store.contract import Store, StoreUnavailable
-from suppression.address import canonical
-from suppression.link_token import LENGTH, LinkToken, TokenKeys
-from suppression.vault import KeyRing
+from suppression.address import domain_of
 
-_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{{{LENGTH}}}(?![A-Za-z0-9_-])")
-# Begins where a word does: else a long word without an @ would be read again from each of its characters.
-_ADDRESS = re.compile(r"(?<![^\s<>(),;:\"])[^\s<>(),;:\"@]++@[^\s<>(),;:\"]+")
-TEXT_BYTES = 64 * 1024
-"""How far into the text a token is looked for."""
-TOKENS = 20
-LARGE = 256 * 1024
-"""From this size on a message is taken apart in a thread, not on the loop (bytes)."""
+LARGE = 64 * 1024
+"""From this size on a message is read in a thread, not on the loop (bytes)."""
+MOST_WORDS = 20_000
+"""Characters of a reply that are kept for a person to read."""
+UNSUBSCRIBE = "unsub"
 
 
 class Hear:
     """Takes mail that comes back. `configure` swaps the configuration between messages."""
 
-    def __init__(self, store: Store, *, ring: KeyRing, tokens: TokenKeys, clock: Callable[[], datetime]) -> None:
-        self._store, self._ring, self._tokens, self._clock = store, ring, tokens, clock
+    def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
+        self._store, self._clock = store, clock
 
-    def configure(self, config: Config) -> None:
-        self._config = config
+    def configure(self, known: Known, forwards: Forwards) -> None:
+        self._known, self._forwards = known, forwards
+        self._places = places(known.config)
 
     async def __call__(self, envelope: Envelope) -> Reply:
-        """Opt out whom the mail names; 451 while that cannot be written down."""
+        """Take it into memory; 451 while that cannot be done."""
+        now, content = self._clock(), envelope.content
+        work = partial(_read, content, self._known, now)
+        event, words = work() if len(content) < LARGE else await asyncio.to_thread(work)
+        noted: list[Noted] = []
         try:
-            if len(envelope.content) < LARGE:
-                message = parse(envelope.content)
-            else:  # anybody may send one
-                message = await asyncio.to_thread(parse, envelope.content)
-        except Unparsable:
-            return reply.MESSAGE_FAULT
-        subject = decode_words(message.get(b"subject") or b"")
-        text = envelope.content[message.body_start : message.body_start + TEXT_BYTES].replace(b"=\r\n", b"")
-        token = self._token(subject) or self._token(text.decode("ascii", "replace"))
-        try:
-            done = await record.opt_out(self._store, token, channel="mail", now=self._clock()) if token else None
-            if done is None:
-                done = await self._sender(envelope, decode_words(message.get(b"from") or b""))
+            for controller_id, letter in self._letters(envelope, words):
+                noted += await heed.heed(
+                    self._store, event, known=self._known, controller_id=controller_id, now=now, letter=letter
+                )
         except StoreUnavailable as down:
             log.store_unavailable(where="return path", error=down)
             return reply.STORE_DOWN
-        if done is None:
-            log.report_received(kind="other", undeliverable=0)
-            return reply.OK_RETURNED.with_text(reply.OK_RETURNED.text + " unread")
-        return reply.OK_RETURNED.with_text(f"{reply.OK_RETURNED.text} {done.reference}")
+        references = [one.reference for one in noted if one.reference]
+        return reply.OK_RETURNED.with_text(f"{reply.OK_RETURNED.text} {references[0] if references else 'unread'}")
 
-    def _token(self, text: str) -> LinkToken | None:
-        for n, found in enumerate(_TOKEN.finditer(text)):
-            token = self._tokens.open("unsubscribe", found[0])
-            if token is not None or n >= TOKENS:
-                return token
-        return None
-
-    async def _sender(self, envelope: Envelope, author: str) -> record.OptOut | None:
-        """A person without a token: whoever wrote the mail, at the controller of the domain it was sent to."""
-        found = _ADDRESS.search(author) or _ADDRESS.search(envelope.mail_from)
-        address = canonical(found[0]) if found else None
-        domains = {rcpt.address.rpartition("@")[2].lower() for rcpt in envelope.rcpts}
-        controllers = [c for c in self._config.controllers.values() if c.return_domain and c.return_domain in domains]
-        done = None
-        for controller in controllers if address is not None and envelope.mail_from else ():
-            key = await record.key_on_file(self._store, self._ring, controller.id, address or "")
-            done = await record.suppress(
-                self._store, controller.id, key, purpose=None, reason="objection", source="mail", now=self._clock(),
-                address=address,
+    def _letters(self, envelope: Envelope, words: dict[str, str]) -> Iterator[tuple[str, Letter]]:
+        """The message as it came to each controller: one for each copy it names, else one."""
+        digest = hashlib.sha256(envelope.content).digest()
+        found: dict[tuple[str, ReturnId | None], Letter] = {}
+        for rcpt in envelope.rcpts:
+            local, _, domain = rcpt.address.rpartition("@")
+            controller_id = self._places.get(rcpt.address.lower()) or self._places.get(domain_of(domain) or "")
+            if controller_id is None:
+                continue  # taken out of the settings while the message came in
+            copy = self._known.returns[controller_id].open(local)
+            found[controller_id, copy] = Letter(
+                copy=copy, asked=local.lower() == UNSUBSCRIBE, from_nobody=not envelope.mail_from, words=words,
+                digest=digest + (b"" if copy is None else local.lower().encode()),
+                forward=partial(self._forwards.report, controller_id, envelope) if copy is not None else None,
             )  # fmt: skip
-        return done
+        for (controller_id, copy), letter in found.items():
+            if copy is not None or not any(one == controller_id and also is not None for one, also in found):
+                yield controller_id, letter
+
+
+def places(config: Config) -> dict[str, str]:
+    """Whose mail it is, by return domain and by the addresses heard besides."""
+    found = {}
+    for controller in config.controllers.values():
+        if controller.return_domain:
+            found[controller.return_domain.lower()] = controller.id
+        found |= {address.lower(): controller.id for address in controller.heard_at}
+    return found
+
+
+def _read(content: bytes, known: Known, now: datetime) -> tuple[Event, dict[str, str]]:
+    """The event, and where a person has to look, what they have to read."""
+    event = read(content, rules=known.config.bounce_rules, at=now)
+    if not event.needs_person and event.kind != "complaint":
+        return event, {}
+    mail = open_message(content)
+    said = {"subject": mail.field(b"subject"), "from": mail.field(b"from"), "text": own_words(mail) or mail.report}
+    return event, {name: text[:MOST_WORDS] for name, text in said.items() if text.strip()}

@@ -3,6 +3,7 @@
 from gateway import log
 from gateway.config import Config
 from gateway.mail.dkim import Signer, load_signer
+from gateway.mail.return_id import ReturnKeys
 from gateway.settings.file_kinds import read_installation_keys
 from suppression.link_token import TokenKeys
 from suppression.vault import KeyRing
@@ -16,6 +17,11 @@ def key_ring(config: Config) -> KeyRing:
 def token_keys(ring: KeyRing) -> TokenKeys:
     """The keys of links."""
     return TokenKeys(ring.derived("link", length=64))
+
+
+def return_keys(ring: KeyRing, controller_id: str) -> ReturnKeys:
+    """The keys of a controller's return path."""
+    return ReturnKeys(tuple(ring.derived("return path", controller_id).values()))
 
 
 def signers(config: Config) -> dict[tuple[str, str], tuple[Signer, ...]]:

@@ -29,6 +29,7 @@ COPIES: Final = Counter("consentgate_copies", "Copies that reached an end or wer
 OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
 REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
+CAMPAIGNS_STOPPED: Final = Counter("consentgate_campaigns_stopped", "Campaigns stopped by complaints.")
 LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
 REFUSED_CONNECTIONS: Final = Counter("consentgate_refused_connections", "SMTP connections refused.", ["cause"])
 STORE_FAILURES: Final = Counter("consentgate_store_failures", "Times the store could not be used.", ["where"])
@@ -38,7 +39,7 @@ QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, OPT_OUTS, SIGN_UPS, REPORTS, LOGIN_FAILURES, REFUSED_CONNECTIONS,
+    MESSAGES, DECISIONS, COPIES, OPT_OUTS, SIGN_UPS, REPORTS, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS,
     STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip
 
@@ -324,6 +325,22 @@ def sign_ups_expired(*, requests: int, forgotten: int) -> None:
 def link_unreadable(*, kind: str) -> None:
     """A link could not be opened; the person got the form instead."""
     _log.info("link_unreadable", kind=kind)
+
+
+def campaign_warned(*, campaign: str, complaints: int, sent: int) -> None:
+    """One recipient in a thousand, or more, complained about a campaign. `campaign` as in the address of its page."""
+    _log.warning("campaign_warned", campaign=campaign, complaints=complaints, sent=sent)
+
+
+def campaign_stopped(*, campaign: str, complaints: int, sent: int) -> None:
+    """Too many recipients complained: what is left of the campaign is set aside until somebody lets it go on."""
+    CAMPAIGNS_STOPPED.inc()
+    _log.error("campaign_stopped", campaign=campaign, complaints=complaints, sent=sent)
+
+
+def campaign_released(*, campaign: str, copies: int) -> None:
+    """Somebody lets a stopped campaign go on; `copies` that were set aside are in the queue again."""
+    _log.info("campaign_released", campaign=campaign, copies=copies)
 
 
 def report_received(*, kind: str, undeliverable: int) -> None:

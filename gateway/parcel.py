@@ -25,7 +25,9 @@ from gateway.notice import Notices
 from gateway.outbound.connect import ConnectFailed
 from gateway.outbound.pool import Pool
 from gateway.render import Original, Renderer, wants
+from gateway.return_paths import ReturnPaths
 from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
+from gateway.store.returned import STOPPED, Refusal
 from gateway.weigh import Scales
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import Explanation, impersonal
@@ -118,7 +120,7 @@ class Parcel:
 
     def ending(
         self, state: str, at: datetime, *, said: str = "", due_at: datetime | None = None, dead_address: bool = False,
-        mailed: bool = False, notice: Arrival | None = None,
+        mailed: bool = False, notice: Arrival | None = None, refused: Refusal | None = None,
     ) -> Ending:  # fmt: skip
         """What is written down about this copy."""
         confirms = state == "delivered" and self.ruling.decision.basis == "doi"
@@ -127,6 +129,7 @@ class Parcel:
             stream=self.original.stream.name, campaign=self.campaign, state=state, ruling=self.ruling, was=self.was,
             reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
             mailed=mailed, confirmation_of=self.original.case.purpose if confirms else None, notice=notice,
+            refused=refused,
         )  # fmt: skip
 
 
@@ -152,12 +155,16 @@ class HandOver:
     def __init__(
         self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | None, route: str, *,
         rules: BounceRules, notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
+        returns: ReturnPaths, stopped: Callable[[Parcel], bool],
     ) -> None:  # fmt: skip
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
         self._rules, self._notices, self._clock, self._leased = rules, notices, clock, leased
+        self._returns, self.stopped = returns, stopped
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
         """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
+        if self.stopped(parcel):
+            return self.set_aside(parcel)
         if parcel.broken or parcel.uncarried:
             return await self._unrendered(parcel)
         if self._pool is None:
@@ -178,6 +185,10 @@ class HandOver:
             if not parcel.render(self._renderer):  # allowed, but on another ground: its links and footer say so
                 return await self._unrendered(parcel)
 
+    def set_aside(self, parcel: Parcel) -> Ending:
+        """A copy of a campaign that was stopped: kept until somebody lets it go on, and then decided anew."""
+        return parcel.ending("held", self._clock(), said=STOPPED)
+
     async def _unrendered(self, parcel: Parcel) -> Ending:
         """A fault of ours: kept for a person. No place for the opt-out: decided again with that as a fact (E6)."""
         if not parcel.uncarried:
@@ -189,11 +200,12 @@ class HandOver:
         return self.put_by(parcel)
 
     async def _send(self, pool: Pool, parcel: Parcel) -> Outcome:
+        mail_from, rcpt = self._returns.outer(parcel.original, parcel.copy_no, parcel.mail_from, parcel.rcpt)
         try:
             async with pool.session() as session:
                 parcel.dsn = session.features.dsn
                 return await session.transaction(
-                    parcel.mail_from, parcel.rcpt, parcel.data, before_mail=lambda: self.may_go(parcel),
+                    mail_from, rcpt, parcel.data, before_mail=lambda: self.may_go(parcel),
                     body_8bit=parcel.body_8bit, smtputf8=parcel.smtputf8, ret=parcel.ret, envid=parcel.envid,
                 )  # fmt: skip
         except ConnectFailed as failed:
@@ -277,11 +289,17 @@ class HandOver:
         )  # fmt: skip
         if isinstance(step, Retry):
             return parcel.ending("queued", now, said=said, due_at=step.at)
-        dead = judge_live(self._rules, outcome).undeliverable
+        judged = judge_live(self._rules, outcome)
+        refused = Refusal(
+            bounce_class=judged.bounce_class, reason=judged.reason, status=outcome.enhanced,
+            undeliverable=judged.undeliverable, said=said,
+        ) if outcome.code is not None and outcome.state == "failed" else None  # fmt: skip
         notice = None
         if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
             notice = self._about(parcel, outcome, "failed", now)
-        return parcel.ending("failed", now, said=said, dead_address=dead, notice=notice)
+        return parcel.ending(
+            "failed", now, said=said, dead_address=judged.undeliverable, notice=notice, refused=refused
+        )  # fmt: skip
 
 
 def whose(ring: KeyRing, controller_id: str, address: str, recipient_key: bytes | None = None) -> Who:

@@ -5,6 +5,7 @@ the person's own undo within ten minutes (RULES.md 2.1.10 c).
 """
 
 import base64
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -122,19 +123,28 @@ async def _stop(
     store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: Reason, source: str,
     message_id: bytes | None, now: datetime, address: str | None = None,
 ) -> OptOut:  # fmt: skip
-    # The second as a whole: a consent given in the same second does not outlive the opt-out (D1-6).
-    at = now.astimezone(UTC).replace(microsecond=0)
-    row = SuppressionRow(
-        controller_id=controller_id, recipient_key=recipient_key, suppression_id=uuid_utils.uuid7().bytes,
-        scope="purpose" if purpose is not None else "sender", purpose=purpose, reason=reason, source=source, at=at,
-        lifted_at=None, address=address,
-    )  # fmt: skip
+    row = stopping(
+        controller_id, recipient_key, purpose=purpose, reason=reason, source=source, now=now, address=address
+    )
     placed = await store.opt_out(opt_out_acts(row), row, message_id)
     already = placed.suppression_id != row.suppression_id
     log.opted_out(controller=controller_id, channel=source, scope=placed.scope, already=already)
     return OptOut(
         reference=reference(placed.suppression_id), suppression_id=placed.suppression_id, controller_id=controller_id,
         scope=placed.scope, purpose=placed.purpose, at=placed.at, already=already, undoable=placed.undoable,
+    )  # fmt: skip
+
+
+def stopping(
+    controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: Reason, source: str, now: datetime,
+    address: str | None = None,
+) -> SuppressionRow:  # fmt: skip
+    """A new opt-out as it goes on the list; scope purpose where one is named, else sender."""
+    return SuppressionRow(
+        controller_id=controller_id, recipient_key=recipient_key, suppression_id=uuid_utils.uuid7().bytes,
+        scope="purpose" if purpose is not None else "sender", purpose=purpose, reason=reason, source=source,
+        # The second as a whole: a consent given in the same second does not outlive the opt-out (D1-6).
+        at=now.astimezone(UTC).replace(microsecond=0), lifted_at=None, address=address,
     )  # fmt: skip
 
 
@@ -175,6 +185,11 @@ async def undo(store: Store, token: LinkToken, suppression_id: bytes, *, now: da
 def reference(suppression_id: bytes) -> str:
     """Five characters to read over the phone; names the opt-out together with the person, reveals nothing."""
     return base64.b32encode(suppression_id[-5:]).decode("ascii")[:5]
+
+
+def campaign_id(controller_id: str, stream: str, campaign: str) -> str:
+    """A campaign in a URL or a log: tools may put anything in a campaign's name, so only a digest is shown (P9)."""
+    return hashlib.sha256(f"{controller_id}\n{stream}\n{campaign}".encode()).hexdigest()[:20]
 
 
 def staff_acts(

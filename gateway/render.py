@@ -30,7 +30,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Original:
     """A message ready to be copied. `received`: the trace field, unsigned. `size` in bytes.
 
-    `released_at`: when it was let go after a rehearsal; None where it never was one.
+    `released_at`: when it was let go after a rehearsal; None where it never was one. `verbatim`: the message of others
+    that is passed on as it is; its plan is of no message then.
     """
 
     controller: Controller
@@ -42,6 +43,7 @@ class Original:
     received: bytes
     size: int
     released_at: datetime | None = None
+    verbatim: bytes | None = None
 
     @property
     def since(self) -> datetime:
@@ -49,6 +51,8 @@ class Original:
         return self.released_at or self.at
 
 
+_NOTHING = b"Subject: \r\n\r\n"
+"""What stands for a message that is not ours to take apart."""
 _OFFERING = 8
 """Service messages whose plan with an opt-out is remembered."""
 
@@ -75,6 +79,8 @@ class Renderer:
     ) -> tuple[bytes | memoryview, ...]:
         """The octets of one copy, CRLF, not dot-stuffed: one piece, or several where long attachments are views of the
         original, which all copies share."""
+        if original.verbatim is not None:
+            return original.received, original.verbatim
         rewritten = self.unsigned(original, address, recipient_key, ruling)
         first, *rest = rewritten.pieces
         body = rewritten.pieces if rest or isinstance(first, memoryview) else first
@@ -203,14 +209,15 @@ def open_original(config: Config, stored: StoredMessage) -> Original | None:
     controller, stream = found
     case = Case.from_json(stored.kind)
     meta = stored.envelope
+    verbatim = meta.get("verbatim", False)
     return Original(
         controller=controller, stream=stream, case=case, message_id=stored.message_id, at=stored.at,
-        plan=make_plan(parse(stored.body), wants(case, stream)), size=len(stored.body),
+        plan=make_plan(parse(_NOTHING if verbatim else stored.body), wants(case, stream)), size=len(stored.body),
         received=received(
             helo=meta["helo"], peer_ip=meta["peer_ip"], tls=meta["tls"], login=meta["login"], hostname=config.hostname,
             message_id=stored.message_id, at=stored.at,
         ),
-        released_at=stored.released_at,
+        released_at=stored.released_at, verbatim=stored.body if verbatim else None,
     )  # fmt: skip
 
 

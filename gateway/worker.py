@@ -25,8 +25,10 @@ from gateway.accept import Accept
 from gateway.appraise import keep_counting
 from gateway.config import Config
 from gateway.deliver import Deliver
+from gateway.forward import Forwards
 from gateway.head_mail import HeadMail
 from gateway.hear import Hear
+from gateway.heed import Known, keep_returned
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
@@ -135,7 +137,7 @@ class Worker:
         self._words = Words.load(config.own_templates)
         self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
         self._accept = Accept(store, self._deliver, ring=self._ring, clock=clock)
-        self._hear = Hear(store, ring=self._ring, tokens=token_keys(self._ring), clock=clock)
+        self._hear = Hear(store, clock=clock)
         self._sign_ups = SignUps(
             store, self._words, self._ring, token_keys(self._ring), clock=clock, wake=self._deliver.wake
         )
@@ -151,7 +153,7 @@ class Worker:
         await self._accept.watch_room()
         logins = Logins(config.logins, clock=self._clock)
         self._submission = Submission(config, self._accept, logins)
-        self._return_path = ReturnPath(config, self._hear)
+        self._return_path = ReturnPath(config, self._hear, self._ring)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             delivering = tasks.create_task(self._deliver.run(), name="deliver")
@@ -216,7 +218,8 @@ class Worker:
         self._scales, self._notices = scales, notices
         self._deliver.configure(config, scales, self._renderer, notices, self._pools)
         self._accept.configure(config, scales, notices)
-        self._hear.configure(config)
+        known = Known(config=config, ring=self._ring, tokens=tokens)
+        self._hear.configure(known, Forwards(config, scales, self._ring))
         self._sign_ups.configure(config, scales)
         self._web.pages = self._pages(config, scales)
         self.config = config
@@ -278,6 +281,7 @@ class Worker:
                     while await self._store.sweep(now=now, captures_before=now - KEPT):
                         pass
                     await self._sign_ups.sweep()
+                    await keep_returned(self._store, now)
                     await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
                     await self._store.forget_erased()

@@ -1,7 +1,8 @@
-"""What comes back: mail to the controllers' return domains, of which opt-outs by mail are taken (`unsub@`).
+"""What comes back: mail to the controllers' return domains, and to the addresses they want heard besides.
 
-Purpose: let in what is for us and relay nothing. There is no AUTH and no sender is believed: the token in the mail is
-the proof. What the mail says is for the `signals` story. Failures: those of listener.py.
+Purpose: let in what is for us and relay nothing: the return path of a copy of ours (`b+ID@`, checked here), opt-outs
+(`unsub@`), the addresses every domain has (`postmaster@`, `abuse@`: RFC 2142), and what the settings name. There is no
+AUTH and no sender is believed: what proves something is for the `signals` story. Failures: those of listener.py.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from gateway.config import Config
 from gateway.inbound.door import Peer
 from gateway.inbound.listener import Listener, Server
+from gateway.keys import return_keys
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope, MailFrom, Rcpt
 from gateway.mail.reply import Reply
 from suppression.address import domain_of
+from suppression.vault import KeyRing
 
-UNSUBSCRIBE = "unsub"
+ROLES = frozenset({"unsub", "postmaster", "abuse"})
 
 Signals = Callable[[Envelope], Awaitable[Reply]]
 
@@ -28,8 +31,8 @@ class ReturnPath(Listener):
     name = "return path"
     part = 0.5
 
-    def __init__(self, config: Config, signals: Signals) -> None:
-        self._signals = signals
+    def __init__(self, config: Config, signals: Signals, ring: KeyRing) -> None:
+        self._signals, self._ring = signals, ring
         super().__init__(config)
 
     async def start(self, *, return_path: Sequence[socket.socket] = ()) -> list[Server]:
@@ -39,9 +42,10 @@ class ReturnPath(Listener):
     def reload(self, config: Config) -> None:
         """Settings, certificate and return domains."""
         super().reload(config)
-        self._domains = {
-            controller.return_domain.lower() for controller in config.controllers.values() if controller.return_domain
-        }
+        controllers = [one for one in config.controllers.values() if one.return_domain]
+        self._domains = {(one.return_domain or "").lower(): one.id for one in controllers}
+        self._heard = {address.lower() for one in config.controllers.values() for address in one.heard_at}
+        self._opens = {one.id: return_keys(self._ring, one.id) for one in controllers}
 
     def may_send(self, peer: Peer) -> Reply | None:
         """Anybody."""
@@ -54,9 +58,13 @@ class ReturnPath(Listener):
     async def recipient(self, peer: Peer, mail: MailFrom, rcpt: Rcpt) -> Reply | None:
         """Only the addresses we give out ourselves."""
         local, _, domain = rcpt.address.rpartition("@")
-        if domain_of(domain) not in self._domains:
+        if rcpt.address.lower() in self._heard:
+            return None
+        controller_id = self._domains.get(domain_of(domain) or "")
+        if controller_id is None:
             return reply.RELAY_DENIED
-        return None if local.lower() == UNSUBSCRIBE else reply.UNKNOWN_RECIPIENT
+        ours = local.lower() in ROLES or self._opens[controller_id].open(local) is not None
+        return None if ours else reply.UNKNOWN_RECIPIENT
 
     async def message(self, envelope: Envelope) -> Reply:
         """Hand the message to `signals`."""

@@ -19,6 +19,7 @@ from gateway.store.material import Material
 from gateway.store.proof import Proofs
 from gateway.store.rehearsal import Rehearsals
 from gateway.store.reporting import Reporting
+from gateway.store.returned import Refusal, Returns
 from gateway.store.rulings import Rulings
 from gateway.store.telling import ToolLink, WriteBacks
 from suppression.decision import Decision
@@ -123,6 +124,7 @@ class Arrival:
     `body` None: refused, so only the decisions are kept. `worker` holds the copies in state "claimed" at once.
     `kind`: what the classifier found, without personal data. `envelope`: what hand-over needs besides, sealed.
     `login`: who handed it in. `link`: the tool's own one-click address, where it is to be told of an opt-out.
+    `return_to`: where the tool wants reports and on what, where they come to us first; sealed, kept for some days.
     """
 
     controller_id: str
@@ -140,6 +142,7 @@ class Arrival:
     worker: str
     login: str = ""
     link: ToolLink | None = None
+    return_to: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +181,7 @@ class Ending:
 
     `notice`: the report on it, stored with it or not at all. `mailed`: remember the mailing (pack IE).
     `confirmation_of`: the purpose whose sign-up this mail asked to confirm; it is counted (RULES.md B6).
+    `refused`: what the next server said for good, kept beside the reports that come back by mail.
     """
 
     controller_id: str
@@ -196,6 +200,7 @@ class Ending:
     mailed: bool = False
     confirmation_of: str | None = None
     notice: Arrival | None = None
+    refused: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,13 +319,25 @@ class Staff:
 
 
 class Store(
-    Evidence, Access, Material, Past, Rehearsals, Imported, Proofs, Reporting, SignUps, Rulings, WriteBacks, Protocol
+    Evidence,
+    Access,
+    Material,
+    Past,
+    Rehearsals,
+    Imported,
+    Proofs,
+    Reporting,
+    SignUps,
+    Rulings,
+    WriteBacks,
+    Returns,
+    Protocol,
 ):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
-    sign-ups: asking.py; similar products: rulings.py; write-back: telling.py.
+    sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py.
     """
 
     async def close(self) -> None: ...

@@ -43,6 +43,7 @@ def erase(handles: Handles, wanted: Erasure) -> Erased:
         SQL.drop_standing(handles.db, controller_id=controller_id, recipient_key=key)
         SQL.drop_sign_ups(handles.db, controller_id=controller_id, recipient_key=key)
         SQL.drop_attachments(handles.db, controller_id=controller_id, recipient_key=key)
+        SQL.drop_returns(handles.db, controller_id=controller_id, recipient_key=key)
         _strip(handles, controller_id, key)
     recipient_key = stone or on_file or keys[0]
     if stone is None:

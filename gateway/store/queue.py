@@ -15,7 +15,7 @@ from typing import Any
 
 import aiosql
 
-from gateway.store import people, write_backs
+from gateway.store import kept_returns, people, write_backs
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage, tally
@@ -65,6 +65,9 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
         "envelope": sealed(spool, json.dumps(arrival.envelope).encode(), b"envelope/" + message_id) if spool else None,
         "subject": sealed(subject_key, arrival.subject.encode(errors="replace"), b"subject/" + message_id),
         "subject_key": arrival.copies[0].recipient_key if alone else None, "login": arrival.login,
+        "return_to": None if arrival.return_to is None else sealed(
+            subject_key, json.dumps(arrival.return_to).encode(), return_to_row(message_id)
+        ),
     })  # fmt: skip
     if arrival.body is not None and open_copies:
         _add_body(db, controller_id, message_id, hour, spool, arrival.body)
@@ -119,6 +122,11 @@ def _copy_row(arrival: Arrival, copy: NewCopy, spool: bytes) -> dict[str, Any]:
 def rcpt_row(message_id: bytes, copy_no: int) -> bytes:
     """What a sealed RCPT is bound to."""
     return b"rcpt/%d/" % copy_no + message_id
+
+
+def return_to_row(message_id: bytes) -> bytes:
+    """What is sealed of where the tool wants reports is bound to."""
+    return b"return_to/" + message_id
 
 
 def claim(handles: Handles, worker: str, route: str, now: datetime, n: int) -> list[ClaimedCopy]:
@@ -182,6 +190,7 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
         if ending.notice is not None:
             _enqueue(handles, ending.notice)
         _learn(handles, ending)
+        kept_returns.refused(handles, ending)
     for (controller_id, message_id), n in closed.items():
         close(handles, controller_id, message_id, n)
     for (controller_id, stream, campaign), counted in counts.items():

@@ -158,6 +158,7 @@ def _forget(handles: Handles, controller_id: str, recipient_key: bytes, now: dat
     erasure.SQL.drop_person(handles.db, **place)
     erasure.SQL.drop_standing(handles.db, **place)
     write_backs.SQL.drop_links(handles.db, **place)
+    erasure.SQL.drop_returns(handles.db, **place)
     handles.keys.forget(controller_id, recipient_key)
     return True
 

@@ -44,9 +44,9 @@ from gateway.store.sqlite_material import SqliteMaterial
 from gateway.store.sqlite_proof import SqliteProof
 from gateway.store.sqlite_rehearsal import SqliteRehearsal
 from gateway.store.sqlite_reports import SqliteReports
+from gateway.store.sqlite_returns import SqliteReturns
 from gateway.store.sqlite_rulings import SqliteRulings
 from gateway.store.sqlite_sign_ups import SqliteSignUps
-from gateway.store.sqlite_write_backs import SqliteWriteBacks
 from suppression.vault import KeyRing
 
 SCHEMA_VERSION = "2"
@@ -89,7 +89,7 @@ class SqliteStore(
     SqliteReports,
     SqliteSignUps,
     SqliteRulings,
-    SqliteWriteBacks,
+    SqliteReturns,
 ):
     """See contract.Store, call by call."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import argon2
 
+from gateway.bounce_rules import read_bounce_rules
 from gateway.config import Config, Controller, Ledger, Limits, Listen, Log, Login, Stream, Tls
 from gateway.inbound.listener import Listener
 from gateway.inbound.login import Logins
@@ -23,6 +24,7 @@ from gateway.mail import reply
 from gateway.mail.envelope import Envelope
 from gateway.mail.reply import Reply
 from gateway.packs import read_packs
+from suppression.vault import KeyRing
 
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORDS = {"news": "correct horse", "plus+name": "battery staple", "caged": "in a cage"}
@@ -56,6 +58,7 @@ def make_stream(name: str = "newsletter", **changes: Any) -> Stream:
         mode="enforce",
         observe_until=None,
         on_block="record",
+        bounces="both",
         footer="auto",
         transaction_ref=None,
         ad_identifiable=True,
@@ -101,6 +104,7 @@ def make_config(
         timezone="Europe/Amsterdam",
         domains=("acme.example", "xn--bcher-kva.example"),
         return_domain="bounce.acme.example",
+        heard_at=(),
         accent="#1d4ed8",
         purposes={},
         categories={},
@@ -133,6 +137,7 @@ def make_config(
         controllers={"acme": controller},
         logins={name: make_login(name) for name in ("news", "plus+name")} if logins is None else logins,
         packs=read_packs(),
+        bounce_rules=read_bounce_rules(),
     )
     return replace(config, **changes)
 
@@ -242,7 +247,7 @@ async def return_path(
     config: Config | None = None, story: Story | None = None
 ) -> AsyncIterator[tuple[ReturnPath, Story]]:
     story = story or Story()
-    listener = ReturnPath(config or make_config(), story)
+    listener = ReturnPath(config or make_config(), story, KeyRing({1: bytes(32)}))
     await listener.start()
     try:
         yield listener, story

@@ -20,7 +20,7 @@ UPDATE copies SET recipient_key = :stranger, rcpt = NULL
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
 
 -- name: drop_subject(controller_id, message_id, recipient_key)!
-UPDATE messages SET subject = NULL, subject_key = NULL, digest = NULL
+UPDATE messages SET subject = NULL, subject_key = NULL, digest = NULL, return_to = NULL
 WHERE controller_id = :controller_id AND message_id = :message_id AND subject_key = :recipient_key;
 
 -- name: drop_person(controller_id, recipient_key)!
@@ -28,6 +28,9 @@ DELETE FROM people WHERE controller_id = :controller_id AND recipient_key = :rec
 
 -- name: drop_sign_ups(controller_id, recipient_key)!
 DELETE FROM sign_ups WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
+
+-- name: drop_returns(controller_id, recipient_key)!
+DELETE FROM returns WHERE controller_id = :controller_id AND recipient_key = :recipient_key;
 
 -- name: asked_since(controller_id, recipient_key, at)^
 -- Whether somebody signed up anew and has not confirmed yet.

@@ -1,8 +1,8 @@
--- name: add_message(controller_id, message_id, accepted_at, stream, campaign, mode, kind, size, digest, open, envelope, subject, subject_key, login)!
+-- name: add_message(controller_id, message_id, accepted_at, stream, campaign, mode, kind, size, digest, open, envelope, subject, subject_key, login, return_to)!
 INSERT INTO messages (controller_id, message_id, accepted_at, stream, campaign, mode, kind, size, digest, open, envelope,
-  subject, subject_key, login)
+  subject, subject_key, login, return_to)
 VALUES (:controller_id, :message_id, :accepted_at, :stream, :campaign, :mode, :kind, :size, :digest, :open, :envelope,
-  :subject, :subject_key, :login);
+  :subject, :subject_key, :login, :return_to);
 
 -- name: add_body(controller_id, message_id, hour, body)!
 INSERT INTO bodies (controller_id, message_id, hour, body) VALUES (:controller_id, :message_id, :hour, :body);

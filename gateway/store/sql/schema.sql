@@ -107,7 +107,8 @@ BEGIN SELECT RAISE(ABORT, 'heads are kept'); END;
 -- What was handed in. mode: what decisions did; rehearse until it is released, at released_at. subject: sealed under the
 -- person of subject_key where there is one recipient, else under the controller's own key. open: copies that are not
 -- final yet; at 0 body and envelope go. digest: SHA-256 of the original as it was accepted. kind: what the classifier
--- found, as JSON without personal data. login: who handed it in, '' for mail of our own.
+-- found, as JSON without personal data. login: who handed it in, '' for mail of our own. return_to: where the tool wants
+-- reports on it, sealed like the subject, for as long as reports come.
 CREATE TABLE messages (
   controller_id TEXT NOT NULL,
   message_id BLOB NOT NULL,
@@ -124,6 +125,7 @@ CREATE TABLE messages (
   subject_key BLOB,
   released_at INTEGER,
   login TEXT NOT NULL DEFAULT '',
+  return_to BLOB,
   PRIMARY KEY (controller_id, message_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_campaign ON messages (controller_id, stream, campaign, message_id);
@@ -168,6 +170,7 @@ CREATE INDEX copies_claimed ON copies (worker) WHERE state = 'claimed';
 CREATE INDEX copies_held_out ON copies (controller_id, as_of, message_id, copy_no) WHERE verdict <> 'allow';
 CREATE INDEX copies_captured ON copies (controller_id, message_id) WHERE state = 'captured';
 CREATE INDEX copies_rehearsed ON copies (controller_id, message_id) WHERE state = 'rehearsed';
+CREATE INDEX copies_held ON copies (controller_id, message_id) WHERE state = 'held';
 CREATE INDEX copies_observed ON copies (controller_id, as_of, message_id, copy_no)
   WHERE verdict = 'allow' AND substr(reason_code, 1, 6) <> 'ALLOW_';
 CREATE INDEX copies_person ON copies (controller_id, recipient_key, message_id);
@@ -382,6 +385,47 @@ CREATE TABLE tool_links (
   host TEXT NOT NULL,
   link BLOB NOT NULL,
   PRIMARY KEY (controller_id, recipient_key, stream, purpose)
+) STRICT, WITHOUT ROWID;
+
+-- What came back: reports, complaints, replies, refusals at hand-over; 24 months. digest: tells repeats, keyed. proven: it
+-- carries an id or token of ours, or its source was authenticated. dead: it counts as one of the two reports that make an
+-- address undeliverable; 0 again once the address is known to work. task: what a person has to do about it. content: sealed
+-- under the person's key, else under the controller's own.
+CREATE TABLE returns (
+  controller_id TEXT NOT NULL,
+  report_id BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  kind TEXT NOT NULL,
+  source TEXT NOT NULL,
+  proven INTEGER NOT NULL,
+  bounce_class TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  status TEXT,
+  dead INTEGER NOT NULL,
+  task TEXT NOT NULL CHECK (task IN ('noted', 'open', 'proposed', 'objection', 'no_objection', 'done')),
+  recipient_key BLOB,
+  message_id BLOB,
+  copy_no INTEGER,
+  stream TEXT NOT NULL,
+  campaign TEXT NOT NULL,
+  content BLOB,
+  PRIMARY KEY (controller_id, report_id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX returns_digest ON returns (controller_id, digest);
+CREATE INDEX returns_person ON returns (controller_id, recipient_key, report_id) WHERE recipient_key IS NOT NULL;
+CREATE INDEX returns_waiting ON returns (controller_id, report_id) WHERE task IN ('open', 'proposed');
+
+-- Campaigns that were stopped since too many people complained about them (RULES.md 5.4), and let go on by somebody.
+CREATE TABLE campaign_stops (
+  controller_id TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  campaign TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  complaints INTEGER NOT NULL,
+  sent INTEGER NOT NULL,
+  released_at INTEGER,
+  PRIMARY KEY (controller_id, stream, campaign)
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta (name, value) VALUES ('schema', '2');

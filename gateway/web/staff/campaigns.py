@@ -1,13 +1,12 @@
 """Campaigns and one campaign: the funnel, the reasons with their legal ground, and what would change them."""
 
-import hashlib
 from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway import report
+from gateway import record, report
 from gateway.recognised import recognised
 from gateway.report import CampaignRow
 from gateway.store.contract import Store
@@ -19,8 +18,8 @@ _FINDABLE = 5_000
 
 
 def campaign_id(row: CampaignRow) -> str:
-    """A campaign in a URL: tools may put anything in a campaign's name, so only a digest is shown (P9)."""
-    return hashlib.sha256(f"{row.controller}\n{row.stream}\n{row.campaign}".encode()).hexdigest()[:20]
+    """A campaign in a URL."""
+    return record.campaign_id(row.controller, row.stream, row.campaign)
 
 
 async def find_campaign(

@@ -1,0 +1,111 @@
+-- name: sent_copy(controller_id, message_id, copy_no)^
+SELECT c.recipient_key, c.state, m.stream, m.campaign, m.kind, m.subject_key, m.return_to
+FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.controller_id = :controller_id AND c.message_id = :message_id AND c.copy_no = :copy_no;
+
+-- name: copy_for(controller_id, message_id, recipient_key)^
+-- Which copy of a message was this person's, by the index copies_person.
+SELECT copy_no FROM copies
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND message_id = :message_id LIMIT 1;
+
+-- name: had(controller_id, digest)^
+SELECT 1 FROM returns WHERE controller_id = :controller_id AND digest = :digest;
+
+-- name: add(controller_id, report_id, at, digest, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, copy_no, stream, campaign, content)!
+INSERT INTO returns (controller_id, report_id, at, digest, kind, source, proven, bounce_class, reason, status, dead, task,
+  recipient_key, message_id, copy_no, stream, campaign, content)
+VALUES (:controller_id, :report_id, :at, :digest, :kind, :source, :proven, :bounce_class, :reason, :status, :dead, :task,
+  :recipient_key, :message_id, :copy_no, :stream, :campaign, :content)
+ON CONFLICT DO NOTHING;
+
+-- name: about_copy(controller_id, recipient_key, message_id, kind)
+-- The classes of what came back before about one person's copy.
+SELECT bounce_class FROM returns INDEXED BY returns_person
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND message_id = :message_id AND kind = :kind
+  AND proven = 1;
+
+-- name: dead_reports(controller_id, recipient_key, since)
+-- What said credibly that an address is dead, and when.
+SELECT message_id, at FROM returns INDEXED BY returns_person
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND dead = 1 AND at >= :since;
+
+-- name: forget_dead(controller_id, recipient_key)!
+-- The address works: what said otherwise before counts no more.
+UPDATE returns SET dead = 0 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND dead = 1;
+
+-- name: came_back(controller_id, since, kinds, recipient_key, before, n)
+-- The newest first. kinds: JSON list, empty for all; recipient_key NULL: anybody's.
+SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,
+  content
+FROM returns
+WHERE controller_id = :controller_id AND report_id < :before AND at >= :since
+  AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))
+  AND (:recipient_key IS NULL OR recipient_key = :recipient_key)
+ORDER BY report_id DESC LIMIT :n;
+
+-- name: waiting(controller_id, before, n)
+-- What a person has to look at, the newest first.
+SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,
+  content
+FROM returns INDEXED BY returns_waiting
+WHERE controller_id = :controller_id AND report_id < :before AND task IN ('open', 'proposed')
+ORDER BY report_id DESC LIMIT :n;
+
+-- name: one(controller_id, report_id)^
+SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,
+  content
+FROM returns WHERE controller_id = :controller_id AND report_id = :report_id;
+
+-- name: settle(controller_id, report_id, task, content)!
+UPDATE returns SET task = :task, content = coalesce(:content, content)
+WHERE controller_id = :controller_id AND report_id = :report_id AND task IN ('open', 'proposed') AND task <> :task;
+
+-- name: tally(controller_id, stream, campaign, name)^
+SELECT n FROM tallies
+WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign AND name = :name;
+
+-- name: put_stop(controller_id, stream, campaign, at, complaints, sent)!
+INSERT INTO campaign_stops (controller_id, stream, campaign, at, complaints, sent)
+VALUES (:controller_id, :stream, :campaign, :at, :complaints, :sent)
+ON CONFLICT (controller_id, stream, campaign) DO UPDATE SET at = excluded.at, complaints = excluded.complaints,
+  sent = excluded.sent, released_at = NULL;
+
+-- name: stop_of(controller_id, stream, campaign)^
+SELECT complaints, released_at FROM campaign_stops
+WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign;
+
+-- name: stops()
+SELECT controller_id, stream, campaign, at, complaints, sent, released_at FROM campaign_stops;
+
+-- name: release_stop(controller_id, stream, campaign, at)!
+UPDATE campaign_stops SET released_at = :at
+WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign AND released_at IS NULL;
+
+-- name: held(controller_id, stream, campaign, said, n)
+-- Copies of a campaign that were set aside when it was stopped, by the index copies_held.
+SELECT c.message_id, c.copy_no FROM copies c INDEXED BY copies_held
+JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+WHERE c.controller_id = :controller_id AND c.state = 'held' AND c.reply = :said AND m.stream = :stream
+  AND m.campaign = :campaign LIMIT :n;
+
+-- name: queue_again(controller_id, message_id, copy_no, at)!
+UPDATE copies SET state = 'queued', due_at = :at, reply = NULL
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'held';
+
+-- name: drop_old(controller_id, before, n)!
+-- What came back longer ago than it may be kept (RULES.md 7.2). Ids are UUIDv7: they begin with their milliseconds.
+DELETE FROM returns WHERE controller_id = :controller_id AND report_id IN (
+  SELECT report_id FROM returns WHERE controller_id = :controller_id AND report_id < :before LIMIT :n);
+
+-- name: first_message(controller_id)^
+SELECT min(message_id) FROM messages WHERE controller_id = :controller_id;
+
+-- name: drop_return_to(controller_id, first, last)!
+UPDATE messages SET return_to = NULL
+WHERE controller_id = :controller_id AND message_id >= :first AND message_id < :last AND return_to IS NOT NULL;
+
+-- name: swept(name)^
+SELECT value FROM meta WHERE name = :name;
+
+-- name: put_swept(name, value)!
+INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
