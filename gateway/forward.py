@@ -13,7 +13,7 @@ import uuid_utils
 from gateway.config import Config, Controller, Stream
 from gateway.mail.envelope import Envelope, Rcpt
 from gateway.mail.event import Event
-from gateway.notice import pack_rcpt
+from gateway.post import pack_rcpt
 from gateway.store.contract import Arrival, NewCopy
 from gateway.store.returned import SentCopy
 from gateway.weigh import Case, Scales, stranger
