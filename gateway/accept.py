@@ -18,6 +18,7 @@ from uuid import UUID
 import uuid_utils
 
 from gateway import log, record
+from gateway.addressees import link_of
 from gateway.config import Config, Controller, Login, Stream
 from gateway.mail import reply
 from gateway.mail.classify import Kind, Refused, classify
@@ -184,7 +185,9 @@ class Accept:
             campaign=read.campaign, mode="rehearse" if read.test else read.stream.mode_at(now),
             kind=read.case.to_json(), envelope=outer(envelope),
             subject=read.subject, body=envelope.content if taken else None, size=len(envelope.content), copies=copies,
-            worker=self._lanes.worker,
+            worker=self._lanes.worker, login=envelope.login,
+            link=link_of(read.plan, read.case.purpose, controller, read.stream)
+            if taken and read.case.marketing and len(copies) == 1 else None,
             return_to=self._returns.return_to(
                 controller, read.stream, envelope.mail_from, {n: one.notify for n, one in enumerate(envelope.rcpts)}
             ) if taken else None,

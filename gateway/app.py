@@ -17,6 +17,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from gateway import log
+from gateway.addressees import targets
 from gateway.config import Config
 from gateway.keys import key_ring
 from gateway.store import migrate, sqlite
@@ -52,6 +53,7 @@ def migrate_store(config: Config) -> list[int]:
 async def opened_store(config: Config) -> AsyncIterator[Store]:
     """The store of an installation, closed again at the end. StoreUnavailable when it cannot be used."""
     async with sqlite.opened(config.database_path, config.keys_database, key_ring(config)) as store:
+        store.tell(targets(config))
         yield store
 
 

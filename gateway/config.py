@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from gateway.mail.categories import CategoryMap
 from gateway.mail.judgement import BounceRules
 from gateway.mail.provider import Signing
+from gateway.tools.reach import Peer
 from suppression import similarity
 from suppression.jurisdiction import PackBook
 from suppression.terms import ALL, AS_IT_IS, Terms, applied
@@ -188,6 +189,7 @@ class Stream:
     dkim: Signing | None = None
     """Who signs; None: as its route says."""
     provider: str | None = None
+    write_back_hosts: tuple[Peer, ...] = ()
 
     def mode_at(self, now: datetime) -> Mode:
         """What decisions do at an instant: observing ends by itself, and none that was to go on too long begins."""
@@ -231,6 +233,33 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An endpoint that is told of what people said. `secrets`: the newest first. `streams` empty: about everybody.
+
+    `advertiser`: it is this other company's, which is told no more than it needs (RULES.md 5.2.10).
+    """
+
+    name: str
+    url: str
+    secrets: tuple[bytes, ...] = field(repr=False)
+    streams: tuple[str, ...]
+    advertiser: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A newsletter tool that is told through its own API. `lists`: ids there, by purpose; ("*",): the whole tool."""
+
+    name: str
+    kind: Literal["listmonk", "mautic", "mailchimp"]
+    url: str
+    username: str | None
+    password: str = field(repr=False)
+    lists: Mapping[str, tuple[str, ...]]
+    on_erasure: Literal["stop", "delete"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Controller:
     """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty, which blocks (E1, E3, E4).
 
@@ -264,6 +293,9 @@ class Controller:
     unmapped_links: Literal["ignore", "unknown"]
     category_map: CategoryMap | None
     terms: Mapping[str, Terms]
+    write_back_hosts: tuple[Peer, ...] = ()
+    webhooks: Mapping[str, Webhook] = field(default_factory=dict)
+    tools: Mapping[str, Tool] = field(default_factory=dict)
 
     @property
     def category_tree(self) -> tuple[similarity.Category, ...]:
@@ -312,6 +344,7 @@ class Config:
     bounce_rules: BounceRules
     dns_servers: tuple[Address, ...] = ()
     verify_one_in: int = 1000
+    write_back_authorities: Path | None = None
     seed: Seed | None = None
 
     def signing(self, stream: Stream) -> Signing:

@@ -28,6 +28,7 @@ DECISIONS: Final = Counter("consentgate_decisions", "Decisions made, per outcome
 COPIES: Final = Counter("consentgate_copies", "Copies that reached an end or were tried again.", ["route", "state"])
 OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
+TOLD: Final = Counter("consentgate_write_backs", "Attempts to tell others of what people said.", ["target", "outcome"])
 REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
 CAMPAIGNS_STOPPED: Final = Counter("consentgate_campaigns_stopped", "Campaigns stopped by complaints.")
 LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
@@ -39,7 +40,8 @@ QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, OPT_OUTS, SIGN_UPS, REPORTS, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS,
+    MESSAGES, DECISIONS, COPIES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS, CAMPAIGNS_STOPPED, LOGIN_FAILURES,
+    REFUSED_CONNECTIONS,
     STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip
 
@@ -347,3 +349,24 @@ def report_received(*, kind: str, undeliverable: int) -> None:
     """A bounce, complaint or reply came in at the return path."""
     REPORTS.labels(kind).inc()
     _log.info("report_received", kind=kind, undeliverable=undeliverable)
+
+
+# What others are told (write-back)
+
+
+def told(*, controller: str, target: str, about: str, attempts: int, said: str) -> None:
+    """A tool or an endpoint was told of an opt-out, an erasure or a change. `said`: what it answered, in short."""
+    TOLD.labels(target, "done").inc()
+    _log.info("told", controller=controller, target=target, about=about, attempts=attempts, said=said)
+
+
+def telling_put_off(*, controller: str, target: str, about: str, attempts: int, said: str) -> None:
+    """Somebody could not be told now and will be told later."""
+    TOLD.labels(target, "later").inc()
+    _log.info("telling_put_off", controller=controller, target=target, about=about, attempts=attempts, said=said)
+
+
+def telling_given_up(*, controller: str, target: str, about: str, attempts: int, said: str) -> None:
+    """Somebody was not told, after days or because they want no calls; see `consentgate writeback list`."""
+    TOLD.labels(target, "given up").inc()
+    _log.warning("telling_given_up", controller=controller, target=target, about=about, attempts=attempts, said=said)

@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import log, prove, record
 from gateway.accept import Accept
+from gateway.addressees import targets
 from gateway.appraise import keep_counting
 from gateway.config import Config
 from gateway.deliver import Deliver
@@ -34,6 +35,7 @@ from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
 from gateway.keys import key_ring, signers, token_keys
 from gateway.notice import Notices
+from gateway.outbound.http_client import HttpClient, context_for
 from gateway.outbound.pool import Pool
 from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
@@ -48,6 +50,7 @@ from gateway.web.server import build_app
 from gateway.web.site import Site
 from gateway.weigh import Scales
 from gateway.words import Words
+from gateway.write_back import WriteBack
 
 _REMEDIES = {
     errno.EADDRINUSE: "Stop what uses it, or set another port.",
@@ -59,6 +62,7 @@ WATCH_SECONDS = 5.0
 SEAL_SECONDS = 0.5
 """How often entries of the ledger get their places in the chain."""
 SWEEP_EVERY = 120  # watches
+SWEPT_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -141,6 +145,8 @@ class Worker:
         self._sign_ups = SignUps(
             store, self._words, self._ring, token_keys(self._ring), clock=clock, wake=self._deliver.wake
         )
+        self._write_back = WriteBack(store, worker=name, clock=clock)
+        self._client: HttpClient | None = None
         self._pools: dict[str, Pool] = {}
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
@@ -162,6 +168,7 @@ class Worker:
             await self._return_path.start(return_path=sockets.return_path)
             keeping = tasks.create_task(self._keep_house(), name="house")
             sealing = tasks.create_task(self._keep_ledger(), name="ledger")
+            telling = tasks.create_task(self._write_back.run(), name="write-back")
             counting = tasks.create_task(
                 keep_counting(self._store, lambda: self.config.controllers, self._clock), name="meter"
             )
@@ -171,7 +178,7 @@ class Worker:
             self._say_ready(accepting)
             await self.stop.wait()
             await self._wind_down()
-            for task in (keeping, sealing, counting, delivering, *self._asked_for):
+            for task in (keeping, sealing, telling, counting, delivering, *self._asked_for):
                 task.cancel()
         logins.close()
         log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))
@@ -220,11 +227,21 @@ class Worker:
         self._accept.configure(config, scales, notices)
         known = Known(config=config, ring=self._ring, tokens=tokens)
         self._hear.configure(known, Forwards(config, scales, self._ring))
+        self._store.tell(targets(config))
+        self._write_back.configure(config, self._http_client(config))
         self._sign_ups.configure(config, scales)
         self._web.pages = self._pages(config, scales)
         self.config = config
         gc.collect()
         gc.freeze()  # or the collector stops all mail for a tenth of a second now and then, to walk what stays
+
+    def _http_client(self, config: Config) -> HttpClient:
+        """The client of new settings; the one before it finishes its calls."""
+        if self._client is not None:
+            self._client.close()
+        agent = f"consentgate/{version('consentgate')}"
+        self._client = HttpClient(context_for(config.write_back_authorities), agent=agent)
+        return self._client
 
     def _pages(self, config: Config, scales: Scales) -> FastAPI:
         ring, store, renderer = self._ring, self._store, self._renderer
@@ -282,6 +299,8 @@ class Worker:
                         pass
                     await self._sign_ups.sweep()
                     await keep_returned(self._store, now)
+                    while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
+                        pass
                     await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
                     await self._store.forget_erased()

@@ -1,4 +1,4 @@
-"""Commands that tell a marketer what happened: report blocked, report campaigns; report evidence is appraisal.py."""
+"""Commands that tell a marketer what happened: blocked, campaigns; evidence is appraisal.py, drift is writeback.py."""
 
 import dataclasses
 import re
@@ -14,6 +14,7 @@ from gateway.cli import command
 from gateway.cli.appraisal import evidence
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
+from gateway.cli.writeback import drift, told
 
 if TYPE_CHECKING:
     from gateway.store.contract import Store
@@ -22,6 +23,8 @@ app = command.make_app()
 reports = command.make_group("What was kept out and why.")
 app.add_typer(reports, name="report")
 reports.command("evidence")(evidence)
+reports.command("writeback")(told)
+reports.command("drift")(drift)
 
 BLOCKED_FIELDS = (
     "at", "controller", "stream", "campaign", "subject", "message_id", "recipient", "decision", "reason_code", "cite",

@@ -31,6 +31,8 @@ from gateway.config import (
     Seed,
     Stream,
     Tls,
+    Tool,
+    Webhook,
 )
 from gateway.mail.categories import category_map
 from gateway.mail.control_fields import owner_of
@@ -41,6 +43,7 @@ from gateway.settings.checks import check
 from gateway.settings.kinds import is_address
 from gateway.settings.packs import check_terms, packs_of, terms_of
 from gateway.settings.reader import Problem, Reader
+from gateway.settings.write_backs import check_write_backs
 from suppression.jurisdiction import PackBook
 from suppression.toml_lines import error_line, parsed
 
@@ -76,6 +79,7 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ, changes: Mappin
     reader = Reader(path, text, environ)
     values = reader.read(document)
     check(reader, values)
+    check_write_backs(reader, values)
     book = packs_of(reader, values)
     check_terms(reader, values, book)
     bounce_rules = bounce_rules_of(reader, values)
@@ -142,6 +146,7 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: Bounc
         },
         packs=book,
         bounce_rules=bounce_rules,
+        write_back_authorities=v["write_back"]["authorities"],
         dns_servers=v["dns"]["servers"],
         verify_one_in=v["dkim"]["verify_one_in"],
         seed=_seed(v["seed"]),
@@ -162,7 +167,9 @@ def _seed(s: Mapping[str, Any]) -> Seed | None:
 
 
 def _controller(name: str, c: Mapping[str, Any], routes: Mapping[str, Route]) -> Controller:
-    parts = ("purposes", "categories", "streams", "forms", "dkim", "logins", "display_name", "packs")
+    parts = (
+        "purposes", "categories", "streams", "forms", "dkim", "logins", "display_name", "packs", "webhooks", "tools",
+    )  # fmt: skip
     return Controller(
         id=name,
         display_name=c["display_name"] or c["legal_name"],
@@ -172,6 +179,8 @@ def _controller(name: str, c: Mapping[str, Any], routes: Mapping[str, Route]) ->
         forms={n: _form(name, n, f, c) for n, f in c["forms"].items()},
         dkim=tuple(DkimKey(**k) for k in c["dkim"]),
         terms=terms_of(c),
+        webhooks={n: _webhook(n, w, c["streams"]) for n, w in c["webhooks"].items()},
+        tools={n: Tool(name=n, **t) for n, t in c["tools"].items()},
         category_map=category_map(
             {n: k["links"] for n, k in c["categories"].items()},
             {n: k["subjects"] for n, k in c["categories"].items()},
@@ -180,6 +189,15 @@ def _controller(name: str, c: Mapping[str, Any], routes: Mapping[str, Route]) ->
         ),
         **{k: value for k, value in c.items() if k not in parts},
     )
+
+
+def _webhook(name: str, w: Mapping[str, Any], streams: Mapping[str, Any]) -> Webhook:
+    """An advertiser's endpoint is about the streams that carry its offers."""
+    own = tuple(n for n, s in streams.items() if w["advertiser"] and s["advertiser"]["id"] == w["advertiser"])
+    return Webhook(
+        name=name, url=w["url"], secrets=tuple(filter(None, (w["secret"], w["old_secret"]))),
+        streams=own or w["streams"], advertiser=w["advertiser"],
+    )  # fmt: skip
 
 
 def _form(controller: str, name: str, f: Mapping[str, Any], c: Mapping[str, Any]) -> Form:

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from gateway.mail.control_fields import OWNERS
+from gateway.settings import call_kinds as call
 from gateway.settings import file_kinds as file
 from gateway.settings import kinds as kind
 from gateway.settings import rule_kinds as rule
@@ -87,6 +88,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("routes.*.connections", kind.COUNT, 10, "Connections to the smarthosts at one time."),
     Setting("routes.*.rate_per_second", kind.RATE, None, "Copies handed over per second at most. Absent: no limit."),
     Setting("routes.*.provider", kind.choice(*OWNERS), None, "Whose servers these are: that provider alone gets the header fields meant for it (X-SES-*, X-Mailgun-*, X-SMTPAPI ...). Absent: told by the host names; fields of any other provider are taken out."),
+    Setting("write_back.authorities", file.FILE, None, "Certificates (PEM) of authorities that are trusted besides the system's where the gateway calls others, as one of your own."),
     Setting("controllers.*.legal_name", kind.TEXT, "", "Legal name of the sender; marketing without it is blocked (SENDER_IDENTITY_MISSING)."),
     Setting("controllers.*.display_name", kind.TEXT, None, "Name that people know. Absent: the legal name."),
     Setting("controllers.*.postal_address", kind.TEXT, "", "Postal address, in the footer of marketing mail; where the law wants one, its absence blocks (POSTAL_ADDRESS_MISSING)."),
@@ -106,6 +108,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.return_domain", kind.DOMAIN, None, "Domain of the return path and of mailto opt-outs; its MX must point at listen.return_path."),
     Setting("controllers.*.heard_at", kind.MAILBOXES, [], "Further addresses whose mail is brought to listen.return_path: a no-reply address, the address given to a feedback loop."),
     Setting("controllers.*.accent", kind.COLOUR, "#14532d", "Accent colour of the recipient pages, #rrggbb."),
+    Setting("controllers.*.write_back_hosts", call.PEERS, [], "Hosts that may be called to tell of opt-outs: NAME or NAME:PORT, always by https. A private address is called only where it is listed itself. `http://127.0.0.1:PORT`: on this machine without TLS."),
     Setting("controllers.*.packs.*.require_opt_in", kind.FLAG, False, "Under this pack (its code, or ALL): mail on consent only."),
     Setting("controllers.*.packs.*.soft_opt_in_max_months", rule.MONTHS, None, "Months a customer may be mailed after sale or end of contract; 0: only while a contract runs. Under ALL it only shortens. Absent: the pack's."),
     Setting("controllers.*.packs.*.consent_max_months_since_interaction", rule.SOME_MONTHS, None, "Months a consent stays fresh after the last deliberate act. Under ALL it only shortens. Absent: the pack's."),
@@ -143,6 +146,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.streams.*.list_id", kind.DOMAIN, None, "List-Id of marketing mail that brings none. Absent: STREAM.CONTROLLER.DOMAIN, the first of from_domains."),
     Setting("controllers.*.streams.*.advertiser.id", kind.NAME, None, "Whose offers this stream carries, where they are not the controller's own: the name used in `advertisers` of consents. The customer exception does not cover them."),
     Setting("controllers.*.streams.*.advertiser.legal_name", kind.TEXT, "", "Legal name of that advertiser, in the footer beside the sender's; its absence blocks (SENDER_IDENTITY_MISSING)."),
+    Setting("controllers.*.streams.*.write_back_hosts", call.PEERS, [], "Hosts that may be called besides the controller's, for the one-click addresses in mail of this stream."),
     Setting("controllers.*.forms.*.purposes", kind.NAMES, REQUIRED, "What this sign-up form offers: a box per purpose, none of them ticked. The form is at PUBLIC_URL/s/CONTROLLER/FORM."),
     Setting("controllers.*.forms.*.stream", kind.NAME, REQUIRED, "The stream by whose route the mail leaves that asks to confirm."),
     Setting("controllers.*.forms.*.from", kind.CONTACT, REQUIRED, "Address that mail comes from; its domain is one of the stream's, and has a DKIM key."),
@@ -162,6 +166,17 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("controllers.*.dkim[].key", file.PRIVATE_FILE, REQUIRED, "Private key (PEM), RSA or Ed25519; no access for group or others."),
     Setting("controllers.*.dkim[].state", kind.choice("signing", "waiting", "retired"), "signing", "`waiting`: made, not used yet. `retired`: used no more, its record stays published a while. `consentgate dkim` sets it."),
     Setting("controllers.*.dkim[].retired_at", kind.INSTANT, None, "Since when a retired key signs no more."),
+    Setting("controllers.*.webhooks.*.url", kind.URL, REQUIRED, "Endpoint that is told of opt-outs, erasures, restrictions and corrections (Standard Webhooks); its host is in write_back_hosts."),
+    Setting("controllers.*.webhooks.*.secret", call.WEBHOOK_SECRET, REQUIRED, "Secret that signs: `whsec_` and 24 to 64 bytes in base64."),
+    Setting("controllers.*.webhooks.*.old_secret", call.WEBHOOK_SECRET, None, "The secret before it, while the receiver exchanges them: both sign."),
+    Setting("controllers.*.webhooks.*.streams", kind.NAMES, [], "Tell only of people whom mail of these streams was for. Absent: of everybody."),
+    Setting("controllers.*.webhooks.*.advertiser", kind.NAME, None, "The endpoint is that of this advertiser: it is told only of people who got its offers, and only address and time."),
+    Setting("controllers.*.tools.*.kind", kind.choice("listmonk", "mautic", "mailchimp"), REQUIRED, "What the tool is; it is told of opt-outs through its own API."),
+    Setting("controllers.*.tools.*.url", kind.URL, REQUIRED, "Where the tool is, as `https://lists.example.com`; for Mailchimp `https://us1.api.mailchimp.com/3.0`. Its host is in write_back_hosts."),
+    Setting("controllers.*.tools.*.username", kind.TEXT, None, "User of the tool's API; Mailchimp needs none."),
+    Setting("controllers.*.tools.*.password", kind.SECRET, REQUIRED, "Password, token or API key of that user."),
+    Setting("controllers.*.tools.*.lists", call.LISTS, REQUIRED, 'What each purpose is in the tool: ids of lists (listmonk), segments (Mautic) or audiences (Mailchimp), as { newsletter = ["3"] }. ["*"]: the whole tool, which blocklists or sets do-not-contact. An opt-out of everything always does.'),
+    Setting("controllers.*.tools.*.on_erasure", kind.choice("stop", "delete"), "stop", "What an erasure does in the tool: like an opt-out of everything, or delete the person there."),
 )
 # fmt: on
 
