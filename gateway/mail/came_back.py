@@ -160,7 +160,9 @@ class CameBack:
         text = self.written
         for found in islice(_SEPARATOR.finditer(text), FEW):
             ruled = found[0].lstrip().startswith("---")
-            if ruled or _header_block(text[found.end() : found.end() + 2000], 1) is not None:
+            behind = text[found.end() : found.end() + 2000]
+            start = _header_block(behind, 1)
+            if ruled or (start is not None and not behind[:start].strip(" \t\n-=*_|#.")):
                 return found.start()
         block = _header_block(text, 3)
         return len(text) if block is None else block

@@ -20,7 +20,7 @@ from gateway.mail.judgement import Stage, code_in, reply_code_in
 from gateway.mail.phrase import Phrases, plain
 
 _DAEMON = re.compile(
-    r"mailer.?daemon|post.?master|mail.?deliver|delivery (?:sub)?system|mail ?(?:sub)?system|mail administrator"
+    r"mail(?:er)?.?daemon|post.?master|mail.?deliver|delivery (?:sub)?system|mail ?(?:sub)?system|mail administrator"
     r"|maildaemon|(?:system|network) administrator|mmdf|internet mail service|bounces?@",
     re.IGNORECASE,
 )
@@ -40,23 +40,24 @@ _SUBJECT = Phrases((
     "no entregado", "no se ha podido entregar", "devuelto", "nao entregue", "не доставлено", "недоставлен", "配信不能",
     "配信できません", "送信できません", "エラー", "退信",
     "投递失败", "warning could not send", "warning message", "still being retried",
+    "error sending your", "problem sending your",
 ))  # fmt: skip
 _TEXT = Phrases((
-    "has been returned", "could not be delivered", "could not deliver", "cannot be delivered", "cannot deliver",
-    "can not be delivered", "unable to deliver", "not able to deliver", "was not able to deliver",
-    "was not delivered", "were not delivered", "were unable to deliver", "wasnt able to deliver", "was not able",
-    "not been delivered", "not be delivered", "undeliverable", "did not reach", "has not reached",
-    "failed to deliver", "delivery to the following", "delivery failed", "delivery has failed", "delivery failure",
-    "permanent error", "permanent fatal errors", "fatal error", "following address", "following recipient",
-    "following addresses", "these recipients", "failed addresses", "address failed", "transcript of session",
-    "your message to", "message you sent", "mail you sent", "returned mail", "mail system", "user unknown",
-    "unknown user", "no such user", "invalid recipient", "mailbox full", "over quota", "does not exist",
-    "failure reason", "failure reasons", "unknown recipient", "kon niet worden", "niet worden afgeleverd",
-    "niet worden bezorgd", "nicht zugestellt", "konnte nicht", "nicht zustellbar", "na pas pu", "n a pas pu",
-    "n ont pas pu", "non consegnato", "no se pudo entregar", "no pudo ser entregado", "не может быть доставлено",
-    "не удалось доставить", "не доставлено", "配信できません", "配信不能",
-    "不能送达", "无法投递", "deferred", "delayed", "retry",
-    "will be retried", "will keep trying",
+    "has been returned", "trouble delivering", "rejected recipient", "could not be delivered", "could not deliver",
+    "cannot be delivered", "cannot deliver", "can not be delivered", "unable to deliver", "not able to deliver",
+    "was not able to deliver", "was not delivered", "were not delivered", "were unable to deliver",
+    "wasnt able to deliver", "was not able", "not been delivered", "not be delivered", "undeliverable",
+    "did not reach", "has not reached", "failed to deliver", "delivery to the following", "delivery failed",
+    "delivery has failed", "delivery failure", "permanent error", "permanent fatal errors", "fatal error",
+    "following address", "following recipient", "following addresses", "these recipients", "failed addresses",
+    "address failed", "transcript of session", "your message to", "message you sent", "mail you sent",
+    "returned mail", "mail system", "user unknown", "unknown user", "no such user", "invalid recipient",
+    "mailbox full", "over quota", "does not exist", "failure reason", "failure reasons", "unknown recipient",
+    "kon niet worden", "niet worden afgeleverd", "niet worden bezorgd", "nicht zugestellt", "konnte nicht",
+    "nicht zustellbar", "na pas pu", "n a pas pu", "n ont pas pu", "non consegnato", "no se pudo entregar",
+    "no pudo ser entregado", "не может быть доставлено", "не удалось доставить",
+    "не доставлено", "配信できません", "配信不能",
+    "不能送达", "无法投递", "deferred", "delayed", "retry", "will be retried", "will keep trying",
 ))  # fmt: skip
 _STILL_TRYING = Phrases((
     "will be retried", "will continue to be attempted", "will keep trying", "will keep attempting",
@@ -125,12 +126,11 @@ def read_words(mail: CameBack) -> list[Told]:
     text = mail.report
     addresses: list[str | None] = [*_recipients(mail, text)] or [None]
     said = [words or "" for words in about(text, [(address,) for address in addresses])]
-    apart = len(addresses) > 1 and any(map(_says, said))
+    apart = len(addresses) > 1 and any(map(_says, said))  # else there is one reason for all
     told: list[Told] = []
     for address, words in zip(addresses, said, strict=True):
-        # one reason for all, or none beside the address: then the whole text speaks of it
-        own = apart or (bool(words) and _says(words))
-        told.append(_told(address, words or text[:MOST_WORDS], words if own else text[:MOST_WORDS], text, apart=apart))
+        around = words if apart else text[:MOST_WORDS]
+        told.append(_told(address, words or text[:MOST_WORDS], around, text, apart=apart))
     return told
 
 

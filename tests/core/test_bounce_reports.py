@@ -267,6 +267,21 @@ PLAIN = {
         "Sent <<< RCPT TO:<bob@example.net>\nReceived >>> 550 5.1.1 unknown user\n\nUnable to deliver message.\n",
         [("bob@example.net", "failed", "5.1.1", "hard", "unknown-user", True)],
     ),
+    "a sentence before the header of the mail, far from it": (
+        "The original message was received on Monday\nfrom news.acme.example\n\n"
+        "---The following addresses had delivery errors---\nbob@example.net [User unknown]\n\n" + COPY,
+        [("bob@example.net", "failed", None, "hard", "unknown-user", True)],
+    ),
+    "the text above contradicts the words": (
+        ("The account is temporarily over quota.\n\nRecipient: <bob@example.net>\n>>> RCPT TO:<bob@example.net>\n"
+        "<<< 550 <bob@example.net>: User unknown\n"),
+        [("bob@example.net", "failed", None, "hard", "mailbox-full", False)],
+    ),
+    "a daemon of another name": (
+        ("1 error: the server <mx.example.net> rejected recipient <bob@example.net>\n"
+        "(Error following RCPT command). It responded: [550 5.1.1 User unknown]\n"),
+        [("bob@example.net", "failed", "5.1.1", "hard", "unknown-user", True)],
+    ),
     "still being tried": (
         ("This is a warning message only. You do not need to resend.\n\nbob@example.net\n  connection timed out\n\n"
         "Delivery attempts will continue to be made for 3 days.\n"),
