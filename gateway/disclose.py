@@ -231,6 +231,7 @@ _TOLD: Final = frozenset({
     "complaint", "withdrawal_undone", "suppression", "suppression_lifted", "restriction", "restriction_lifted",
     "rectification",
     "erasure_request", "undeliverable", "mailed", "confirmation_sent", "looked_at", "erasure",
+    "notice_queued",
 })  # fmt: skip
 """Kinds of entries that the page words each in its own way."""
 

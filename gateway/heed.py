@@ -46,6 +46,8 @@ Effect = Literal["noted", "repeat", "unread", "undeliverable", "stopped", "task"
 out; a person has to look."""
 UNCLEAR: Final = "reply"
 """The source of an objection that a person has yet to read."""
+UNREAD_FOR: Final = timedelta(hours=23)
+"""How long an unclear reply may wait for its reader: an acknowledgment goes within 24 hours (RULES.md 5.2.9)."""
 NOTHING = Recipient(address=None)
 
 
@@ -109,6 +111,7 @@ async def heed(
         if returned is None:
             noted.append(Noted(effect="unread"))
             continue
+        returned = _owing(returned, letter, now)
         noted.append(_told(event, returned, await store.heed(returned)))
     log.report_received(kind=event.kind, undeliverable=sum(one.effect == "undeliverable" for one in noted))
     return noted
@@ -273,6 +276,15 @@ def _stopping(
         address=about.address,
     )  # fmt: skip
     return replace(returned, stop=row, acts=record.opt_out_acts(row))
+
+
+def _owing(returned: Returned, letter: Letter, now: datetime) -> Returned:
+    """With the letter that acknowledges an opt-out. The null sender is not answered (RFC 3834 2); an unclear reply is
+    acknowledged when nobody has read it within the time that an acknowledgment may take."""
+    if returned.stop is None or letter.from_nobody:
+        return returned
+    after = UNREAD_FOR if returned.stop.source == UNCLEAR else timedelta()
+    return replace(returned, owed=record.acknowledgment(returned.stop, returned.stream or None, now, after=after))
 
 
 def _content(event: Event, told: Recipient) -> dict[str, str]:

@@ -279,6 +279,17 @@ def template_unfit(*, controller: str, letter: str, error: BaseException) -> Non
     _log.error("template_unfit", controller=controller, letter=letter, trace=trace_of(error))
 
 
+def letters_written(*, queued: int, settled: int) -> None:
+    """Letters that were due are in the queue; `settled`: of those, so many that turned out not to be owed."""
+    _log.info("letters_written", queued=queued, settled=settled)
+
+
+def letter_put_off(*, controller: str, letter: str, error: BaseException) -> None:
+    """A letter that is due could not be written; it is tried again."""
+    BUGS.labels("letter").inc()
+    _log.error("letter_put_off", controller=controller, letter=letter, trace=trace_of(error))
+
+
 def taken_back(*, copies: int) -> None:
     """Copies claimed before a crash are in the queue again."""
     _log.info("taken_back", copies=copies)

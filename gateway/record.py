@@ -8,7 +8,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import uuid_utils
@@ -16,6 +16,7 @@ import uuid_utils
 from gateway import log
 from gateway.config import Config
 from gateway.store.contract import UNDO_WITHIN, Act, Store, SuppressionRow, Who
+from gateway.store.corresponding import OwedLetter
 from gateway.store.evidence import Note
 from suppression.address import canonical
 from suppression.fields import written
@@ -64,12 +65,14 @@ async def named(store: Store, token: LinkToken) -> Named | None:
 
 
 async def opt_out(
-    store: Store, token: LinkToken, *, channel: Channel, whole_sender: bool = False, now: datetime
-) -> OptOut | None:
+    store: Store, token: LinkToken, *, channel: Channel, whole_sender: bool = False, acknowledge: bool = True,
+    now: datetime,
+) -> OptOut | None:  # fmt: skip
     """Stop what the token names. None where its controller is unknown here.
 
     Scope (RULES.md 5.2.6): mail sent on opt-in stops its purpose, on any other ground all marketing of the sender;
-    `whole_sender` is the person's general objection (GDPR art. 21(2)). Raises StoreUnavailable; then nothing is kept.
+    `whole_sender` is the person's general objection (GDPR art. 21(2)). `acknowledge`: False where nobody can be
+    answered (RFC 3834 2). Raises StoreUnavailable; then nothing is kept.
     """
     who = await named(store, token)
     if who is None:
@@ -78,6 +81,7 @@ async def opt_out(
     return await _stop(
         store, who.controller_id, token.recipient_key, purpose=purpose,
         reason="objection" if whole_sender else "unsubscribe", source=channel, message_id=token.message_id, now=now,
+        stream=who.stream, acknowledge=acknowledge,
     )  # fmt: skip
 
 
@@ -121,12 +125,14 @@ async def suppress(
 
 async def _stop(
     store: Store, controller_id: str, recipient_key: bytes, *, purpose: str | None, reason: Reason, source: str,
-    message_id: bytes | None, now: datetime, address: str | None = None,
+    message_id: bytes | None, now: datetime, address: str | None = None, stream: str | None = None,
+    acknowledge: bool = True,
 ) -> OptOut:  # fmt: skip
     row = stopping(
         controller_id, recipient_key, purpose=purpose, reason=reason, source=source, now=now, address=address
     )
-    placed = await store.opt_out(opt_out_acts(row), row, message_id)
+    owed = acknowledgment(row, stream, now) if acknowledge else None
+    placed = await store.opt_out(opt_out_acts(row), row, message_id, owed=owed)
     already = placed.suppression_id != row.suppression_id
     log.opted_out(controller=controller_id, channel=source, scope=placed.scope, already=already)
     return OptOut(
@@ -145,6 +151,25 @@ def stopping(
         scope="purpose" if purpose is not None else "sender", purpose=purpose, reason=reason, source=source,
         # The second as a whole: a consent given in the same second does not outlive the opt-out (D1-6).
         at=now.astimezone(UTC).replace(microsecond=0), lifted_at=None, address=address,
+    )  # fmt: skip
+
+
+def acknowledgment(
+    row: SuppressionRow, stream: str | None, now: datetime, *, after: timedelta = timedelta()
+) -> OwedLetter | None:
+    """The letter that says the request is registered, should the law of the person's country ask for it
+    (`correspond.py` finds out). A click that may be taken back is acknowledged when it no longer may.
+
+    A complaint is a word to the mailbox provider, and an operator's entry is nobody's request: neither is answered.
+    """
+    if row.reason not in ("unsubscribe", "objection"):
+        return None
+    about = {
+        "scope": row.scope, "purpose": row.purpose, "at": written(row.at), "source": row.source, "stream": stream,
+    }  # fmt: skip
+    return OwedLetter(
+        controller_id=row.controller_id, letter_id=row.suppression_id, kind="stopped", recipient_key=row.recipient_key,
+        due_at=now + (UNDO_WITHIN if row.undoable else after), about=about,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from gateway.accept import Accept
 from gateway.addressees import targets
 from gateway.appraise import keep_counting
 from gateway.config import Config
+from gateway.correspond import Correspondence
 from gateway.deliver import Deliver
 from gateway.forward import Forwards
 from gateway.head_mail import HeadMail
@@ -147,6 +148,7 @@ class Worker:
         )
         self._write_back = WriteBack(store, worker=name, clock=clock)
         self._client: HttpClient | None = None
+        self._letters = Correspondence(store, self._words, clock=clock, wake=self._deliver.wake)
         self._pools: dict[str, Pool] = {}
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
@@ -230,6 +232,7 @@ class Worker:
         self._store.tell(targets(config))
         self._write_back.configure(config, self._http_client(config))
         self._sign_ups.configure(config, scales)
+        self._letters.configure(config, scales)
         self._web.pages = self._pages(config, scales)
         self.config = config
         gc.collect()
@@ -292,6 +295,7 @@ class Worker:
                 await self.reload()
             try:
                 await self._accept.watch_room()
+                await self._letters.write_due()
                 turn += 1
                 if turn % SWEEP_EVERY == 1:
                     now = self._clock()
@@ -301,6 +305,7 @@ class Worker:
                     await keep_returned(self._store, now)
                     while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
                         pass
+                    await self._letters.forget()
                     await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
                     await self._store.forget_erased()

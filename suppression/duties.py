@@ -5,7 +5,7 @@ Stage E runs per pack, in list order, once every pack has allowed in stage D. Re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from suppression.facts import Facts
@@ -44,6 +44,18 @@ DUTIES: tuple[Duty, ...] = (
          lambda f, p, basis: f.message.unsubscribe not in ("present", "injectable"),
          Block("UNSUBSCRIBE_NOT_INJECTABLE")),
 )  # fmt: skip
+
+
+def opt_out_is_acknowledged(codes: Collection[str], *, known: bool, home: str) -> bool:
+    """Whether whoever opts out has to get an e-mail saying that this is registered.
+
+    `codes`: the packs the person falls under; `known`: their country is known. Where it is not, a Belgian sender is
+    held to Belgian law: one mail too many offends nobody.
+
+    Source: Royal Decree of 4 April 2003, art. 2; RULES 5.2.9.
+    """
+    return "BE" in codes or (home == "BE" and not known)
+
 
 #: Stage F: marketing never leaves unsigned.
 SIGNING = Duty("F", "RFC 8058 3.1", lambda f, p, basis: not f.dkim_ready, Defer("DKIM_UNAVAILABLE"))

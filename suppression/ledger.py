@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, str]] = {
     "undeliverable": "the address was found dead",
     "mailed": "marketing went out on the ground of a sale whose window each mailing renews (pack IE)",
     "confirmation_sent": "a mail left that asked to confirm a sign-up; there is one per request (RULES.md B6)",
+    "notice_queued": "a letter that the law asks for was put in the queue: which, and about which entries",
     "import_undone": "what an import had brought was taken back, its opt-outs excepted",
     "wording": "a wording that people are shown was kept: its name, and the digest of its content",
     "source": "a version of the file about a third party's list was kept: its name, the digest, whether it is complete",
@@ -55,7 +56,9 @@ CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source",
 """Kinds about no person. Their subject is made with the controller's own secret, so that no person's can be the same;
 nothing of a standing follows from them, and no erasure touches them."""
 
-ALWAYS_WRITTEN: Final = frozenset({"suppression", "suppression_lifted", "rectification", "evidence", "looked_at"})
+ALWAYS_WRITTEN: Final = frozenset(
+    {"suppression", "suppression_lifted", "rectification", "evidence", "looked_at", "notice_queued"}
+)
 """Kinds that are written although they change no standing."""
 
 

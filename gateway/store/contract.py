@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from gateway.store.access import Access
 from gateway.store.ahead import Fresh
 from gateway.store.asking import SignUps
+from gateway.store.corresponding import Letters, OwedLetter
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
 from gateway.store.imported import Imported
@@ -331,6 +332,7 @@ class Store(
     Rulings,
     WriteBacks,
     Returns,
+    Letters,
     Protocol,
 ):
     """One installation's memory. Every call is one transaction.
@@ -338,6 +340,7 @@ class Store(
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
     sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py.
+    letters that are owed: corresponding.py.
     """
 
     async def close(self) -> None: ...
@@ -346,7 +349,9 @@ class Store(
     # people and what they said
     async def people(self, wanted: Sequence[Who]) -> list[Person]: ...
     async def record(self, acts: Sequence[Act]) -> list[bool]: ...
-    async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow: ...
+    async def opt_out(
+        self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None, *, owed: OwedLetter | None = None
+    ) -> SuppressionRow: ...
     async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool: ...
     async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]: ...
     async def suppression_page(

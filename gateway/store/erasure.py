@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import aiosql
 
-from gateway.store import people, queue, sealing, suppressions
+from gateway.store import letters, people, queue, sealing, suppressions
 from gateway.store.ahead import new_id
 from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
@@ -41,6 +41,7 @@ def erase(handles: Handles, wanted: Erasure) -> Erased:
         counts += end_copies(handles, controller_id, key, at)
         SQL.drop_person(handles.db, controller_id=controller_id, recipient_key=key)
         SQL.drop_standing(handles.db, controller_id=controller_id, recipient_key=key)
+        letters.forget(handles, controller_id, key)
         SQL.drop_sign_ups(handles.db, controller_id=controller_id, recipient_key=key)
         SQL.drop_attachments(handles.db, controller_id=controller_id, recipient_key=key)
         SQL.drop_returns(handles.db, controller_id=controller_id, recipient_key=key)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
+from gateway.store.corresponding import OwedLetter
+
 if TYPE_CHECKING:
     from gateway.mail.event import BounceClass, Reason
     from gateway.store.contract import Act, Arrival, SuppressionRow
@@ -51,7 +53,7 @@ class Returned:
     `digest`: tells repeats (keyed). `proven`: it carries an id or token of ours, or its source was authenticated.
     `dead`: it says so credibly, and counts as one of the two it takes. `recipient_key` None: nobody in particular.
     `content`: what is personal or written by others, sealed. `stop`: the opt-out it amounts to, with its entries.
-    `forward`: the report on its way to the tool.
+    `forward`: the report on its way to the tool. `owed`: the letter that acknowledges the opt-out.
     """
 
     controller_id: str
@@ -75,6 +77,7 @@ class Returned:
     stop: "SuppressionRow | None" = None
     acts: "Sequence[Act]" = ()
     forward: "Arrival | None" = None
+    owed: OwedLetter | None = None
 
 
 class Heeded(NamedTuple):

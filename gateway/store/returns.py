@@ -66,7 +66,7 @@ def heed(handles: Handles, returned: Returned) -> Heeded:
     before = _about_copy(handles, returned)
     placed = None
     if returned.stop is not None:
-        placed = suppressions.add(handles, returned.acts, returned.stop)
+        placed = suppressions.add(handles, returned.acts, returned.stop, returned.owed)
     kept_returns.put(handles, returned)
     marked = returned.dead and _second(handles, returned) and _mark(handles, returned)
     if returned.forward is not None:

@@ -34,12 +34,14 @@ from gateway.store.contract import (
     Taken,
     Who,
 )  # fmt: skip
+from gateway.store.corresponding import OwedLetter
 from gateway.store.evidence import Note
 from gateway.store.sqlite_access import SqliteAccess
 from gateway.store.sqlite_base import translated
 from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
 from gateway.store.sqlite_imported import SqliteImported
+from gateway.store.sqlite_letters import SqliteLetters
 from gateway.store.sqlite_material import SqliteMaterial
 from gateway.store.sqlite_proof import SqliteProof
 from gateway.store.sqlite_rehearsal import SqliteRehearsal
@@ -90,6 +92,7 @@ class SqliteStore(
     SqliteSignUps,
     SqliteRulings,
     SqliteReturns,
+    SqliteLetters,
 ):
     """See contract.Store, call by call."""
 
@@ -144,9 +147,11 @@ class SqliteStore(
 
         return await self._enter(unit)
 
-    async def opt_out(self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None) -> SuppressionRow:
+    async def opt_out(
+        self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None, *, owed: OwedLetter | None = None
+    ) -> SuppressionRow:
         def unit(handles: Handles) -> SuppressionRow:
-            placed = suppressions.add(handles, acts, row)
+            placed = suppressions.add(handles, acts, row, owed)
             if message_id is not None and placed is row:
                 queue.count_opt_out(handles, row.controller_id, message_id)
             if placed is row:

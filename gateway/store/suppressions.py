@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.store import people
+from gateway.store import letters, people
 from gateway.store.columns import instant, lifted_column, lifted_purposes, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, SuppressionRow
+from gateway.store.corresponding import OwedLetter
 from gateway.store.people import SQL
 
 
@@ -16,8 +17,9 @@ def of_person(handles: Handles, controller_id: str, recipient_key: bytes) -> lis
     return [suppression_row(controller_id, recipient_key, row) for row in rows]
 
 
-def add(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> SuppressionRow:
-    """Put a suppression on the list with its ledger entries. One that stands already is returned and left alone.
+def add(handles: Handles, acts: Sequence[Act], row: SuppressionRow, owed: OwedLetter | None = None) -> SuppressionRow:
+    """Put a suppression on the list with its ledger entries and the letter that is owed for it. One that stands already
+    is returned and left alone.
 
     So is that of an erasure, which covers everything: nothing new is kept about whoever is erased and stays away.
     """
@@ -31,6 +33,8 @@ def add(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> Suppressi
         at=milliseconds(row.at), lifted_at=None if row.lifted_at is None else milliseconds(row.lifted_at),
     )  # fmt: skip
     people.record(handles, acts)
+    if owed is not None:
+        letters.owe(handles, owed)
     return row
 
 
@@ -42,6 +46,7 @@ def lift(handles: Handles, acts: Sequence[Act], row: SuppressionRow) -> bool:
         suppression_id=row.suppression_id, lifted_at=milliseconds(row.lifted_at),
     )  # fmt: skip
     if changed:
+        letters.withdraw(handles, row.controller_id, row.suppression_id)
         people.record(handles, acts)
     return bool(changed)
 

@@ -205,6 +205,7 @@ acts = st.one_of(
     st.tuples(st.just("undeliverable"), st.just({"undeliverable": True})),
     st.tuples(st.sampled_from(["mailed"]), st.fixed_dictionaries({"at": times})),
     st.tuples(st.just("looked_at"), st.just({"by": "somebody"})),
+    st.tuples(st.just("notice_queued"), st.just({"notice": "stopped", "refs": []})),
 )
 
 

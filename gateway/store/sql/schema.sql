@@ -428,4 +428,21 @@ CREATE TABLE campaign_stops (
   PRIMARY KEY (controller_id, stream, campaign)
 ) STRICT, WITHOUT ROWID;
 
+-- Letters that are owed, written in the transaction of the act that asks for them. letter_id: of an acknowledgment, that of
+-- the opt-out. about: JSON without personal data. settled_at: written, or found not to be owed, as written_at says.
+CREATE TABLE letters (
+  controller_id TEXT NOT NULL,
+  letter_id BLOB NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('stopped', 'restriction_ends')),
+  recipient_key BLOB NOT NULL,
+  due_at INTEGER NOT NULL,
+  about TEXT NOT NULL,
+  written_at INTEGER,
+  settled_at INTEGER,
+  PRIMARY KEY (controller_id, letter_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX letters_due ON letters (due_at) WHERE settled_at IS NULL;
+CREATE INDEX letters_person ON letters (controller_id, recipient_key);
+CREATE INDEX letters_settled ON letters (settled_at) WHERE settled_at IS NOT NULL;
+
 INSERT INTO meta (name, value) VALUES ('schema', '2');
