@@ -116,10 +116,16 @@ def check_config(
 def doctor(
     config: ConfigPath = DEFAULT_CONFIG,
     dns: Annotated[bool, typer.Option("--dns", help="Also ask DNS for the signing keys and the return path.")] = False,
+    write_back: Annotated[
+        bool,
+        typer.Option(
+            "--write-back", help="Also call the tools and endpoints that are told of opt-outs; nothing is told."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check what the settings rest on. Exit code 1 when something needs attention."""
-    from gateway.doctor import machine, names
+    from gateway.doctor import machine, names, told
     from gateway.doctor.finding import Finding
     from gateway.outbound.resolver import Resolver
 
@@ -128,12 +134,15 @@ def doctor(
 
     async def findings() -> list[Finding]:
         found = machine.local(loaded, now=now, free_bytes=shutil.disk_usage(loaded.dir).free)
+        found += told.left_out(loaded)
         try:
             async with command.opened(loaded) as store:
                 await store.check()
+                found += await told.given_up(store, loaded)
             found.append(Finding(check="database", good=True, text="opens and has this version's tables"))
         except Refused as refused:
             found.append(Finding(check="database", good=False, text=str(refused)))
+        found += await told.reached(loaded) if write_back else []
         return found + (await names.published(loaded, Resolver(loaded.dns_servers), now=now) if dns else [])
 
     found = command.run(findings())

@@ -1,9 +1,11 @@
 """Kinds of setting values about systems that the gateway calls: hosts, secrets of webhooks, lists of a tool."""
 
 import re
+import ssl
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.settings.file_kinds import FILE
 from gateway.settings.kinds import TEXT, Bad, Kind, domain, is_loopback
 from gateway.tools.reach import Peer, literal
 from gateway.tools.webhook import secret_of
@@ -54,6 +56,15 @@ def _secret(value: Any, directory: Path) -> bytes:
         raise Bad(f"is no webhook secret: it {wrong}", remedy) from None
 
 
+def _authorities(value: Any, directory: Path) -> Path:
+    path: Path = FILE.parse(value, directory)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except (OSError, ssl.SSLError):
+        raise Bad(f"{path} holds no certificates (PEM)", "Name the certificate of the authority, not a key") from None
+    return path
+
+
 def _lists(value: Any, directory: Path) -> dict[str, tuple[str, ...]]:
     """From the name of a purpose to what it is in the tool: ids, or "*" for all of it."""
     example = 'Write it as { newsletter = ["3"], events = ["4", "5"] }; ["*"] is the whole tool'
@@ -70,6 +81,7 @@ def _lists(value: Any, directory: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
+AUTHORITIES: Final = Kind("file", _authorities)
 PEERS: Final = Kind("list of hosts", _peers, ())
 WEBHOOK_SECRET: Final = Kind("whsec_ and base64", _secret, None, True)
 LISTS: Final = Kind("lists per purpose", _lists, {})
