@@ -53,6 +53,10 @@ _AT_RCPT = (
 _AT_MAIL = ("reply to mail from", "after mail from", "[mail_from]", ">>> mail", "response to mail from")
 
 
+_MARKS: tuple[tuple[Stage, tuple[str, ...]], ...] = (("data", _BEHIND_DATA), ("rcpt", _AT_RCPT), ("mail", _AT_MAIL))
+"""How reports say which command was answered."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What a report tells of one recipient, as it is written. `words`: the server's; `around`: what the text for people
@@ -218,11 +222,11 @@ def stage_of(text: str, words: str) -> Stage | None:
     lowered = " ".join(text.lower().split())
     anchor = lowered.find(" ".join(words.lower().split())[:60]) if words else -1
     marks: list[tuple[int, Stage]] = []
-    for stage, names in (("data", _BEHIND_DATA), ("rcpt", _AT_RCPT), ("mail", _AT_MAIL)):
+    for stage, names in _MARKS:
         for name in names:
             at = lowered.find(name)
             while at >= 0 and len(marks) < 200:
-                marks.append((at, stage))  # type: ignore[arg-type]
+                marks.append((at, stage))
                 at = lowered.find(name, at + 1)
     if not marks:
         return None

@@ -65,6 +65,7 @@ _STILL_TRYING = Phrases((
     "no need to resend", "not yet been delivered", "has been delayed", "is delayed", "have been delayed",
     "warning message only", "delivery attempts will continue", "will try again", "this is a warning",
     "wird erneut versucht", "opnieuw geprobeerd", "nouvelles tentatives", "delivery delayed", "message delayed",
+    "message * delayed", "notification delay",
     "could not send message for past",
 ))  # fmt: skip
 _GAVE_UP = Phrases((
@@ -124,29 +125,27 @@ def is_bounce(mail: CameBack) -> bool:
 def read_words(mail: CameBack) -> list[Told]:
     """What a bounce without a machine-readable part tells; one entry without an address where it names nobody."""
     text = mail.report
+    action = action_of(f"{mail.field(b'subject')}\n{text}")
     addresses: list[str | None] = [*_recipients(mail, text)] or [None]
     said = [words or "" for words in about(text, [(address,) for address in addresses])]
-    apart = len(addresses) > 1 and any(map(_says, said))  # else there is one reason for all
-    told: list[Told] = []
-    for address, words in zip(addresses, said, strict=True):
-        around = words if apart else text[:MOST_WORDS]
-        told.append(_told(address, words or text[:MOST_WORDS], around, text, apart=apart))
-    return told
+    if len(addresses) > 1 and any(map(_says, said)):
+        return [_told(address, words, words, action) for address, words in zip(addresses, said, strict=True)]
+    whole = text[:MOST_WORDS]  # one reason for all
+    return [_told(address, words or whole, whole, action) for address, words in zip(addresses, said, strict=True)]
 
 
-def action_of(text: str, subject: str = "") -> Action:
-    """Whether a text says that delivery is still being tried."""
-    words = f"{plain(subject)} {plain(text)}"
-    return "delayed" if _STILL_TRYING.within(words) and not _GAVE_UP.within(words) else "failed"
-
-
-def _told(address: str | None, words: str, around: str, text: str, *, apart: bool) -> Told:
+def _told(address: str | None, words: str, around: str, action: Action) -> Told:
     stage: Stage | None = stage_of(words, "") or stage_of(around, "")
     if stage is None and reply_code_in(around) is None:
         stage = "local"
-    action = action_of(around if apart else text)
     status = code_in(words) or code_in(around)
     return Told(address=address, action=action, status=status, words=words, around=around, stage=stage)
+
+
+def action_of(text: str) -> Action:
+    """Whether a text, or the subject above it, says that delivery is still being tried."""
+    words = plain(text)
+    return "delayed" if _STILL_TRYING.within(words) and not _GAVE_UP.within(words) else "failed"
 
 
 def _recipients(mail: CameBack, text: str) -> list[str]:

@@ -15,7 +15,7 @@ from datetime import datetime
 from gateway.mail import auto_reply, delivery_report, human_reply, plain_bounce
 from gateway.mail.came_back import TOKEN_LENGTH, CameBack, bare_address, open_message
 from gateway.mail.delivery_report import Told
-from gateway.mail.event import COMPLAINTS, Event, Recipient
+from gateway.mail.event import COMPLAINTS, Event, Kind, Recipient
 from gateway.mail.feedback import Feedback, read_feedback
 from gateway.mail.judgement import BounceRules, Said, reply_code_in
 from gateway.mail.outcome import MAX_TEXT, without_addresses
@@ -127,10 +127,10 @@ def _to_many(mail: CameBack) -> bool:
     return (bulk or listed) and not (mail.field(b"in-reply-to") or mail.field(b"references"))
 
 
-def _from_author(mail: CameBack, at: datetime, kind: str, *, needs_person: bool = False, texts: bool = True) -> Event:
+def _from_author(mail: CameBack, at: datetime, kind: Kind, *, needs_person: bool = False, texts: bool = True) -> Event:
     author = bare_address(mail.field(b"from"))
     return Event(
-        kind=kind, source=SOURCE, at=at,  # type: ignore[arg-type]
+        kind=kind, source=SOURCE, at=at,
         recipients=(Recipient(address=author),) if author is not None else (),
         original=mail.original(texts=texts), needs_person=needs_person,
     )  # fmt: skip

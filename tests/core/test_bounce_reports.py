@@ -322,6 +322,12 @@ def test_bounces_in_plain_words(form: str) -> None:
     assert [short(one) for one in event.recipients] == wanted
 
 
+def test_the_subject_too_says_that_a_mail_is_only_late() -> None:
+    words = "The following address has not been reached yet:\n\nbob@example.net\n  451 greylisted\n"
+    [one] = event_of(plain(words, subject="Warning: message 1abc-2 delayed 24 hours")).recipients
+    assert (one.action, one.bounce_class, one.undeliverable) == ("delayed", "delayed", False)
+
+
 def test_a_bounce_in_html_alone_is_read() -> None:
     page = "<html><style>p {}</style><p>Delivery failed.</p><p>bob@example.net</p><p>550 5.1.1 user unknown</p></html>"
     text = f"{DAEMON}Subject: Undeliverable\nContent-Type: text/html\n\n{page}"
