@@ -22,6 +22,7 @@ from gateway.notice import Notices
 from gateway.outbound.pool import Pool
 from gateway.parcel import CHECK_AGE, HandOver, Parcel, whose
 from gateway.post import unpack_rcpt
+from gateway.recheck import Recheck
 from gateway.render import Original, Renderer, open_original
 from gateway.return_paths import ReturnPaths
 from gateway.store.connection import Gatherer
@@ -67,6 +68,7 @@ class Deliver:
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
         self._stops: frozenset[tuple[str, str, str]] = frozenset()
+        self.recheck = Recheck(self.threads, clock=clock)
         self.endings: Gatherer[Ending, None] = Gatherer(self._write_down)
 
     def configure(
@@ -75,6 +77,7 @@ class Deliver:
         """Take a configuration into use. What is on its way goes on under the new one."""
         self.config, self.scales, self.renderer, self.notices = config, scales, renderer, notices
         self.returns = ReturnPaths(config, self.ring)
+        self.recheck.configure(config.verify_one_in)
         for name, route in config.routes.items():
             if name not in self._lanes:
                 self._lanes[name] = Lane(self, route)
@@ -204,6 +207,7 @@ class Lane:
             deliver.store, deliver.scales, deliver.renderer, pool, route.name,
             rules=deliver.config.bounce_rules, notices=deliver.notices, clock=deliver.clock, leased=deliver.leased,
             returns=deliver.returns, stopped=deliver.stopped,
+            recheck=deliver.recheck,
         )  # fmt: skip
         self._originals.clear()
         self._generation += 1

@@ -25,6 +25,7 @@ _log: Any = structlog.get_logger()
 
 MESSAGES: Final = Counter("consentgate_messages", "Messages answered after DATA.", ["result"])
 DECISIONS: Final = Counter("consentgate_decisions", "Decisions made, per outcome.", ["decision", "reason_code"])
+SIGNATURES: Final = Counter("consentgate_signature_checks", "Our signatures verified from what left.", ["result"])
 COPIES: Final = Counter("consentgate_copies", "Copies that reached an end or were tried again.", ["route", "state"])
 OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
@@ -40,7 +41,7 @@ QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS, CAMPAIGNS_STOPPED, LOGIN_FAILURES,
+    MESSAGES, DECISIONS, COPIES, SIGNATURES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS, CAMPAIGNS_STOPPED, LOGIN_FAILURES,
     REFUSED_CONNECTIONS,
     STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip
@@ -242,6 +243,13 @@ def delivered(*, copy: str, route: str, attempts: int, seconds: float) -> None:
     COPIES.labels(route, "delivered").inc()
     HAND_OVER_SECONDS.observe(seconds)
     _log.info("delivered", copy=copy, route=route, attempts=attempts)
+
+
+def signature_checked(*, copy: str, key: str, why: str) -> None:
+    """A signature of ours was verified from the octets that left; a line only where it does not hold: `why`."""
+    SIGNATURES.labels("broken" if why else "good").inc()
+    if why:
+        _log.error("signature_checked", copy=copy, key=key, why=why)
 
 
 def captured(*, copy: str, route: str) -> None:

@@ -24,6 +24,7 @@ from gateway.mail.rewrite import NotInjectable
 from gateway.notice import Notices
 from gateway.outbound.connect import ConnectFailed
 from gateway.outbound.pool import Pool
+from gateway.recheck import Recheck, Sent
 from gateway.render import Original, Renderer, wants
 from gateway.return_paths import ReturnPaths
 from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
@@ -155,11 +156,11 @@ class HandOver:
     def __init__(
         self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | None, route: str, *,
         rules: BounceRules, notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
-        returns: ReturnPaths, stopped: Callable[[Parcel], bool],
+        returns: ReturnPaths, stopped: Callable[[Parcel], bool], recheck: Recheck,
     ) -> None:  # fmt: skip
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
         self._rules, self._notices, self._clock, self._leased = rules, notices, clock, leased
-        self._returns, self.stopped = returns, stopped
+        self._returns, self.stopped, self._recheck = returns, stopped, recheck
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
         """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
@@ -272,6 +273,11 @@ class HandOver:
             log.delivered(
                 copy=parcel.name, route=self._route, attempts=attempts, seconds=(now - original.at).total_seconds()
             )
+            if parcel.rendered_for is not None:  # else it left while the keys were changed
+                self._recheck.sent(Sent(
+                    copy=parcel.name, controller_id=original.controller.id, data=parcel.data,
+                    signers=self._renderer.signers(original), marketing=original.case.marketing,
+                ))  # fmt: skip
             lawful = not passed(parcel.ruling.decision)  # what was only let through renews no customer relation
             mailed = original.case.marketing and lawful and self._scales.rolling(original.controller.id, parcel.ruling)
             told = None

@@ -183,6 +183,8 @@ class Worker:
             for task in (keeping, sealing, telling, counting, delivering, *self._asked_for):
                 task.cancel()
         logins.close()
+        with contextlib.suppress(StoreUnavailable):
+            await self._note_checks()
         log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -295,6 +297,7 @@ class Worker:
                 await self.reload()
             try:
                 await self._accept.watch_room()
+                await self._note_checks()
                 await self._letters.write_due()
                 turn += 1
                 if turn % SWEEP_EVERY == 1:
@@ -312,6 +315,15 @@ class Worker:
                     await self._store.empty_logs()
             except (StoreUnavailable, OSError) as down:
                 log.store_unavailable(where="house", error=down)
+
+    async def _note_checks(self) -> None:
+        """What was found by looking at our own mail again; kept for the next time where it cannot be written."""
+        notes = self._deliver.recheck.take()
+        try:
+            await self._store.note_checks(notes)
+        except StoreUnavailable:
+            self._deliver.recheck.put_back(notes)
+            raise
 
     def _head_letters(self, kept: Sequence[KeptHead], *, now: datetime) -> list[Arrival]:
         mail = HeadMail(config=self.config, words=self._words, scales=self._scales, ring=self._ring)

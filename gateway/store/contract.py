@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from gateway.store.access import Access
 from gateway.store.ahead import Fresh
 from gateway.store.asking import SignUps
+from gateway.store.checks import Checks
 from gateway.store.corresponding import Letters, OwedLetter
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
@@ -333,6 +334,7 @@ class Store(
     WriteBacks,
     Returns,
     Letters,
+    Checks,
     Protocol,
 ):
     """One installation's memory. Every call is one transaction.
@@ -340,7 +342,7 @@ class Store(
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
     sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py.
-    letters that are owed: corresponding.py.
+    letters that are owed: corresponding.py; our own mail looked at again: checks.py.
     """
 
     async def close(self) -> None: ...

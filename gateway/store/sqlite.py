@@ -38,6 +38,7 @@ from gateway.store.corresponding import OwedLetter
 from gateway.store.evidence import Note
 from gateway.store.sqlite_access import SqliteAccess
 from gateway.store.sqlite_base import translated
+from gateway.store.sqlite_checks import SqliteChecks
 from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
 from gateway.store.sqlite_imported import SqliteImported
@@ -93,6 +94,7 @@ class SqliteStore(
     SqliteRulings,
     SqliteReturns,
     SqliteLetters,
+    SqliteChecks,
 ):
     """See contract.Store, call by call."""
 

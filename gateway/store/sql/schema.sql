@@ -445,4 +445,18 @@ CREATE INDEX letters_due ON letters (due_at) WHERE settled_at IS NULL;
 CREATE INDEX letters_person ON letters (controller_id, recipient_key);
 CREATE INDEX letters_settled ON letters (settled_at) WHERE settled_at IS NOT NULL;
 
+-- What came of looking at our own mail again: signatures of a sample (name: SELECTOR._domainkey.DOMAIN) and loop checks
+-- (name: a stream). why: of the last one that failed. Nothing of a person.
+CREATE TABLE mail_checks (
+  controller_id TEXT NOT NULL,
+  kind TEXT NOT NULL CHECK (kind IN ('signature', 'loop')),
+  name TEXT NOT NULL,
+  checked INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  failed_at INTEGER,
+  why TEXT NOT NULL,
+  PRIMARY KEY (controller_id, kind, name)
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO meta (name, value) VALUES ('schema', '2');

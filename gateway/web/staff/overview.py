@@ -42,6 +42,10 @@ class Overview:
         return self._desk.show(
             "overview", visitor, place="overview", funnel=funnel(rows), campaigns=latest, counted=len(rows),
             more=len(rows) > _SHOWN, waiting=await site.store.waiting(_QUEUE_SHOWN), modes=modes(visitor, site.clock()),
+            checks=[
+                one for controller_id in visitor.controllers for one in await site.store.checks(controller_id)
+                if not one.well
+            ],
         )  # fmt: skip
 
 

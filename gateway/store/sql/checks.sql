@@ -1,0 +1,12 @@
+-- name: note_check(controller_id, kind, name, checked, failed, at, why)!
+-- The last word stands; what failed before is still counted.
+INSERT INTO mail_checks (controller_id, kind, name, checked, failed, last_at, failed_at, why)
+VALUES (:controller_id, :kind, :name, :checked, :failed, :at, CASE WHEN :failed > 0 THEN :at END, :why)
+ON CONFLICT (controller_id, kind, name) DO UPDATE SET checked = checked + excluded.checked,
+  failed = failed + excluded.failed, last_at = max(last_at, excluded.last_at),
+  failed_at = coalesce(excluded.failed_at, failed_at),
+  why = CASE WHEN excluded.failed > 0 THEN excluded.why ELSE why END;
+
+-- name: checks(controller_id)
+SELECT kind, name, checked, failed, last_at, failed_at, why FROM mail_checks
+WHERE controller_id = :controller_id ORDER BY kind, name;
