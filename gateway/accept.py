@@ -19,7 +19,8 @@ import uuid_utils
 
 from gateway import log, record
 from gateway.addressees import link_of
-from gateway.config import Config, Controller, Login, Stream
+from gateway.config import MARKETING, Config, Controller, Login, Stream
+from gateway.lookalikes import NOTHING, Judged, Lookalikes, unwatched
 from gateway.mail import reply
 from gateway.mail.classify import Kind, Refused, classify
 from gateway.mail.dsn import is_owed
@@ -52,6 +53,10 @@ HOPS = 100
 """Servers a message has been through, at most: more is a loop (RFC 5321 6.3)."""
 
 
+Judge = Callable[[Kind, Controller, Stream, Sequence[str]], Judged]
+"""What is done about a service message that may be advertising, sent to these addresses."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """A message taken apart. `plan` None: it could not be, or it was refused with `refusal`.
@@ -76,8 +81,11 @@ class Read:
 class Accept:
     """Takes messages in. One per process; `configure` swaps the configuration between messages."""
 
-    def __init__(self, store: Store, lanes: Lanes, *, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, lanes: Lanes, *, ring: KeyRing, lookalikes: Lookalikes, clock: Callable[[], datetime]
+    ) -> None:
         self._store, self._lanes, self._ring, self._clock = store, lanes, ring, clock
+        self._lookalikes = lookalikes
         self.full: str = ""
 
     def configure(self, config: Config, scales: Scales, notices: Notices) -> None:
@@ -92,8 +100,8 @@ class Accept:
             return reply.QUEUE_FULL
         login = self._config.logins[envelope.login]
         controller = self._config.controllers[login.controller]
-        read = await self._read(envelope, login, controller)
         message_id, now = uuid_utils.uuid7().bytes, self._clock()
+        read = await self._read(envelope, login, controller, self._lookalikes.at(now).judge)
         name = str(UUID(bytes=message_id))
         try:
             whos = [self._who(controller.id, rcpt) for rcpt in envelope.rcpts]
@@ -137,11 +145,12 @@ class Accept:
             return reply.STORE_DOWN
         return reply.DEAD_ADDRESS if person.readable and person.standing.recipient.undeliverable else None
 
-    async def _read(self, envelope: Envelope, login: Login, controller: Controller) -> Read:
-        if len(envelope.content) < (LARGE if controller.category_map is None else LARGE_MAPPED):
-            return read_message(envelope, login, controller)
+    async def _read(self, envelope: Envelope, login: Login, controller: Controller, judge: Judge) -> Read:
+        service = controller.streams[login.streams[0]].message_class not in MARKETING
+        if len(envelope.content) < (LARGE_MAPPED if service or controller.category_map is not None else LARGE):
+            return read_message(envelope, login, controller, judge)
         return await asyncio.get_running_loop().run_in_executor(
-            self._lanes.threads, read_message, envelope, login, controller
+            self._lanes.threads, read_message, envelope, login, controller, judge
         )
 
     def _who(self, controller_id: str, rcpt: Rcpt) -> Who | None:
@@ -253,6 +262,11 @@ class Accept:
         for ruling in rulings:
             counts[ruling.decision.verdict] += 1
             log.decided(decision=ruling.decision.verdict, reason_code=ruling.decision.reason_code)
+        if read.case.handling:
+            log.mislabelled(
+                controller=controller.id, stream=read.stream.name, handling=read.case.handling,
+                signs=sorted({sign.partition(" ")[0] for sign in read.case.signs}), message_id=name,
+            )  # fmt: skip
         if not answer.accepts:
             log.refused(
                 controller=controller.id, stream=read.stream.name, code=answer.code,
@@ -277,7 +291,7 @@ class Accept:
             self.full = ""
 
 
-def read_message(envelope: Envelope, login: Login, controller: Controller) -> Read:
+def read_message(envelope: Envelope, login: Login, controller: Controller, judge: Judge = unwatched) -> Read:
     """Take a message apart and say what it is. Total: what cannot be read becomes a refusal with its reason."""
     stream = controller.streams[login.streams[0]]
     try:
@@ -287,10 +301,14 @@ def read_message(envelope: Envelope, login: Login, controller: Controller) -> Re
     subject = on_paper(decode_words(message.get(b"subject") or b"")[:500])
     if sum(field.name == b"received" for field in message.fields) > HOPS:
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=reply.MAIL_LOOP)
-    kind = classify(message, login, controller.streams, envelope.suffix, controller.category_map)
+    kind = classify(
+        message, login, controller.streams, envelope.suffix, controller.promotional, controller.category_map
+    )
     if isinstance(kind, Refused):
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=kind.reply)
-    return _classified(message, kind, controller, subject)
+    stream = controller.streams[kind.stream]
+    judged = judge(kind, controller, stream, [rcpt.address for rcpt in envelope.rcpts]) if kind.likeness else NOTHING
+    return _classified(message, kind, stream, judged, subject)
 
 
 def _reason(answer: Reply, rulings: Sequence[Ruling]) -> str:
@@ -304,13 +322,15 @@ def on_paper(text: str) -> str:
     return "".join(c if c.isprintable() or c in JOINERS else " " for c in text)
 
 
-def _classified(message: Message, kind: Kind, controller: Controller, subject: str) -> Read:
-    stream = controller.streams[kind.stream]
+def _classified(message: Message, kind: Kind, stream: Stream, judged: Judged, subject: str) -> Read:
+    rehearses = kind.test or stream.mode == "rehearse"
+    handling = "block" if judged.handling == "hold" and rehearses else judged.handling  # nothing waits for a rehearsal
     case = Case(
-        message_class=kind.message_class, promotional=kind.promotional, purpose=kind.purpose,
+        message_class=kind.message_class, promotional=handling == "block", purpose=kind.purpose,
         categories=kind.categories, transaction_ref=kind.transaction_ref,
         restriction_exemption=kind.restriction_exemption, unsubscribe="not_injectable", from_domain=kind.from_domain,
-        matched=kind.matched,
+        matched=kind.matched, signs=tuple(map(str, judged.signs)), handling=handling,
+        skeleton=judged.skeleton if handling else "", likeness=kind.likeness if handling else "",
     )  # fmt: skip
     plan = make_plan(message, wants(case, stream))
     case = replace(case, unsubscribe=plan.unsubscribe, language=plan.language)

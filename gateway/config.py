@@ -9,6 +9,7 @@ from typing import Literal
 
 from gateway.mail.categories import CategoryMap
 from gateway.mail.judgement import BounceRules
+from gateway.mail.promotional import PromotionalRules
 from gateway.mail.provider import Signing
 from gateway.tools.reach import Peer
 from suppression import similarity
@@ -190,6 +191,7 @@ class Stream:
     """Who signs; None: as its route says."""
     provider: str | None = None
     write_back_hosts: tuple[Peer, ...] = ()
+    mislabelled: Literal["block", "hold", "allow-and-flag"] = "block"
 
     def mode_at(self, now: datetime) -> Mode:
         """What decisions do at an instant: observing ends by itself, and none that was to go on too long begins."""
@@ -264,6 +266,7 @@ class Controller:
     """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty, which blocks (E1, E3, E4).
 
     `terms`: what it changed about the packs, by code or ALL. `category_map`: None where no category has patterns.
+    `promotional`: what advertising sounds like, the same for all controllers of an installation.
     """
 
     id: str
@@ -292,6 +295,7 @@ class Controller:
     neutral_links: tuple[str, ...]
     unmapped_links: Literal["ignore", "unknown"]
     category_map: CategoryMap | None
+    promotional: PromotionalRules
     terms: Mapping[str, Terms]
     write_back_hosts: tuple[Peer, ...] = ()
     webhooks: Mapping[str, Webhook] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from gateway.config import Config, Controller, Stream
 from gateway.recall import BATCH, Gone, WeighedAgain, case_of, lookup, weighed_again
+from gateway.recognised import doubt
 from gateway.sentences import spoken, tell
 from gateway.store.contract import Person, Store
 from gateway.store.history import Decided
@@ -146,6 +147,9 @@ def on_file(explained: Sequence[Explained]) -> list[bytes]:
 def spoken_fields(words: Words, language: Language, one: Explained, controller: Controller) -> dict[str, Any]:
     """An explained decision as JSON: `explanation` and `text` of then; `unknown`, `changed`, `today` where known."""
     said: dict[str, Any] = spoken(words, language, one.then, controller)
+    if (doubted := doubt(words, language, one.decided.kind)) is not None:
+        said["mislabelled"] = {name: one.decided.kind[name] for name in ("handling", "signs")}
+        said["text"] += " " + doubted
     if one.unknown is not None:
         said["unknown"] = one.unknown
         said["text"] += " " + words.text(language, f"explain.{one.unknown}")
@@ -158,6 +162,8 @@ def spoken_fields(words: Words, language: Language, one: Explained, controller: 
 def paragraphs(words: Words, language: Language, one: Explained, controller: Controller) -> list[str]:
     """Everything about one decision, for a reader of plain text."""
     said = [tell(words, language, one.then, controller).text]
+    if (doubted := doubt(words, language, one.decided.kind)) is not None:
+        said.append(doubted)
     if one.unknown is not None:
         said.append(words.text(language, f"explain.{one.unknown}"))
     if one.changed is not None:

@@ -224,6 +224,13 @@ def refused(*, controller: str, stream: str | None, code: int, reason: str, mess
     )  # fmt: skip
 
 
+def mislabelled(*, controller: str, stream: str, handling: str, signs: Iterable[str], message_id: str) -> None:
+    """Mail of a service stream looks like advertising; `handling`: block, hold, flag; service where staff said so."""
+    _log.warning(
+        "mislabelled", controller=controller, stream=stream, handling=handling, signs=list(signs), message_id=message_id
+    )  # fmt: skip
+
+
 def decided(*, decision: str, reason_code: str, count: int = 1) -> None:
     """Decisions were made; a counter, and a line only at level debug."""
     DECISIONS.labels(decision, reason_code).inc(count)

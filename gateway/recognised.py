@@ -1,21 +1,37 @@
 """How a message was recognised, in words: what classify.py kept with it as `KIND WHAT` (Kind.matched), for staff."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
+from gateway.mail.promotional import Sign
 from gateway.words import Language, Words
 
 _PLACES: Final = {
     "login": "matched.by.login", "login suffix": "matched.by.suffix", "stream": "matched.by.stream",
     "fingerprint": "matched.by.fingerprint",
 }  # fmt: skip
-_KINDS: Final = frozenset({"stream", "purpose", "category", "campaign", "transaction", "promotional", "test", "tool"})
+_KINDS: Final = frozenset({"stream", "purpose", "category", "campaign", "transaction", "test", "tool"})
 _UNMAPPED: Final = "unknown, unmapped link to "
 
 
 def recognised(words: Words, language: Language, matched: Iterable[str]) -> list[str]:
     """A sentence for each thing that was recognised. What a later version wrote is told as it stands."""
     return [_sentence(words, language, said) for said in matched]
+
+
+def doubt(words: Words, language: Language, kind: Mapping[str, Any]) -> str | None:
+    """Why service mail was taken for advertising, and what was done; None where it was not. `kind`: weigh.Case."""
+    handling = kind.get("handling")
+    if not handling:
+        return None
+    because = words.text(language, "mislabelled.because", signs=listed(words, language, kind.get("signs", ())))
+    return f"{because} {words.text(language, f'mislabelled.{handling}')}"
+
+
+def listed(words: Words, language: Language, signs: Iterable[str]) -> str:
+    """Stored signs in words, the weightiest first."""
+    found = sorted(map(Sign.read, signs), key=lambda sign: -sign.points)
+    return "; ".join(words.text(language, f"sign.{sign.name}", what=sign.what) for sign in found)
 
 
 def _sentence(words: Words, language: Language, said: str) -> str:

@@ -32,6 +32,8 @@ class Case:
 
     `authorised`: the login may send for the stream. `from_domain`: lower-case A-label of the From field, "" when it
     cannot be read. `unsubscribe` as in the decision schema. `matched`: how the class was found, shown to staff.
+    `signs`: what in service mail looks like advertising (promotional.Sign); `handling`: what was done about it
+    (lookalikes.Handling); `skeleton`, `likeness`: by which mail like it is known again.
     """
 
     message_class: MessageClass
@@ -45,13 +47,18 @@ class Case:
     authorised: bool = True
     language: str | None = None
     matched: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()
+    handling: str = ""
+    skeleton: str = ""
+    likeness: str = ""
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Case":
-        return cls(**{**stored, "categories": tuple(stored["categories"]), "matched": tuple(stored["matched"])})
+        lists = {name: tuple(stored.get(name, ())) for name in ("categories", "matched", "signs")}
+        return cls(**{**stored, **lists})
 
     @property
     def marketing(self) -> bool:

@@ -35,6 +35,7 @@ from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
 from gateway.keys import key_ring, signers, token_keys
+from gateway.lookalikes import Lookalikes
 from gateway.notice import Notices
 from gateway.outbound.http_client import HttpClient, context_for
 from gateway.outbound.pool import Pool
@@ -141,7 +142,8 @@ class Worker:
         self._store, self._ring, self._web = store, key_ring(config), Web()
         self._words = Words.load(config.own_templates)
         self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
-        self._accept = Accept(store, self._deliver, ring=self._ring, clock=clock)
+        self._lookalikes = Lookalikes(self._ring)
+        self._accept = Accept(store, self._deliver, ring=self._ring, lookalikes=self._lookalikes, clock=clock)
         self._hear = Hear(store, clock=clock)
         self._sign_ups = SignUps(
             store, self._words, self._ring, token_keys(self._ring), clock=clock, wake=self._deliver.wake

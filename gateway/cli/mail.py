@@ -87,7 +87,7 @@ def _stop(reason_code: str) -> NoReturn:
 def _original(message: Message, controller: Controller, stream: Stream, size: int) -> Original:
     """The message as `accept` would take it on this stream; what the From field says stops nothing here."""
     login = Login(name="rewrite", controller=controller.id, password_hash=None, streams=(stream.name,), allowed_ips=())
-    kind = classify(message, login, controller.streams, None)
+    kind = classify(message, login, controller.streams, None, controller.promotional)
     case = Case(
         message_class=stream.message_class, promotional=False, purpose=stream.purpose, categories=stream.categories,
         transaction_ref=stream.transaction_ref == "stream", restriction_exemption=None, unsubscribe="not_injectable",

@@ -272,12 +272,12 @@ def normal_subject(message: Message) -> str:
     """
     subject = unicodedata.normalize("NFKC", decode_words(message.get(b"subject") or b""))[:500].casefold()
     subject = re.sub(r"\S+@\S+", "*", subject)
-    words = _names(message)
+    words = recipient_words(message)
     subject = re.sub(r"[^\W\d_]{2,}", lambda word: "*" if word[0] in words else word[0], subject)
     return " ".join(re.sub(r"\d+(?:[.,:/-]\d+)*", "#", subject).split())
 
 
-def _names(message: Message) -> frozenset[str]:
+def recipient_words(message: Message) -> frozenset[str]:
     """Words of the display name and the local part in To."""
     to = unicodedata.normalize("NFKC", decode_words(message.get(b"to") or b""))[:500].casefold()
     named = re.sub(r"@[^\s,>]+", " ", to)

@@ -10,24 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.mail import reply
-from gateway.mail.campaign import campaign_of, tidy, tool_of
+from gateway.mail.campaign import campaign_of, fingerprint, recipient_words, tidy, tool_of
 from gateway.mail.categories import CategoryMap
 from gateway.mail.control_fields import hidden_recipients, is_test
 from gateway.mail.from_field import read_author
 from gateway.mail.headers import decode_words
 from gateway.mail.mime import Message
+from gateway.mail.promotional import PromotionalRules, Sign
 from gateway.mail.reply import Reply
+from gateway.mail.skeleton import folded, shown_text, skeleton
 from suppression.facts import Exemption, MessageClass
 
-BULK_PRECEDENCE = frozenset({b"bulk", b"list", b"junk"})
-CAMPAIGN_FIELDS = (
-    "List-Unsubscribe", "List-Id", "List-Unsubscribe-Post", "List-Post", "List-Help", "List-Subscribe", "List-Owner",
-    "List-Archive", "X-Listmonk-Campaign", "X-Mw-Campaign-Uid", "X-campaignid", "X-Campaign",
-)  # fmt: skip
-"""What only mail to a list has: fields of RFC 2369, 2919, 8058, and those that tools write for campaigns alone."""
 MARKETING = frozenset({"marketing", "mixed", "consent_request"})
 NO_REFERENCE = frozenset({"no", "none", "false", "0", "-"})
 
@@ -60,16 +56,20 @@ class Login(Protocol):
 class Kind:
     """What a message is.
 
-    `promotional`: its fields say it is a campaign, although its stream is not for marketing; it is then marketing by
-    law (RULES 2.2, effective class). `categories`: those the message names; else those that its links and subject lead
-    to, where the controller has patterns; else all of the stream's. `from_domain`: of the one From address, lower-case
-    A-label. `test`: the sender asked that nothing of it is delivered. `matched`: what decided what, for staff, without
-    personal data.
+    `promotional`: it looks like advertising by its `signs`, although its stream is not for marketing; unless somebody
+    knows better it is then marketing by law (RULES 2.2, effective class). `skeleton`: of its text, b"" for marketing
+    and for short texts; `likeness`: of sender and form of subject, "" for marketing. `categories`: those the message
+    names; else those that its links and subject lead to, where the controller has patterns; else all of the stream's.
+    `from_domain`: of the one From address, lower-case A-label. `test`: the sender asked that nothing of it is
+    delivered. `matched`: what decided what, for staff, without personal data.
     """
 
     stream: str
     message_class: MessageClass
     promotional: bool
+    signs: tuple[Sign, ...]
+    skeleton: bytes
+    likeness: str
     purpose: str | None
     categories: tuple[str, ...]
     campaign: str
@@ -105,8 +105,9 @@ class _Fault(Exception):
 
 
 def classify(
-    message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None, mapped: CategoryMap | None = None
-) -> Kind | Refused:
+    message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None, rules: PromotionalRules,
+    mapped: CategoryMap | None = None,
+) -> Kind | Refused:  # fmt: skip
     """Say what kind of mail this is.
 
     `streams`: those of the login's controller by name. `suffix`: what stood behind the last `+` of the login name:
@@ -114,14 +115,15 @@ def classify(
     are asked for marketing that names no category.
     """
     try:
-        return _classify(message, login, streams, suffix, mapped)
+        return _classify(message, login, streams, suffix, rules, mapped)
     except _Fault as fault:
         return fault.refused
 
 
 def _classify(
-    message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None, mapped: CategoryMap | None
-) -> Kind:
+    message: Message, login: Login, streams: Mapping[str, Stream], suffix: str | None, rules: PromotionalRules,
+    mapped: CategoryMap | None,
+) -> Kind:  # fmt: skip
     present = {field.name for field in message.fields}
     if (hiding := hidden_recipients(message, present)) is not None:
         why = f"{hiding} with recipients"
@@ -135,8 +137,9 @@ def _classify(
     purpose = _wish(message, present, "X-Consentgate-Purpose", in_suffix)
     category = _wish(message, present, "X-Consentgate-Category", category_in_suffix)
     stream, from_stream = _stream(message, present, login, streams, purpose)
-    signs = [] if stream.message_class in MARKETING else _signs_of_campaign(message, present)
-    marketing = bool(signs) or stream.message_class in MARKETING
+    look = _look(message, present, rules) if stream.message_class not in MARKETING else _MARKETING
+    promotional = rules.reached(look.signs)
+    marketing = promotional or stream.message_class in MARKETING
     categories, from_category = _categories(stream, category)
     if category is None and mapped is not None and marketing:
         found = mapped.find(message, decode_words(message.get(b"subject") or b""))
@@ -158,14 +161,16 @@ def _classify(
         if reference is not None and reference.value.lower() not in NO_REFERENCE:
             transaction = True
             matched.append("transaction X-Consentgate-Transaction")
-    matched += [f"promotional {sign}" for sign in signs]
     test = is_test(message, present)
     if test:
         matched.append("test X-Mailgun-Drop-Message")
     return Kind(
         stream=stream.name,
         message_class=stream.message_class,
-        promotional=bool(signs),
+        promotional=promotional,
+        signs=look.signs,
+        skeleton=look.skeleton,
+        likeness=fingerprint(message, author.address) if look is not _MARKETING else "",
         purpose=purpose.value if purpose else stream.purpose,
         categories=categories,
         campaign=campaign,
@@ -231,9 +236,20 @@ def _allowed(names: Collection[str]) -> str:
     return f"allowed: {', '.join(dict.fromkeys(names)) or 'none'}"
 
 
-def _signs_of_campaign(message: Message, present: Collection[bytes]) -> list[str]:
-    """What makes mail of a transactional stream look like a campaign (DESIGN section 6)."""
-    signs = [field for field in CAMPAIGN_FIELDS if field.lower().encode("ascii") in present]
-    if b"precedence" in present and any(v.strip().lower() in BULK_PRECEDENCE for v in message.get_all(b"precedence")):
-        signs.append("Precedence")
-    return signs
+class _Look(NamedTuple):
+    """What a service message looks like."""
+
+    signs: tuple[Sign, ...]
+    skeleton: bytes
+
+
+_MARKETING = _Look((), b"")
+"""Of marketing nothing is looked for: it says what it is."""
+
+
+def _look(message: Message, present: Collection[bytes], rules: PromotionalRules) -> _Look:
+    """What makes mail of a service stream look like a campaign (DESIGN section 6)."""
+    subject = decode_words(message.get(b"subject") or b"")[:500]
+    text = shown_text(message, subject)
+    names = frozenset(folded(word) for word in recipient_words(message))
+    return _Look((*rules.bulk_signs(message, present), *rules.text_signs(text)), skeleton(text, names))

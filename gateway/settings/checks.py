@@ -181,6 +181,8 @@ def _stream(reader: Reader, v: Values, key: str, s: Values, above: str, c: Value
         if s["observe_until"] is None and f"{key}.observe_until" not in reader.failed:
             what = "is missing: observing needs an end"
             reader.problem(f"{key}.observe_until", what, "Name a day at most 30 days off", near=f"{key}.mode")
+    if s["mislabelled"] == "allow-and-flag" and "mislabelled" not in s["motivation"]:
+        _motivate(reader, f"{key}.motivation.mislabelled", key, "mislabelled")
     for fact in FACTS:
         if s[fact] is not None and fact not in s["motivation"] and f"{key}.motivation" not in reader.failed:
             _motivate(reader, f"{key}.motivation.{fact}", key, fact)

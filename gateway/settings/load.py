@@ -37,12 +37,14 @@ from gateway.config import (
 from gateway.mail.categories import category_map
 from gateway.mail.control_fields import owner_of
 from gateway.mail.judgement import BounceRules
+from gateway.mail.promotional import PromotionalRules
 from gateway.mail.provider import usual
 from gateway.settings.bounces import bounce_rules_of
 from gateway.settings.checks import check
 from gateway.settings.kinds import is_address
 from gateway.settings.packs import check_terms, packs_of, terms_of
 from gateway.settings.reader import Problem, Reader
+from gateway.settings.wording import promotional_rules_of
 from gateway.settings.write_backs import check_write_backs
 from suppression.jurisdiction import PackBook
 from suppression.toml_lines import error_line, parsed
@@ -83,9 +85,11 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ, changes: Mappin
     book = packs_of(reader, values)
     check_terms(reader, values, book)
     bounce_rules = bounce_rules_of(reader, values)
+    wording = promotional_rules_of(reader, values)
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line or 0))
-    return _build(path, values, book, bounce_rules, _digest(text, values["packs"], values["bounce_rules"]))
+    files = [file for file in (values["bounce_rules"], values["promotional_rules"]) if file is not None]
+    return _build(path, values, book, bounce_rules, wording, _digest(text, values["packs"], files))
 
 
 def _put(document: dict[str, Any], key: str, value: object) -> None:
@@ -100,13 +104,13 @@ def _put(document: dict[str, Any], key: str, value: object) -> None:
     at[last] = value
 
 
-def _digest(text: str, packs: Path | None, bounce_rules: Path | None) -> str:
-    """What was in force: the settings, and the installation's own packs and bounce rules where there are any."""
+def _digest(text: str, packs: Path | None, files: Iterable[Path]) -> str:
+    """What was in force: the settings, and the installation's own packs and rules where there are any."""
     found = hashlib.sha256(text.encode())
     for file in sorted(packs.glob("*.toml")) if packs is not None else ():
         found.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
-    if bounce_rules is not None:
-        found.update(b"\0" + bounce_rules.name.encode() + b"\0" + bounce_rules.read_bytes())
+    for file in files:
+        found.update(b"\0" + file.name.encode() + b"\0" + file.read_bytes())
     return found.hexdigest()
 
 
@@ -114,7 +118,9 @@ def _problem(path: Path, what: str, remedy: str, line: int | None = None) -> Pro
     return Problem(file=str(path), key="", line=line, what=what, remedy=remedy)
 
 
-def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: BounceRules, digest: str) -> Config:
+def _build(
+    path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: BounceRules, wording: PromotionalRules, digest: str
+) -> Config:  # fmt: skip
     """Make the values; everything has been checked, so nothing here can fail."""
     host = urlsplit(v["public_url"]).hostname or ""
     routes = {name: _route(name, r) for name, r in v["routes"].items()}
@@ -138,7 +144,7 @@ def _build(path: Path, v: Mapping[str, Any], book: PackBook, bounce_rules: Bounc
             heads_controller=v["ledger"]["heads_controller"] or next(iter(v["controllers"])),
         ),
         routes=routes,
-        controllers={name: _controller(name, c, routes) for name, c in v["controllers"].items()},
+        controllers={name: _controller(name, c, routes, wording) for name, c in v["controllers"].items()},
         logins={
             name: Login(name=name, controller=controller, **login)
             for controller, c in v["controllers"].items()
@@ -166,7 +172,9 @@ def _seed(s: Mapping[str, Any]) -> Seed | None:
     return Seed(**(dict(s) | {"username": s["username"] or s["address"], "password": s["password"] or ""}))
 
 
-def _controller(name: str, c: Mapping[str, Any], routes: Mapping[str, Route]) -> Controller:
+def _controller(
+    name: str, c: Mapping[str, Any], routes: Mapping[str, Route], wording: PromotionalRules
+) -> Controller:  # fmt: skip
     parts = (
         "purposes", "categories", "streams", "forms", "dkim", "logins", "display_name", "packs", "webhooks", "tools",
     )  # fmt: skip
@@ -181,6 +189,7 @@ def _controller(name: str, c: Mapping[str, Any], routes: Mapping[str, Route]) ->
         terms=terms_of(c),
         webhooks={n: _webhook(n, w, c["streams"]) for n, w in c["webhooks"].items()},
         tools={n: Tool(name=n, **t) for n, t in c["tools"].items()},
+        promotional=wording,
         category_map=category_map(
             {n: k["links"] for n, k in c["categories"].items()},
             {n: k["subjects"] for n, k in c["categories"].items()},

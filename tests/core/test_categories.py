@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.mail.categories import BadPattern, CategoryMap, category_map, link_pattern, subject_pattern, targets
 from gateway.mail.classify import Kind, classify
 from gateway.mail.mime import Message, parse
+from gateway.promotional_rules import read_promotional_rules
 from tests.core.test_classify import NEWS, STREAMS, ALogin
 
 LINKS = {
@@ -225,7 +226,7 @@ def test_any_body_can_be_looked_through(body: bytes, charset: bytes) -> None:
 
 
 def kind(message: Message, login: ALogin = NEWS, suffix: str | None = None) -> Kind:
-    result = classify(message, login, STREAMS, suffix, a_map())
+    result = classify(message, login, STREAMS, suffix, read_promotional_rules(), a_map())
     assert isinstance(result, Kind), result
     return result
 

@@ -6,7 +6,7 @@ from gateway.mail.classify import Kind, classify
 from gateway.mail.control_fields import OWNERS, owner_of
 from gateway.mail.list_headers import plan_head
 from gateway.mail.mime import parse
-from tests.core.test_classify import NEWS, STREAMS
+from tests.core.test_classify import NEWS, RULES, STREAMS
 
 ONE = "0b7a3f5e-6f3c-4b5e-9a4d-1c2d3e4f5a6b"
 TWO = "7c1de0f2-93aa-4c0e-8a55-aaaabbbbcccc"
@@ -115,7 +115,7 @@ def mail(*fields: str) -> bytes:
 
 
 def kind_of(*fields: str) -> Kind:
-    kind = classify(parse(mail(*fields)), NEWS, STREAMS, None)
+    kind = classify(parse(mail(*fields)), NEWS, STREAMS, None, RULES)
     assert isinstance(kind, Kind), kind
     return kind
 

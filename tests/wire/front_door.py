@@ -24,6 +24,7 @@ from gateway.mail import reply
 from gateway.mail.envelope import Envelope
 from gateway.mail.reply import Reply
 from gateway.packs import read_packs
+from gateway.promotional_rules import read_promotional_rules
 from suppression.vault import KeyRing
 
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -114,6 +115,7 @@ def make_config(
         neutral_links=(),
         unmapped_links="ignore",
         category_map=None,
+        promotional=read_promotional_rules(),
         terms={},
     )
     config = Config(

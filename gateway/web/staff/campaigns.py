@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import record, report
-from gateway.recognised import recognised
+from gateway.recognised import doubt, recognised
 from gateway.report import CampaignRow
 from gateway.store.contract import Store
 from gateway.web.staff.desk import Desk, Visitor
@@ -58,7 +58,8 @@ class Campaigns:
         return self._desk.show(
             "campaign", visitor, place="campaigns", row=row, id=campaign_id(row), funnel=funnel([row]),
             reasons=counted_reasons(row.blocked_by_reason, site.words, visitor.language, link),
-            kind=kind, matched=recognised(site.words, visitor.language, kind.get("matched", ())),
+            kind=kind, doubt=doubt(site.words, visitor.language, kind),
+            matched=recognised(site.words, visitor.language, kind.get("matched", ())),
             observed=[
                 (count, site.words.reason(code, visitor.language))
                 for code, count in sorted(row.observed_by_reason.items(), key=lambda item: (-item[1], item[0]))

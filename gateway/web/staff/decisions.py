@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from gateway import explain, record
 from gateway.explain import Explained, Mine
+from gateway.recognised import doubt
 from gateway.sentences import tell
 from gateway.store.history import Decided
 from gateway.web.site import PATIENCE, Site
@@ -104,7 +105,8 @@ class Decisions:
     def _show(self, visitor: Visitor, decided: Decided, **shown: Any) -> Response:
         return self._desk.show(
             "decision", visitor, place="blocked", decided=decided, message_id=str(UUID(bytes=decided.message_id)),
-            family=family(decided.reason_code), path=path_of(decided), **shown,
+            family=family(decided.reason_code), path=path_of(decided),
+            doubt=doubt(self._desk.site.words, visitor.language, decided.kind), **shown,
         )  # fmt: skip
 
     def _who(self, one: Explained, visitor: Visitor) -> str:
