@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rules": ("rules", "the rules: packs by country, similar products"),
     "writeback": ("writeback", "what tools and endpoints still have to be told of opt-outs"),
     "report": ("reports", "what was kept out and why, per recipient or campaign"),
+    "letter": ("letters", "the mail the product writes itself: look at it, check your own templates"),
     "user": ("operate", "staff who may sign in to the web pages, programs that may call the API"),
     "migrate": ("operate", "bring the database to this version"),
 }

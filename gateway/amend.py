@@ -8,7 +8,7 @@ opt-out: opt-outs of an old address stay with it and hold for the new one too.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import uuid_utils
@@ -17,6 +17,7 @@ from gateway import record
 from gateway.files.cell import BadCell
 from gateway.files.native import PERSON, PROFILE
 from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
+from gateway.store.corresponding import OwedLetter
 from suppression import ledger
 from suppression.fields import written
 from suppression.history import amount
@@ -29,6 +30,10 @@ CORRECTED: Final = (*PROFILE, "language", "country", "billing_country", "birth_d
 """What a person can have corrected besides the address; records of consent and sale are corrected under their ids."""
 MOVED: Final = "rectification"
 """The source of suppressions that follow from a corrected address."""
+
+
+TO_ANSWER: Final = timedelta(days=1)
+"""How long before a restriction ends the person hears of it at least."""
 
 
 class Refusal(Exception):
@@ -66,24 +71,51 @@ async def restrict(
     return Restricted(scope=scope, purpose=purpose, since=since, already=False)
 
 
+async def announce(
+    store: Store, ring: KeyRing, controller_id: str, plain: str, *, scope: RestrictionScope | None,
+    purpose: str | None, not_before: datetime, now: datetime,
+) -> list[Restricted]:  # fmt: skip
+    """Have the person told by letter that restrictions will end, and not before when (art. 18(3)). Which ones.
+
+    Raises Refusal where nothing is in force, or the day leaves no time to answer.
+    """
+    person, document = await _on_file(store, ring, controller_id, plain)
+    _must_open(person)
+    if not_before < now + TO_ANSWER:
+        raise Refusal("the person needs time to answer: leave them a day at least")
+    ending = _ending(document, scope, purpose)
+    refs = {one["ref"] for one in ending}
+    for known in await store.letters_to(controller_id, person.recipient_key):
+        same = known.kind == "restriction_ends" and {one["ref"] for one in known.about["restrictions"]} == refs
+        if same and known.written_at is None and known.due_at > now - TO_ANSWER:
+            raise Refusal("such a letter is being written")
+    about = {
+        "restrictions": [{name: one[name] for name in ("ref", "scope", "purpose", "from")} for one in ending],
+        "not_before": written(_second(not_before)),
+    }  # fmt: skip
+    await store.owe(OwedLetter(
+        controller_id=controller_id, letter_id=uuid_utils.uuid7().bytes, kind="restriction_ends",
+        recipient_key=person.recipient_key, due_at=now, about=about,
+    ))  # fmt: skip
+    return _as_they_stand(ending)
+
+
 async def lift(
     store: Store, ring: KeyRing, controller_id: str, plain: str, *, scope: RestrictionScope | None,
-    purpose: str | None, reason: str, told_at: datetime, by: str, now: datetime,
+    purpose: str | None, reason: str, told_at: datetime | None, by: str, now: datetime,
 ) -> list[Restricted]:  # fmt: skip
-    """End restrictions: those of a scope and purpose, or all. The person was told at `told_at`, before (art. 18(3)).
+    """End restrictions: those of a scope and purpose, or all. The person was told at `told_at`, before (art. 18(3));
+    None: by the letter that the ledger has.
 
     Raises Refusal where nothing is in force, or where the person was not told after the restriction began.
     """
     person, document = await _on_file(store, ring, controller_id, plain)
     _must_open(person)
+    ending = _ending(document, scope, purpose)
+    if told_at is None:
+        told_at = await _told_by_letter(store, ring, controller_id, plain, {one["ref"] for one in ending}, now)
     if told_at > now:
         raise Refusal("the person has to be told before the restriction is lifted (GDPR art. 18(3)), not after")
-    ending = [
-        one for one in _in_force(document)
-        if (scope is None or one["scope"] == scope) and (purpose is None or one["purpose"] == purpose)
-    ]  # fmt: skip
-    if not ending:
-        raise Refusal("no such restriction is in force")
     if any(told_at < datetime.fromisoformat(one["from"]) for one in ending):
         raise Refusal("the person was told before the restriction began; tell them that it ends (GDPR art. 18(3))")
     at = written(_second(now))
@@ -95,7 +127,44 @@ async def lift(
         for one in ending
     ]  # fmt: skip
     await _record(store, acts)
-    return [Restricted(scope=x["scope"], purpose=x["purpose"], since=x["from"], already=False) for x in ending]
+    return _as_they_stand(ending)
+
+
+def _ending(document: Document, scope: RestrictionScope | None, purpose: str | None) -> list[dict[str, Any]]:
+    """The restrictions in force that are meant; Refusal where there is none."""
+    ending = [
+        one for one in _in_force(document)
+        if (scope is None or one["scope"] == scope) and (purpose is None or one["purpose"] == purpose)
+    ]  # fmt: skip
+    if not ending:
+        raise Refusal("no such restriction is in force")
+    return ending
+
+
+def _as_they_stand(restrictions: list[dict[str, Any]]) -> list[Restricted]:
+    return [Restricted(scope=x["scope"], purpose=x["purpose"], since=x["from"], already=False) for x in restrictions]
+
+
+async def _told_by_letter(
+    store: Store, ring: KeyRing, controller_id: str, plain: str, refs: set[str], now: datetime
+) -> datetime:
+    """When a letter that names all of these went to the queue; Refusal where none did, or its day has not come."""
+    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
+    [history] = await store.histories([who])
+    told = [
+        one for one in history.own.entries
+        if one.kind == "notice_queued" and one.fields["notice"] == "restriction_ends"
+        and refs <= set(one.fields["refs"])
+    ]  # fmt: skip
+    if not told:
+        raise Refusal(
+            "the person has to be told before (GDPR art. 18(3)): say when with --told-at, or have it told by "
+            "`consentgate person announce`"
+        )
+    day = told[-1].fields["not_before"]
+    if now < datetime.fromisoformat(day):
+        raise Refusal(f"the person was told that it does not end before {day}")
+    return told[-1].when
 
 
 async def rectify(

@@ -73,7 +73,7 @@ class Correspondence:
             found = await self._store.letters_due(now=now, n=AT_ONCE)
             queued = settled = 0
             ordered = sorted(found, key=_whose)
-            for (controller_id, _, kind), group in groupby(ordered, key=_whose):
+            for (controller_id, _, kind, _), group in groupby(ordered, key=_whose):
                 owed = list(group)
                 try:
                     written_now = await self._write(owed, now)
@@ -189,9 +189,10 @@ class Correspondence:
 
     def _act(self, to: _Addressee, owed: Sequence[OwedLetter], arrival: Arrival, now: datetime) -> Act:
         """What the ledger keeps: which letter, about which entries, and in which mail."""
+        until = {"not_before": owed[0].about["not_before"]} if owed[0].kind == "restriction_ends" else {}
         return Act(
             controller_id=to.controller.id, recipient_key=to.person.recipient_key, kind="notice_queued", at=now,
-            public={"notice": owed[0].kind, "refs": sorted(ref for one in owed for ref in _refs(one))},
+            public={"notice": owed[0].kind, "refs": sorted(ref for one in owed for ref in _refs(one)), **until},
             private={"message_id": arrival.message_id.hex()},
         )  # fmt: skip
 
@@ -230,8 +231,9 @@ def _acknowledged(to: _Addressee) -> bool:
     return opt_out_is_acknowledged(to.ruling.codes, known=known, home=to.controller.country)
 
 
-def _whose(one: OwedLetter) -> tuple[str, bytes, OwedKind]:
-    return one.controller_id, one.recipient_key, one.kind
+def _whose(one: OwedLetter) -> tuple[str, bytes, OwedKind, bytes]:
+    """What goes into one mail: what a person stopped, together; any other letter by itself."""
+    return one.controller_id, one.recipient_key, one.kind, b"" if one.kind == "stopped" else one.letter_id
 
 
 def _says(one: OwedLetter) -> tuple[object, object]:

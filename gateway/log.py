@@ -290,7 +290,7 @@ def held(*, message_id: str, stage: str, error: BaseException) -> None:
 
 
 def template_unfit(*, controller: str, letter: str, error: BaseException) -> None:
-    """A controller's own template of a letter cannot be used; ours was taken."""
+    """A controller's own template of a letter cannot be used; ours was taken. See `consentgate letter check`."""
     _log.error("template_unfit", controller=controller, letter=letter, trace=trace_of(error))
 
 

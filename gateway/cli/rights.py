@@ -25,7 +25,7 @@ PurposeName = Annotated[str | None, typer.Option("--purpose", metavar="NAME", he
 
 def add_to(person: typer.Typer) -> None:
     """Make these commands part of the group."""
-    for work in (export, restrict, lift, rectify):
+    for work in (export, restrict, announce, lift, rectify):
         person.command(work.__name__)(work)
 
 
@@ -123,15 +123,53 @@ def restrict(
         return
     what = done.scope if done.purpose is None else f"purpose {done.purpose}"
     print(f"Restricted at {who.id} since {done.since}{' (before)' if done.already else ''}: {what}.")
-    print("Before you lift it, tell the person; then: consentgate person lift ADDR --told-at INSTANT --reason TEXT")
+    print("Before you lift it, tell the person: consentgate person announce ADDR --not-before INSTANT,")
+    print("or in your own way; then: consentgate person lift ADDR --told-at INSTANT --reason TEXT")
+
+
+def announce(
+    address: Address,
+    not_before: Annotated[
+        str,
+        typer.Option("--not-before", metavar="INSTANT", help="When it ends at the earliest, with zone."),
+    ],
+    scope: Annotated[Scope | None, typer.Option("--scope", help="Only restrictions of this scope.")] = None,
+    purpose: PurposeName = None,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """Have the person told by mail that a restriction will be lifted; GDPR article 18(3). `person lift` knows of it.
+
+    The running gateway writes the letter within seconds, in the person's language; the ledger says when.
+    """
+    from gateway.amend import announce as carry_out
+
+    loaded, who = command.settings_of(config, controller)
+    plain, day = command.known_form(address), _instant(not_before, "--not-before")
+    done = _run(
+        loaded,
+        lambda store, ring: carry_out(
+            store, ring, who.id, plain, scope=scope, purpose=purpose, not_before=day, now=command.now()
+        ),
+    )
+    for one in done:
+        if as_json:
+            command.out({"controller": who.id, "scope": one.scope, "purpose": one.purpose, "from": one.since})
+        else:
+            what = one.scope if one.purpose is None else f"purpose {one.purpose}"
+            print(f"To be told at {who.id}: {what}, restricted since {one.since}. Then: consentgate person lift ADDR")
 
 
 def lift(
     address: Address,
     reason: Reason,
     told_at: Annotated[
-        str, typer.Option("--told-at", metavar="INSTANT", help="When the person was told that it ends, with zone.")
-    ],
+        str | None,
+        typer.Option(
+            "--told-at", metavar="INSTANT", help="When the person was told, with zone. Absent: by our letter."
+        ),
+    ] = None,
     scope: Annotated[Scope | None, typer.Option("--scope", help="Only restrictions of this scope.")] = None,
     purpose: PurposeName = None,
     config: ConfigPath = DEFAULT_CONFIG,
@@ -142,7 +180,7 @@ def lift(
     from gateway.amend import lift as carry_out
 
     loaded, who = command.settings_of(config, controller)
-    plain, told = command.known_form(address), _instant(told_at, "--told-at")
+    plain, told = command.known_form(address), None if told_at is None else _instant(told_at, "--told-at")
     done = _run(
         loaded,
         lambda store, ring: carry_out(
