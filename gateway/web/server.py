@@ -38,6 +38,7 @@ from gateway.web.staff.overview import Overview
 from gateway.web.staff.people import People
 from gateway.web.staff.rehearsals import Rehearsed
 from gateway.web.staff.rules import Rules
+from gateway.web.staff.told import Told
 from gateway.words import accepted
 
 _A_YEAR = "public, max-age=31536000, immutable"
@@ -56,7 +57,7 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
         *SignUp(site, pages).routes(), *Confirm(site, pages).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
         *Captured(desk).routes(), *Consents(desk).routes(), *Rehearsed(desk).routes(), *Decisions(desk).routes(),
-        *People(desk).routes(), *Rules(desk).routes(), *_machine_routes(site, desk),
+        *People(desk).routes(), *Rules(desk).routes(), *Told(desk).routes(), *_machine_routes(site, desk),
     ]  # fmt: skip
     add_api(app, site)
     app.add_middleware(

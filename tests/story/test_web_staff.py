@@ -32,6 +32,7 @@ PAGES = [
     "/staff/captured",
     "/staff/consents",
     "/staff/rules",
+    "/staff/told",
 ]
 
 
@@ -186,8 +187,9 @@ async def test_every_form_of_the_pages_has_to_come_from_a_page_of_the_session(wo
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("marketer", set(PAGES)), ("privacy", set(PAGES)), ("operator", {"/staff"}),
-        ("auditor", {"/staff", "/staff/consents", "/staff/rules"}), ("administrator", {"/staff", "/staff/rules"}),
+        ("marketer", set(PAGES)), ("privacy", set(PAGES)), ("operator", {"/staff", "/staff/told"}),
+        ("auditor", {"/staff", "/staff/consents", "/staff/rules", "/staff/told"}),
+        ("administrator", {"/staff", "/staff/rules", "/staff/told"}),
         ("submitter", {"/staff"}),
     ],
 )  # fmt: skip

@@ -33,13 +33,15 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "rehearsals": frozenset({"marketer", "privacy"}),
     "rules": frozenset({"marketer", "privacy", "auditor", "administrator"}),
     "rule": frozenset({"privacy"}),
+    "told": frozenset({"marketer", "privacy", "operator", "auditor", "administrator"}),
+    "tell": frozenset({"privacy", "operator"}),
     "decisions": frozenset({"marketer", "privacy", "auditor"}),
     "people": frozenset({"privacy", "auditor"}),
     "addresses": frozenset({"privacy"}),
 }
 _PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
                   ("rehearsals", "/staff/rehearsals"), ("captured", "/staff/captured"),
-                  ("people", "/staff/people"), ("consents", "/staff/consents"),
+                  ("people", "/staff/people"), ("consents", "/staff/consents"), ("told", "/staff/told"),
                   ("rules", "/staff/rules"))  # fmt: skip
 
 
