@@ -102,7 +102,7 @@ def test_the_mail_is_what_it_should_be(relay: Relay) -> None:
     address = "ingrid@example.org"
     mail = question(relay, address, "newsletter", "events", lang="de")
     message = mail.message
-    assert mail.mail_from == "news@acme.example" and mail.recipient == address
+    assert re.fullmatch(r"b\+[a-z2-7]{45}@bounce\.acme\.example", mail.mail_from) and mail.recipient == address
     assert message["To"] == address and message["From"] == "Acme Wijnen <news@acme.example>"
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["List-Unsubscribe"] is None and message["List-Unsubscribe-Post"] is None and message["Cc"] is None
