@@ -371,6 +371,11 @@ def campaign_released(*, campaign: str, copies: int) -> None:
     _log.info("campaign_released", campaign=campaign, copies=copies)
 
 
+def address_works(*, controller: str) -> None:
+    """Somebody took the mark "undeliverable" off an address."""
+    _log.info("address_works", controller=controller)
+
+
 def report_received(*, kind: str, undeliverable: int) -> None:
     """A bounce, complaint or reply came in at the return path."""
     REPORTS.labels(kind).inc()

@@ -43,7 +43,8 @@ class CampaignRow:
 
     `mode`: "rehearse" for what was only decided, in a row of its own beside what left; "observe" where something was
     let through that would have been blocked (`observed`, part of `allowed`); else "enforce". `open`: rehearsed copies
-    that can still be released; `released`: those that were.
+    that can still be released; `released`: those that were. `stopped`: too many complained, and
+    nobody let it go on yet.
     """
 
     controller: str
@@ -66,6 +67,8 @@ class CampaignRow:
     observed_by_reason: dict[str, int] = field(default_factory=dict)
     open: int = 0
     released: int = 0
+    complaints: int = 0
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,7 @@ class CapturedRow:
 
 
 PAGE = 500
-COUNTS = ("accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released")
+COUNTS = ("accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released", "complaints")
 REHEARSED = "rehearsed/"
 """What stands before the names of counts of a rehearsal."""
 
@@ -154,6 +157,10 @@ async def campaigns(
     `rehearsed`: False for what was to leave, True for rehearsals, None for both.
     """
     found = []
+    stops = {
+        (one.controller_id, one.stream, one.campaign) for one in await store.campaign_stops()
+        if one.released_at is None
+    }  # fmt: skip
     for controller in controllers:
         for (stream, campaign), counts in (await store.tallies(controller)).items():
             ways = [
@@ -162,7 +169,10 @@ async def campaigns(
             ]  # fmt: skip
             span = await store.campaign(controller, stream, campaign) if ways else None
             if span is not None:
-                found += [_campaign(controller, stream, campaign, span, mine, way) for way, mine in ways]
+                stopped = (controller, stream, campaign) in stops
+                found += [
+                    _campaign(controller, stream, campaign, span, mine, way, stopped and not way) for way, mine in ways
+                ]
     found.sort(key=lambda row: row.last_at, reverse=True)
     return found[:limit]
 
@@ -174,7 +184,7 @@ def _of(counts: Mapping[str, int], *, rehearsed: bool) -> dict[str, int]:
 
 def _campaign(
     controller: str, stream: str, campaign: str, span: tuple[datetime, datetime, str], counts: Mapping[str, int],
-    rehearsed: bool,
+    rehearsed: bool, stopped: bool,
 ) -> CampaignRow:  # fmt: skip
     blocked, observed = _reasons(counts, "blocked/"), _reasons(counts, "observed/")
     passed = sum(observed.values())
@@ -182,7 +192,7 @@ def _campaign(
         controller=controller, stream=stream, campaign=campaign, first_at=span[0], last_at=span[1], subject=span[2],
         allowed=counts.get("allowed", 0) + passed, blocked=sum(blocked.values()), blocked_by_reason=blocked,
         observed=passed, observed_by_reason=observed,
-        mode="rehearse" if rehearsed else "observe" if passed else "enforce",
+        stopped=stopped, mode="rehearse" if rehearsed else "observe" if passed else "enforce",
         **{k: counts.get(k, 0) for k in COUNTS},
     )  # fmt: skip
 

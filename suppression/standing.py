@@ -13,7 +13,8 @@ person; "country", "billing_country", "language"; "restrictions" and "erasure_re
 Fields of the entries that change it, public and private together; more may stand beside them:
 
 - consent, opt_in_requested, sale: the record as in the decision schema, and `sign_up`: how and where it was said;
-- opt_in_confirmed: `id` of the consent, `at`, `parental_authorisation` where a parent confirmed; opt_in_expired: `id`;
+- opt_in_confirmed: `id` of the consent, `at`, `parental_authorisation` where a parent confirmed; it proves that the
+  address works; opt_in_expired: `id`;
 - person: any of the recipient's facts, `country`, `billing_country`, `language`, `unless_known`;
 - withdrawal, objection, complaint: `at`, `purpose` (absent or null: all), `ref`; withdrawal_undone: `ref`;
 - restriction: `ref`, `controller_id`, `scope`, `purpose`, `from`; restriction_lifted: `ref`, `at`;
@@ -136,6 +137,8 @@ def _opt_in_confirmed(after: Document, fields: Mapping[str, Any]) -> None:
             if fields.get("parental_authorisation"):
                 confirmed["parental_authorisation"] = True
             after["consents"] = [*records[:place], confirmed, *records[place + 1 :]]
+            if after.get("undeliverable"):
+                after["undeliverable"] = False  # a link that was mailed there was followed
             return
 
 

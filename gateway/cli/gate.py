@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli import command
+from gateway.cli.came_back import resume
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
 from gateway.cli.refusal import Refused
 
 app = command.make_app()
 queue = command.make_group("What waits to leave.")
 app.add_typer(queue, name="queue")
+queue.command("resume")(resume)
 
 
 @app.command()

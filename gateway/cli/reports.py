@@ -12,6 +12,7 @@ import typer
 from gateway import report
 from gateway.cli import command
 from gateway.cli.appraisal import evidence
+from gateway.cli.came_back import bounces
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 from gateway.cli.writeback import drift, told
@@ -25,6 +26,7 @@ app.add_typer(reports, name="report")
 reports.command("evidence")(evidence)
 reports.command("writeback")(told)
 reports.command("drift")(drift)
+reports.command("bounces")(bounces)
 
 BLOCKED_FIELDS = (
     "at", "controller", "stream", "campaign", "subject", "message_id", "recipient", "decision", "reason_code", "cite",
@@ -33,12 +35,12 @@ BLOCKED_FIELDS = (
 BLOCKED_COLUMNS = ("at", "stream", "recipient", "reason_code", "subject")
 CAMPAIGN_COLUMNS = (
     "stream", "campaign", "mode", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "captured",
-    "bounced", "opted_out",
+    "bounced", "complaints", "opted_out",
 )  # fmt: skip
 CAMPAIGN_FIELDS = (
     "controller", "campaign", "stream", "subject", "first_at", "last_at", "accepted", "allowed", "blocked", "deferred",
     "delivered", "captured", "bounced", "opted_out", "blocked_by_reason", "mode", "observed", "observed_by_reason",
-    "open", "released",
+    "open", "released", "complaints", "stopped",
 )  # fmt: skip
 
 

@@ -203,6 +203,10 @@ def rectify(
         typer.Option("--set", metavar="NAME=VALUE", help="The right value; empty: not known. Repeatable."),
     ] = None,
     email: Annotated[str | None, typer.Option("--email", metavar="ADDR", help="The person's right address.")] = None,
+    works: Annotated[
+        str | None,
+        typer.Option("--works-again", metavar="REASON", help="The address takes mail: the mark undeliverable goes."),
+    ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
     controller: ControllerName = None,
     as_json: Json = False,
@@ -210,21 +214,25 @@ def rectify(
     """Correct or complete what is stored about a person; GDPR article 16.
 
     NAME is name, external_id, language, country, billing_country, birth_date, kind or address_kind. With a new address
-    everything on file moves there; opt-outs hold for both, and the old one gets no marketing any more.
+    everything on file moves there; opt-outs hold for both, and the old one gets no marketing any more. An address that
+    bounced and works again is mailed again; so is one whose owner confirms a sign-up from it.
     """
     from gateway.amend import move
     from gateway.amend import rectify as carry_out
+    from gateway.settle import works_again
 
     loaded, who = command.settings_of(config, controller)
     plain, said = command.known_form(address), _said(changes or [])
     moving = None if email is None else command.known_form(email)
-    if not said and moving is None:
-        raise Misused("Nothing to correct: say --set NAME=VALUE or --email ADDR.")
+    if not said and moving is None and not works:
+        raise Misused("Nothing to correct: say --set NAME=VALUE, --email ADDR or --works-again REASON.")
     if moving == plain:
         raise Refused("The new address is the old one; letter case makes no difference.")
 
     async def work(store: "Store", ring: "KeyRing") -> tuple[list[str], dict[str, int]]:
         changed = await carry_out(store, ring, who.id, plain, said, by=BY, now=command.now()) if said else []
+        if works and await works_again(store, ring, who.id, plain, by=BY, why=works, now=command.now()):
+            changed.append("undeliverable")
         counts = await move(store, ring, who.id, plain, moving, by=BY, now=command.now()) if moving else {}
         return changed, counts
 
@@ -232,8 +240,8 @@ def rectify(
     if as_json:
         command.out({"controller": who.id, "changed": changed, "moved": counts or None})
         return
-    print(f"Corrected at {who.id}: {', '.join(changed) or 'nothing was different'}." if said else "", end="")
-    print("\n" if said else "", end="")
+    if said or works:
+        print(f"Corrected at {who.id}: {', '.join(changed) or 'nothing was different'}.")
     if counts:
         print(
             f"Moved to the new address: {counts['consents']} consents, {counts['sales']} sales, {counts['opt_outs']} "

@@ -158,7 +158,7 @@ def _tally(handles: Handles, place: dict[str, str], name: str) -> int:
 
 def settle(
     handles: Handles, controller_id: str, report_id: bytes, task: Task, acts: Sequence[Act],
-    lifts: Sequence[tuple[SuppressionRow, Act]], by: str, now: datetime,
+    lifts: Sequence[tuple[SuppressionRow, Sequence[Act]]], by: str, now: datetime,
 ) -> list[SuppressionRow] | None:  # fmt: skip
     """A person's answer to what waited for one; what was lifted by it. None where somebody had answered before."""
     row = one(handles, controller_id, report_id)
@@ -169,7 +169,11 @@ def settle(
     if not SQL.settle(handles.db, controller_id=controller_id, report_id=report_id, task=task, content=content):
         return None
     people.record(handles, acts)
-    return [lifted for lifted, act in lifts if suppressions.lift(handles, [act], lifted)]
+    ended = []
+    for lifted, entries in lifts:
+        if suppressions.lift(handles, entries, lifted):
+            ended.append(lifted)
+    return ended
 
 
 def one(handles: Handles, controller_id: str, report_id: bytes) -> ReturnedRow | None:
@@ -180,8 +184,17 @@ def one(handles: Handles, controller_id: str, report_id: bytes) -> ReturnedRow |
 
 def works_again(handles: Handles, act: Act) -> bool:
     """The mark on an address goes, and what was reported before counts no more. False where there was no mark."""
+    if not _is_marked(handles, act.controller_id, act.recipient_key):
+        return False
     SQL.forget_dead(handles.db, controller_id=act.controller_id, recipient_key=act.recipient_key)
     return people.record(handles, [act])[0]
+
+
+def _is_marked(handles: Handles, controller_id: str, recipient_key: bytes) -> bool:
+    secret = handles.keys.readable(controller_id, [recipient_key]).get(recipient_key)
+    return secret is not None and bool(
+        people.document(handles, secret, controller_id, recipient_key).get("undeliverable")
+    )
 
 
 def stops(handles: Handles) -> list[CampaignStop]:

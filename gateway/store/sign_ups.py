@@ -13,7 +13,7 @@ from typing import Final
 
 import aiosql
 
-from gateway.store import erasure, people, queue, suppressions, write_backs
+from gateway.store import erasure, kept_returns, people, queue, suppressions, write_backs
 from gateway.store.asking import Asked, Asking, Confirming, Expired, Limit, Once, SignUp
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
@@ -118,6 +118,9 @@ def confirm(handles: Handles, confirming: Confirming) -> bool:
     if not SQL.confirm(handles.db, controller_id=controller_id, request_id=confirming.request_id):
         return False
     people.record(handles, confirming.acts)
+    for act in confirming.acts:
+        if act.kind == "opt_in_confirmed":  # what said that the address is dead counts no more
+            kept_returns.SQL.forget_dead(handles.db, controller_id=controller_id, recipient_key=act.recipient_key)
     for row, act in confirming.lifts:
         suppressions.lift(handles, [act], row)
     for row, act in confirming.narrowed:

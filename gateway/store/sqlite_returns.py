@@ -52,7 +52,7 @@ class SqliteReturns(SqliteWriteBacks):
 
     async def settle(
         self, controller_id: str, report_id: bytes, task: Task, acts: Sequence[Act], *,
-        lifts: Sequence[tuple[SuppressionRow, Act]] = (), by: str, now: datetime,
+        lifts: Sequence[tuple[SuppressionRow, Sequence[Act]]] = (), by: str, now: datetime,
     ) -> bool:  # fmt: skip
         def unit(handles: Handles) -> bool:
             lifted = returns.settle(handles, controller_id, report_id, task, acts, lifts, by, now)

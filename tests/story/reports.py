@@ -10,7 +10,13 @@ UNKNOWN = "smtp; 550 5.1.1 user unknown"
 
 
 def bounced(
-    mail: Mail, *, status: str = "5.1.1", said: str = UNKNOWN, action: str = "failed", address: str = "", mark: str = "1"
+    mail: Mail,
+    *,
+    status: str = "5.1.1",
+    said: str = UNKNOWN,
+    action: str = "failed",
+    address: str = "",
+    mark: str = "1",
 ) -> bytes:
     """A delivery report as RFC 3464 has it, with the head of what came back. `mark`: tells one report from another."""
     head = mail.raw.partition(b"\r\n\r\n")[0].decode("utf-8", "replace")

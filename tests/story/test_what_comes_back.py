@@ -1,5 +1,6 @@
 """Reports, complaints and replies through the real listener, and what they do to the next mail."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from gateway.mail.return_id import PREFIX
 from gateway.store.returned import ReturnedRow
-from tests.installation import consentgate, newsletter, order
+from tests.installation import ANNA, consentgate, newsletter, order
 from tests.story.relay import Relay, fresh, load_people, relaying, with_store
 from tests.story.reports import bounced, come_back, complained, replied, told
 from tests.story.upstream import Mail
@@ -195,3 +196,66 @@ def test_nobody_is_named_in_the_log(relay: Relay) -> None:
 def test_the_ledger_amounts_to_what_stands(relay: Relay) -> None:
     done = consentgate("ledger", "rebuild", "--check", "--config", relay.installation.config)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_address_that_works_again_is_mailed_again(relay: Relay) -> None:
+    relay.agree("pim@example.org")
+    for subject in ("een", "twee"):
+        mail = still_mailed(relay, "pim@example.org", subject)
+        told(relay, mail.mail_from, bounced(mail))
+    assert relay.kept_out("pim@example.org", newsletter("drie")) == "ADDRESS_UNDELIVERABLE"
+    where = ("--config", relay.installation.config)
+    done = consentgate("person", "rectify", "pim@example.org", "--works-again", "gebeld", "--json", *where)
+    assert json.loads(done.stdout)["changed"] == ["undeliverable"]
+    again = consentgate("person", "rectify", "pim@example.org", "--works-again", "gebeld", "--json", *where)
+    assert json.loads(again.stdout)["changed"] == []
+    mail = still_mailed(relay, "pim@example.org", "vier")
+    told(relay, mail.mail_from, bounced(mail))
+    still_mailed(relay, "pim@example.org", "vijf")  # what was reported before counts no more
+
+
+def test_a_live_refusal_is_on_record_beside_what_came_back(made: Path, tmp_path: Path) -> None:
+    installation = fresh(made, tmp_path / "installation")
+    load_people(installation)
+    with relaying(installation, {f"RCPT TO:<{ANNA}>": "550 5.1.1 no such user here"}) as relay:
+        relay.taken(ANNA, newsletter("weg"))
+        relay.drained()
+        assert relay.kept_out(ANNA, newsletter("daarna")) == "ADDRESS_UNDELIVERABLE"
+        told_of = [row for row in rows(relay, ANNA) if row.source == "live"]
+        assert [(row.bounce_class, row.reason, row.dead) for row in told_of] == [("hard", "unknown-user", True)]
+        done = consentgate("report", "bounces", "--json", "--addresses", "--config", installation.config)
+        [row] = map(json.loads, done.stdout.splitlines())
+        assert (row["recipient"], row["source"], row["status"]) == (ANNA, "live", "5.1.1")
+        consentgate("person", "erase", ANNA, "--config", installation.config)
+        assert rows(relay) == []
+
+
+def test_a_campaign_that_three_complain_about_is_stopped_until_somebody_lets_it_go_on(
+    made: Path, tmp_path: Path
+) -> None:
+    installation = fresh(made, tmp_path / "installation")
+    with relaying(installation) as relay:
+        relay.agree(*PEOPLE)
+        mail = b"X-Consentgate-Campaign: te veel\r\n" + newsletter("campagne")
+        mails = [relay.passes(one, mail) for one in PEOPLE[:4]]
+        for one in mails[:2]:
+            told(relay, one.mail_from, complained(one), sender="fbl@provider.example")
+        relay.passes(PEOPLE[5], mail)  # one or two are no finding
+        told(relay, mails[2].mail_from, complained(mails[2]), sender="fbl@provider.example")
+        relay.gateway.eventually(lambda: relay.campaign("te veel").stopped)
+        relay.gateway.eventually(lambda: _is_set_aside(relay, PEOPLE[6], mail))
+        relay.passes(PEOPLE[7], newsletter("een andere"))
+        words = ("--stream", "newsletter", "--campaign", "te veel", "--reason", "nagekeken")
+        again = consentgate("queue", "resume", *words, "--config", installation.config)
+        assert again.returncode == 0, again.stderr
+        relay.upstream.until(lambda: relay.upstream.to(PEOPLE[6]) != [])
+        assert not relay.campaign("te veel").stopped
+        assert consentgate("queue", "resume", *words, "--config", installation.config).returncode == 1
+
+
+def _is_set_aside(relay: Relay, recipient: str, mail: bytes) -> bool:
+    """One more mail of the campaign; whether it stays here. The stop is known within a second."""
+    before = len(relay.upstream.to(recipient))
+    relay.taken(recipient, mail)
+    relay.drained()
+    return len(relay.upstream.to(recipient)) == before
