@@ -140,6 +140,7 @@ class Returns(Protocol):
         self, controller_id: str, *, since: datetime | None = None, kinds: Sequence[str] = (), waiting: bool = False,
         recipient_key: bytes | None = None, before: bytes | None = None, n: int, addresses: bool = False,
     ) -> list[ReturnedRow]: ...  # fmt: skip
+    async def count_returned(self, controller_id: str, since: datetime) -> list[tuple[str, str, str, int]]: ...
     async def returned_one(self, controller_id: str, report_id: bytes) -> ReturnedRow | None: ...
     async def settle(
         self, controller_id: str, report_id: bytes, task: Task, acts: "Sequence[Act]", *,

@@ -182,6 +182,11 @@ def one(handles: Handles, controller_id: str, report_id: bytes) -> ReturnedRow |
     return None if row is None else kept_returns.row_of(handles, controller_id, row)
 
 
+def counts(handles: Handles, controller_id: str, since: datetime) -> list[tuple[str, str, str, int]]:
+    """What came back since an instant: kind, class, reason, how often."""
+    return list(SQL.counts(handles.db, controller_id=controller_id, after=_first_id(milliseconds(since))))
+
+
 def works_again(handles: Handles, act: Act) -> bool:
     """The mark on an address goes, and what was reported before counts no more. False where there was no mark."""
     if not _is_marked(handles, act.controller_id, act.recipient_key):

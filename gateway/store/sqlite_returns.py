@@ -47,6 +47,9 @@ class SqliteReturns(SqliteWriteBacks):
             recipient_key=recipient_key, before=before, n=n, addresses=addresses,
         ))  # fmt: skip
 
+    async def count_returned(self, controller_id: str, since: datetime) -> list[tuple[str, str, str, int]]:
+        return await self._read(partial(returns.counts, controller_id=controller_id, since=since))
+
     async def returned_one(self, controller_id: str, report_id: bytes) -> ReturnedRow | None:
         return await self._read(partial(returns.one, controller_id=controller_id, report_id=report_id))
 

@@ -37,6 +37,7 @@ from gateway.web.staff.login import Login
 from gateway.web.staff.overview import Overview
 from gateway.web.staff.people import People
 from gateway.web.staff.rehearsals import Rehearsed
+from gateway.web.staff.returns import Returns
 from gateway.web.staff.rules import Rules
 from gateway.web.staff.told import Told
 from gateway.words import accepted
@@ -57,7 +58,8 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
         *SignUp(site, pages).routes(), *Confirm(site, pages).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
         *Captured(desk).routes(), *Consents(desk).routes(), *Rehearsed(desk).routes(), *Decisions(desk).routes(),
-        *People(desk).routes(), *Rules(desk).routes(), *Told(desk).routes(), *_machine_routes(site, desk),
+        *People(desk).routes(), *Rules(desk).routes(), *Told(desk).routes(), *Returns(desk).routes(),
+        *_machine_routes(site, desk),
     ]  # fmt: skip
     add_api(app, site)
     app.add_middleware(

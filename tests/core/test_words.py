@@ -62,7 +62,8 @@ def test_every_key_of_a_template_or_module_exists_and_none_is_left_over(catalogu
         "busy.", "down.", "missing.", "staff.", "grade.", "lack.", "list.", "source.",
         "explain.", "fact.", "dossier.", "reach.", "rehearsals.by.", "entry.", "proof.outcome.", "proof.channel.",
         "matched.", "mislabelled.", "sign.", "pack.", "rules.source.", "rules.error.", "rules.done.", "rules.ground.",
-        "decision.title.", "people.", "report.", "stopped_mail.",
+        "decision.title.", "people.", "report.", "stopped_mail.", "bounce.", "returns.kind.", "returns.done.",
+        "returns.error.",
     }  # fmt: skip
     keys = set(catalogues["nl"])
     for key in re.findall(r"""\bt\(\s*"([a-z_.]+)"\s*[,)]""", "\n".join(texts)):

@@ -43,6 +43,11 @@ WHERE controller_id = :controller_id AND report_id < :before AND at >= :since
   AND (:recipient_key IS NULL OR recipient_key = :recipient_key)
 ORDER BY report_id DESC LIMIT :n;
 
+-- name: counts(controller_id, after)
+-- What came back since an id, counted.
+SELECT kind, bounce_class, reason, count(*) FROM returns WHERE controller_id = :controller_id AND report_id >= :after
+GROUP BY kind, bounce_class, reason;
+
 -- name: waiting(controller_id, before, n)
 -- What a person has to look at, the newest first.
 SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,

@@ -31,6 +31,9 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "captured": frozenset({"marketer", "privacy"}),
     "consents": frozenset({"marketer", "privacy", "auditor"}),
     "rehearsals": frozenset({"marketer", "privacy"}),
+    "returns": frozenset({"marketer", "privacy"}),
+    "settle": frozenset({"privacy"}),
+    "resume": frozenset({"privacy"}),
     "rules": frozenset({"marketer", "privacy", "auditor", "administrator"}),
     "rule": frozenset({"privacy"}),
     "told": frozenset({"marketer", "privacy", "operator", "auditor", "administrator"}),
@@ -41,7 +44,8 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
 }
 _PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
                   ("rehearsals", "/staff/rehearsals"), ("captured", "/staff/captured"),
-                  ("people", "/staff/people"), ("consents", "/staff/consents"), ("told", "/staff/told"),
+                  ("returns", "/staff/returns"), ("people", "/staff/people"), ("consents", "/staff/consents"),
+                  ("told", "/staff/told"),
                   ("rules", "/staff/rules"))  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Funnel:
     deferred: int
     bounced: int
     opted_out: int
+    complaints: int
     families: Mapping[str, int]
 
     @property
@@ -84,7 +85,8 @@ def funnel(rows: Sequence[CampaignRow]) -> Funnel:
         delivered=sum(row.delivered for row in rows),
         captured=sum(row.captured for row in rows), blocked=sum(row.blocked for row in rows),
         deferred=sum(row.deferred for row in rows), bounced=sum(row.bounced for row in rows),
-        opted_out=sum(row.opted_out for row in rows), families=families(reasons),
+        opted_out=sum(row.opted_out for row in rows), complaints=sum(row.complaints for row in rows),
+        families=families(reasons),
     )  # fmt: skip
 
 
