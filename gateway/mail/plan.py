@@ -50,11 +50,13 @@ class Wants:
 class Ready:
     """Pieces of head and body with slots, made for one footer and one set of link lengths.
 
-    What is long and stays as it is, an attachment, is a view of the original: no copy has one of its own.
+    What is long and stays as it is, an attachment, is a view of the original: no copy has one of its own. `long`: there
+    is such a view.
     """
 
     head: tuple[Piece, ...]
     body: tuple[Piece | memoryview, ...]
+    long: bool
     footer: FooterKind
     warnings: tuple[str, ...]
 
@@ -204,7 +206,11 @@ def _place(leaf: Leaf, wants: Wants, tool: tuple[str, ...]) -> tuple[Leaf, bool]
             return None if moved is None else _place(moved, wants, tool)
         changes = [change for change in changes if not change.start < at < change.end]
         changes.append(Change(at, at, True))
-    return replace(leaf, changes=tuple(sorted(changes)), lead=lead, trail=trail), visible
+    placed = Leaf(
+        part=leaf.part, kind=leaf.kind, encoding=leaf.encoding, codec=leaf.codec, data=leaf.data,
+        changes=tuple(sorted(changes)), lead=lead, trail=trail, transcoded=leaf.transcoded,
+    )  # fmt: skip
+    return placed, visible
 
 
 def _in_utf8(leaf: Leaf) -> Leaf | None:

@@ -91,12 +91,11 @@ def rewrite(plan: Plan, fill_in: Fill) -> Rewritten:
         if len(plan.ready) >= _MOST_READY:
             plan.ready.clear()
         plan.ready[key] = ready
-    return Rewritten(
-        head=_head(plan, ready, fill_in),
-        pieces=_filled(ready.body, values),
-        footer=ready.footer,
-        warnings=ready.warnings,
-    )
+    if ready.long:
+        pieces = _filled(ready.body, values)
+    else:
+        pieces = (b"".join([fill(piece, values) if isinstance(piece, Slot) else piece for piece in ready.body]),)
+    return Rewritten(head=_head(plan, ready, fill_in), pieces=pieces, footer=ready.footer, warnings=ready.warnings)
 
 
 def _filled(
@@ -104,8 +103,6 @@ def _filled(
 ) -> tuple[bytes | memoryview, ...]:
     """The pieces with their slots filled; neighbouring short ones are joined."""
     octets = [fill(piece, values) if isinstance(piece, Slot) else piece for piece in pieces]
-    if memoryview not in map(type, octets):
-        return (b"".join(octets),)
     joined: list[bytes | memoryview] = []
     for long, run in groupby(octets, lambda piece: isinstance(piece, memoryview)):
         if long:
@@ -185,7 +182,8 @@ def _joined(plan: Plan, fitted: Sequence[Fitted]) -> Ready:
     if not message.raw.endswith(b"\r\n", 0, message.head_end):
         head.append(b"\r\n")
     body = _pieces(message.raw, message.body_start, len(message.raw), in_body)
-    return Ready(head=tuple(head), body=tuple(body), footer=plan.footer, warnings=tuple(warnings))
+    long = any(isinstance(piece, memoryview) for piece in body)
+    return Ready(head=tuple(head), body=tuple(body), long=long, footer=plan.footer, warnings=tuple(warnings))
 
 
 def _size(pieces: Iterable[Piece]) -> int:
