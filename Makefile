@@ -1,8 +1,8 @@
-# make setup | run | test | check | bench. Each does first what is missing.
+# make setup | run | test | check | bench | fuzz. Each does first what is missing.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench lock
+.PHONY: help setup run test check bench fuzz lock
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -41,6 +41,7 @@ help:
 	@echo "make test    run every test"
 	@echo "make check   lint, format, types, import contracts"
 	@echo "make bench   measure accept and hand-over on this machine"
+	@echo "make fuzz    feed 200,000 mutated messages to everything that reads mail"
 	@echo "make lock    resolve requirements.lock anew"
 
 setup: $(READY)
@@ -76,6 +77,9 @@ check: setup
 
 bench: setup
 	@$(VENV)/bin/python bench/run.py
+
+fuzz: setup
+	@$(VENV)/bin/python -m tests.fuzz --inputs 200000
 
 lock:
 	@$(VENV)/bin/python -m pip install --quiet --root-user-action=ignore pip-tools

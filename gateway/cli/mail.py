@@ -16,6 +16,7 @@ from gateway.mail.classify import Kind, classify
 from gateway.mail.headers import Unparsable
 from gateway.mail.mime import Message, parse
 from gateway.mail.plan import make_plan
+from gateway.mail.rewrite import NotInjectable
 from gateway.render import Original, Renderer, renderer, wants
 from gateway.store.contract import Ruling
 from gateway.weigh import Case
@@ -60,7 +61,10 @@ def rewrite(
     copies = command.run(made())
     key = command.key_ring(loaded).recipient_keys(who.id, address)[0]
     ruling = _ruling(who)
-    done = copies.unsigned(original, address, key, ruling)
+    try:
+        done = copies.unsigned(original, address, key, ruling)
+    except NotInjectable:  # the copy did not read back as meant
+        _stop("UNSUBSCRIBE_NOT_INJECTABLE")
     if unsigned:
         sys.stdout.buffer.writelines((done.head, b"\r\n", *done.pieces))
     else:

@@ -178,9 +178,12 @@ def _joined(plan: Plan, fitted: Sequence[Fitted]) -> Ready:
     sizes = [_size(one.decoded) for one in fitted if one.leaf.kind == "html"]
     if sizes and max(sizes) > CLIPPED_OVER:
         warnings.append("html-clipped")
-    head = [bytes(p) if isinstance(p, memoryview) else p for p in _pieces(message.raw, 0, message.head_end, in_head)]
-    if not message.raw.endswith(b"\r\n", 0, message.head_end):
-        head.append(b"\r\n")
+    head: list[Piece] = []
+    for piece in _pieces(message.raw, 0, message.head_end, in_head):
+        octets = bytes(piece) if isinstance(piece, memoryview) else piece
+        head.append(octets)
+        if isinstance(octets, bytes) and octets and not octets.endswith(b"\r\n"):
+            head.append(b"\r\n")  # a last field without line end
     body = _pieces(message.raw, message.body_start, len(message.raw), in_body)
     long = any(isinstance(piece, memoryview) for piece in body)
     return Ready(head=tuple(head), body=tuple(body), long=long, footer=plan.footer, warnings=tuple(warnings))

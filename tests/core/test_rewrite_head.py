@@ -289,3 +289,20 @@ def test_an_amp_part_with_an_opt_out_of_its_own_is_told_apart() -> None:
     copy = copied(message(multipart("alternative", leaf("x"), amp, leaf(HTML, "text/html"))))
     assert copy.done.warnings == ("amp-part-unchanged",)
     assert octets(leaves(copy.mail)["2"]) == amp.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("raw", "head"),
+    [
+        (b"From: a@b.example", b"From: a@b.example\r\nTo: anna@example.org\r\n"),
+        (b"From: a@b.example\r\nTo: x@y.example", b"From: a@b.example\r\nTo: anna@example.org\r\n"),
+        (b"From: a@b.example\r\nBcc: x@y.example", b"From: a@b.example\r\nTo: anna@example.org\r\n"),
+        (b"Bcc: x@y.example", b"To: anna@example.org\r\n"),
+    ],
+)
+def test_a_header_that_ends_without_a_line_end_stays_in_one_piece(raw: bytes, head: bytes) -> None:
+    shown, kept = (copied(raw, marketing=False, show_to=show_to).done for show_to in ("recipient", "keep"))
+    assert shown.head.startswith(head)
+    for done in (shown, kept):
+        assert b"\r\n\r\n" not in done.head and not done.head.startswith(b"\r\n")
+        assert done.head.endswith(b"\r\nMessage-ID: <new@acme.example>\r\n") and done.body == b""

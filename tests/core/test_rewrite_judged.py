@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.config import Config
 from gateway.mail import dkim
@@ -15,10 +17,12 @@ from gateway.mail.rewrite import NotInjectable, Rewritten, rewrite
 from gateway.words import LANGUAGES, Words
 from tests.acme import write_config
 from tests.judge import Case, Verdict, judge
+from tests.mail_trees import TOOL, trees
 from tests.mails import PAGE, fill, leaf, message, multipart
 from tests.odd_mails import odd_mails
 
 SIGNER = dkim.load_signer("acme.example", "cg1", dkim.generate("rsa-sha256"))
+PLACEHOLDERS = ("{{unsubscribe_url}}", "%%unsubscribe_url%%")
 KEYS = {b"cg1._domainkey.acme.example": dkim.public_record(SIGNER).encode()}
 
 
@@ -29,13 +33,14 @@ def footers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Footer]:
     return {language: words.footer(acme, acme.streams["newsletter"], "soft_opt_in", language) for language in LANGUAGES}
 
 
-def judged(raw: bytes, footer: Footer, *, signed: bool = True, **wants: object) -> tuple[Plan, Rewritten, Verdict]:
+def judged(raw: bytes, words: Footer, /, *, signed: bool = True, **wants: object) -> tuple[Plan, Rewritten, Verdict]:
     """A copy and what the judge says of it. Raises Unparsable and NotInjectable."""
     plan = make_plan(parse(raw), Wants(**{"marketing": True, "relay": True, **wants}))  # type: ignore[arg-type]
-    done = rewrite(plan, fill(footer=footer))
+    done = rewrite(plan, fill(footer=words))
     signature = dkim.sign(done.head, done.body, [SIGNER], at=1_700_000_000) if signed else b""
     verdict = judge(Case(
-        before=raw, after=signature + done.head + b"\r\n" + done.body, link=PAGE, replaced=plan.head.tool_uris,
+        before=raw, after=signature + done.head + b"\r\n" + done.body, link=PAGE,
+        replaced=(*plan.head.tool_uris, *PLACEHOLDERS),
         keys=KEYS if signed else None, relayed=not plan.long_lines, marketing=plan.protection is None,
     ))  # fmt: skip
     return plan, done, verdict
@@ -115,3 +120,17 @@ def test_odd_mails(footers: dict[str, Footer], language: str) -> None:
 def test_where_nobody_would_see_an_opt_out_there_is_no_copy(footers: dict[str, Footer], raw: bytes) -> None:
     with pytest.raises(NotInjectable):
         judged(raw, footers["nl"])
+
+
+@given(root=trees(), language=st.sampled_from(LANGUAGES), footer=st.sampled_from(["auto", "always"]))
+@settings(max_examples=100, deadline=None)
+def test_whatever_the_tree_the_judge_has_nothing_to_say(
+    footers: dict[str, Footer], root: bytes, language: str, footer: str
+) -> None:
+    """A copy of any tree shows one opt-out in all that is displayed, and is the original in everything else."""
+    raw = message(root, more=TOOL)
+    try:
+        _, _, verdict = judged(raw, footers[language], footer=footer, signed=False)
+    except NotInjectable:
+        return
+    assert not verdict.faults
