@@ -96,7 +96,7 @@ _ASKS = Phrases((
     "wish to unsubscribe", "like to unsubscribe", "unsubscribe this", "unsubscribe immediately", "remove me",
     "remove my", "remove this address", "please remove", "take me off", "take my * off", "delete me",
     "delete my address", "delete my email", "stop sending", "stop emailing", "stop e mailing", "stop mailing",
-    "stop these", "stop this", "stop spamming", "stop bothering", "please stop", "no more emails", "no more e mails",
+    "stop these", "stop this", "stop spamming", "stop bothering", "no more emails", "no more e mails",
     "no more mail", "no more newsletters", "do not email me", "do not e mail me", "do not send me", "do not mail me",
     "do not contact me", "do not want to receive", "do not wish to receive", "do not want these", "do not want your",
     "do not want any", "no longer want", "no longer wish", "not interested in receiving", "opt me out", "opt out of",
@@ -135,7 +135,7 @@ _NOT_SO = Phrases((
     "do not unsubscribe", "do not remove", "do not stop", "did not unsubscribe", "never unsubscribe",
     "not to unsubscribe", "not want to unsubscribe", "not unsubscribe", "unsubscribed by mistake", "by accident",
     "subscribe me again", "resubscribe", "keep me", "keep sending", "keep receiving", "still want", "not stop",
-    "cannot unsubscribe from * internet", "niet uitschrijven", "niet afmelden", "niet uit te schrijven",
+    "niet uitschrijven", "niet afmelden", "niet uit te schrijven",
     "niet af te melden", "niet stoppen", "schrijf * niet uit", "meld * niet af", "wil blijven ontvangen",
     "blijven ontvangen", "weer aanmelden", "opnieuw aanmelden", "per ongeluk", "niet verwijderen", "verwijder * niet",
     "nicht abmelden", "nicht abbestellen", "nicht austragen", "wieder anmelden", "weiterhin erhalten",
@@ -155,12 +155,13 @@ _RIGHTS = Phrases((
 _HOW = Phrases(("how do", "how can", "how to", "how does", "hoe kan", "hoe moet", "hoe meld", "hoe schrijf", "wie kann",
                 "wie melde", "wie muss", "comment"))  # fmt: skip
 _OFFERS = Phrases((
-    "click here", "click the", "click below", "click on", "unsubscribe here", "you can unsubscribe", "if you no longer",
-    "if you wish", "if you want", "if you do not", "if you would", "you received this", "you are receiving this",
-    "view in browser", "view this email", "all rights reserved", "klik hier", "klik op", "als u", "als je", "indien u",
-    "wilt u", "wil je", "u kunt", "je kunt", "u ontvangt deze", "je ontvangt deze", "cliquez", "si vous", "vous pouvez",
-    "vous recevez", "pour vous desabonner", "klicken sie", "klicke hier", "hier klicken", "wenn sie", "falls sie",
-    "sie konnen", "sie erhalten diese",
+    "click here", "click the", "click below", "click on", "unsubscribe here", "you can unsubscribe",
+    "if you no longer", "if you wish", "if you want", "if you do not", "if you would", "you received this",
+    "you are receiving this", "view in browser", "view this email", "all rights reserved", "klik hier", "klik op",
+    "als u", "als je", "indien u", "wilt u zich", "wilt u geen", "wil je je", "wil je geen", "u kunt", "je kunt",
+    "u ontvangt deze", "je ontvangt deze", "cliquez", "si vous", "vous pouvez", "vous recevez",
+    "pour vous desabonner", "klicken sie", "klicke hier", "hier klicken", "wenn sie", "falls sie", "sie konnen",
+    "sie erhalten diese",
 ))  # fmt: skip
 """How a newsletter speaks to its readers: whose text holds this, quotes one or is one."""
 _LONG = 150

@@ -24,17 +24,18 @@ def reply(text: str, *, subject: str = "Re: Wine on sale", fields: str = "", kin
 
 
 STOPS = [
-    "stop", "STOP!!", "Stop.", "unsubscribe", "Unsubscribe please", "Please unsubscribe me from this list, thanks. Bob",
-    "Take me off your mailing list", "I no longer wish to receive these emails.", "please remove me",
-    "remove", "Please cancel!", "verwijderen aub", "don't send me any more of this", "I want to opt out", "opt out",
-    "afmelden", "Afmelden aub", "uitschrijven graag!", "Graag wil ik mij uitschrijven voor de nieuwsbrief.",
+    "stop", "STOP!!", "Stop.", "unsubscribe", "Unsubscribe please",
+    "Please unsubscribe me from this list, thanks. Bob", "Take me off your mailing list",
+    "I no longer wish to receive these emails.", "please remove me", "remove", "Please cancel!", "verwijderen aub",
+    "don't send me any more of this", "I want to opt out", "opt out", "afmelden", "Afmelden aub",
+    "uitschrijven graag!", "Graag wil ik mij uitschrijven voor de nieuwsbrief.",
     "Hallo, ik wil deze nieuwsbrief niet meer ontvangen. Groet, Bob", "Schrijf mij alstublieft uit", "Meld me af svp",
-    "geen mail meer aub", "Verwijder mij uit uw bestand", "Stop met deze mails",
-    "se désabonner", "Désabonnement SVP", "Désabonnez-moi s'il vous plaît",
-    "Je ne souhaite plus recevoir vos courriels.",
-    "Merci de me désinscrire de votre liste", "desinscription",
-    "abmelden", "Bitte abmelden!", "Bitte melden Sie mich ab.", "Ich möchte den Newsletter abbestellen. MfG Bob",
-    "Keine E-Mails mehr bitte", "Nehmen Sie mich aus dem Verteiler", "austragen",
+    "geen mail meer aub", "Wilt u mij uitschrijven?", "Kunt u mij afmelden aub?", "Please stop it",
+    "Verwijder mij uit uw bestand", "Stop met deze mails", "se désabonner", "Désabonnement SVP",
+    "Désabonnez-moi s'il vous plaît", "Je ne souhaite plus recevoir vos courriels.",
+    "Merci de me désinscrire de votre liste", "desinscription", "abmelden", "Bitte abmelden!",
+    "Bitte melden Sie mich ab.", "Ich möchte den Newsletter abbestellen. MfG Bob", "Keine E-Mails mehr bitte",
+    "Nehmen Sie mich aus dem Verteiler", "austragen",
 ]  # fmt: skip
 
 
@@ -53,7 +54,8 @@ UNCLEAR = [
     "Can you stop by our office on Monday to talk about the order?", "We hebben de bestelling nog niet gekregen",
     "Please cancel my order", "Delete all my personal data and unsubscribe me",
     "Verwijder mijn gegevens (AVG) en schrijf mij uit", "Löschen Sie mich und erteilen Sie Auskunft nach DSGVO",
-    "Retirez-moi de la liste et supprimez mes données", "leave it with the neighbours",
+    "Retirez-moi de la liste et supprimez mes données", "leave it with the neighbours", "Please stop by tomorrow",
+    "Wilt u zich afmelden? Klik hier.",
 ]  # fmt: skip
 
 
