@@ -64,18 +64,19 @@ _HTML_QUOTE = re.compile(
 _ELEMENT_END = re.compile(r"</blockquote\s*>", re.IGNORECASE)
 
 STOP_WORDS: Final = frozenset((
-    "stop", "stopp", "stoppen", "unsubscribe", "unsubscribed", "unsub", "optout", "afmelden", "afmelding", "afgemeld",
-    "uitschrijven", "uitschrijving", "stopzetten", "abmelden", "abmeldung", "abbestellen", "abbestellung", "austragen",
-    "desabonner", "desabonnement", "desabonnez", "desinscription", "desinscrire", "desinscrivez", "arretez", "baja",
+    "unsubscribe", "unsubscribed", "unsub", "optout", "afmelden", "afmelding", "afgemeld",
+    "uitschrijven", "uitschrijving", "abmelden", "abmeldung", "abbestellen", "abbestellung", "austragen",
+    "desabonner", "desabonnement", "desabonnez", "desinscription", "desinscrire", "desinscrivez", "baja",
     "desuscribir", "disiscrivi", "avregistrera", "avanmeld", "avmeld", "wypisz",
 ))  # fmt: skip
 """Words that are a wish to stop when they stand alone, but for manners and a name."""
 _SHORT_WORDS: Final = frozenset((
+    "stop", "stopp", "stoppen", "stopzetten", "arretez",
     "quit", "remove", "cancel", "delete", "leave", "opzeggen", "verwijderen", "verwijder", "kundigen", "loschen",
     "streichen", "arreter", "supprimer", "resilier", "resiliation", "cancelar", "cancellami", "cancellazione",
     "rezygnuje", "peruuta",
 ))  # fmt: skip
-"""Words that are one too, but speak of orders and accounts as often: nothing else may stand with them but manners."""
+"""Words that are one too, but speak of other things as often: nothing else may stand in their line but manners."""
 
 _POLITE: Final = frozenset((
     "please", "pls", "plz", "thanks", "thank", "you", "thx", "hello", "hi", "dear", "sir", "madam", "kind", "best",
@@ -178,7 +179,8 @@ def wish_of(own: str, subject: str, *, answers: bool) -> Wish:
         return "unclear"
     if ("?" in own and _HOW.within(text)) or _OFFERS.within(text) or _RIGHTS.within(text):
         return "unclear"
-    if _only_stop(words) or _ASKS.within(text):
+    first = plain(own.split("\n", 1)[0]).split()  # behind it people write their names
+    if _only_stop(words) or (len(words) <= 12 and _only_stop(first)) or _ASKS.within(text):
         return "stop"
     named = heading.split()
     asked = (_only_stop(named) or _ASKS.within(heading)) and len(named) <= 12 and "?" not in subject
@@ -194,6 +196,11 @@ def _only_stop(words: list[str]) -> bool:
     if STOP_WORDS.intersection(others) or "opt out" in " ".join(words):
         return sum(word not in STOP_WORDS and word not in _SHORT_WORDS for word in others) <= 4
     return bool(others) and _SHORT_WORDS.issuperset(others)
+
+
+def speaks_of_stopping(own: str) -> bool:
+    """Whether any word of it is one that people use to stop."""
+    return not (STOP_WORDS | _SHORT_WORDS).isdisjoint(plain(own).split())
 
 
 def own_words(mail: CameBack) -> str:

@@ -19,7 +19,6 @@ from gateway.mail.event import COMPLAINTS, Event, Kind, Recipient
 from gateway.mail.feedback import Feedback, read_feedback
 from gateway.mail.judgement import BounceRules, Said, reply_code_in
 from gateway.mail.outcome import MAX_TEXT, without_addresses
-from gateway.mail.phrase import plain
 
 SOURCE = "mail"
 
@@ -117,7 +116,7 @@ def _letter(mail: CameBack, at: datetime) -> Event:
 
 
 def _mentions_stop(own: str) -> bool:
-    return not human_reply.STOP_WORDS.isdisjoint(plain(own).split())
+    return human_reply.speaks_of_stopping(own)
 
 
 def _to_many(mail: CameBack) -> bool:
