@@ -66,7 +66,7 @@ run: setup
 	@exec $(VENV)/bin/consentgate serve --config $(INSTANCE)/consentgate.toml
 
 test: setup
-	@$(call need,chromium:chromium postfix:postfix swaks:swaks)
+	@$(call need,chromium:chromium postfix:postfix swaks:swaks dovecot:dovecot-imapd)
 	@$(VENV)/bin/python -m pytest
 
 check: setup

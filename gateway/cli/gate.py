@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli import command
 from gateway.cli.came_back import resume
-from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
+from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 
 app = command.make_app()
@@ -124,6 +124,12 @@ def doctor(
             "--write-back", help="Also call the tools and endpoints that are told of opt-outs; nothing is told."
         ),
     ] = False,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Instead send a message to the seed mailbox, and look at what arrives.")
+    ] = False,
+    stream: Annotated[str | None, typer.Option(metavar="NAME", help="With --loop: the stream it is sent on.")] = None,
+    controller: ControllerName = None,
+    minutes: Annotated[float, typer.Option(min=0.01, max=60, help="With --loop: how long to wait.")] = 5,
     as_json: Json = False,
 ) -> None:
     """Check what the settings rest on. Exit code 1 when something needs attention."""
@@ -149,7 +155,12 @@ def doctor(
         found += await told.reached(loaded) if write_back else []
         return found + (await names.published(loaded, Resolver(loaded.dns_servers), now=now) if dns else [])
 
-    found = command.run(findings())
+    if loop:
+        from gateway.cli import loop as checking
+
+        found = checking.findings(loaded, controller, stream, minutes)
+    else:
+        found = command.run(findings())
     for finding in found:
         if as_json:
             shown = {"check": finding.check, "good": finding.good, "text": finding.text}
