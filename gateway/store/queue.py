@@ -73,10 +73,7 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
         _add_body(db, controller_id, message_id, hour, spool, arrival.body)
     db.executemany(SQL.add_copies.sql, [_copy_row(arrival, copy, spool) for copy in arrival.copies])
     if arrival.link is not None and alone:
-        write_backs.remember(
-            handles, secrets[0], controller_id, arrival.copies[0].recipient_key, arrival.stream, message_id, at,
-            arrival.link,
-        )  # fmt: skip
+        write_backs.remember(handles, secrets[0], arrival, arrival.link)
     counts = Counter({"accepted": len(arrival.copies)})
     counts.update(tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
     if arrival.mode == "rehearse":

@@ -27,12 +27,15 @@ class SqliteWriteBacks(SqliteBase):
         return await self._write(partial(write_backs.claim, worker=worker, host=host, now=now, n=n))
 
     async def end_write_back(self, worker: str, end: JobEnd) -> None:
-        await self._write(partial(write_backs.end, worker=worker, ended=end))
+        if await self._write(partial(write_backs.end, worker=worker, ended=end)):
+            await self._write(write_backs.let_go)
 
     async def take_back_write_backs(self, worker: str, now: datetime) -> int:
         return await self._write(partial(write_backs.take_back, worker=worker, now=now))
 
     async def sweep_write_backs(self, now: datetime, n: int) -> int:
+        await self._write(partial(write_backs.stop_keeping, now=now))
+        await self._write(write_backs.let_go)
         return await self._write(partial(write_backs.sweep, now=now, n=n))
 
     async def write_backs(self, controller_id: str, *, state: State | None, n: int) -> list[JobRow]:
@@ -44,9 +47,11 @@ class SqliteWriteBacks(SqliteBase):
     async def change_write_backs(
         self, controller_id: str, *, job_id: bytes | None, target: str | None, to: State, now: datetime
     ) -> int:
-        return await self._write(partial(
+        changed = await self._write(partial(
             write_backs.change, controller_id=controller_id, job_id=job_id, target=target, to=to, now=now
         ))  # fmt: skip
+        await self._write(write_backs.let_go)
+        return changed
 
     async def drift(self, controller_id: str, *, since: datetime) -> list[Drift]:
         return await self._read(partial(write_backs.drift, controller_id=controller_id, since=since))

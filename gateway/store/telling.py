@@ -27,6 +27,8 @@ TRIED_FOR: Final = timedelta(days=7)
 """How long a job is tried before it is given up."""
 KEPT_FOR: Final = timedelta(days=30)
 """How long a job stays visible after its end; one that was given up can be tried again until then."""
+REMINDED_AFTER: Final = timedelta(days=7)
+"""How often at most a tool is told of a person it mails although they opted out."""
 LEASE: Final = timedelta(seconds=90)
 """How long a worker may take over a job, after which it is somebody else's: longer than any call."""
 

@@ -17,13 +17,14 @@ from gateway.store import people
 from gateway.store.ahead import new_id
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
-from gateway.store.contract import Act, SuppressionRow
+from gateway.store.contract import Act, Arrival, SuppressionRow
 from gateway.store.evidence import Erasure
 from gateway.store.keys import opened, sealed
 from gateway.store.telling import (
     KEPT_FOR,
     LEASE,
     ONE_CLICK,
+    REMINDED_AFTER,
     TRIED_FOR,
     Drift,
     Event,
@@ -45,6 +46,8 @@ _OF_ACTS: Mapping[str, Event] = {
     "rectification": "person.rectified",
 }  # fmt: skip
 """Kinds of ledger entries that others are told of (GDPR art. 19)."""
+OPT_OUTS = (*SUPPRESSION_SOURCES, "CONSENT_WITHDRAWN")
+"""Codes of copies that somebody's own word kept out."""
 _SAID_OF_ACTS = frozenset(("scope", "purpose", "from", "at", "ref"))
 
 
@@ -220,16 +223,29 @@ def link_row(controller_id: str, recipient_key: bytes, stream: str, purpose: str
     return b"tool_link/" + "/".join((controller_id, recipient_key.hex(), stream, purpose)).encode()
 
 
-def remember(
-    handles: Handles, secret: PersonSecret, controller_id: str, recipient_key: bytes, stream: str, message_id: bytes,
-    at: int, link: ToolLink,
-) -> None:  # fmt: skip
-    """Keep the tool's address for a person, in place of the one before it."""
-    bound = link_row(controller_id, recipient_key, stream, link.purpose)
+def remember(handles: Handles, secret: PersonSecret, arrival: Arrival, link: ToolLink) -> None:
+    """Keep the tool's address for the one person of a message, in place of the one before it.
+
+    Where that person had opted out the tool does not know, or forgot: it is told, and again after a while.
+    """
+    copy, at = arrival.copies[0], milliseconds(arrival.at)
+    place = {"controller_id": arrival.controller_id, "recipient_key": copy.recipient_key}
+    if people.erased(handles, arrival.controller_id, copy.recipient_key):
+        return  # nothing new is kept about whoever is erased and stays away
+    bound = link_row(arrival.controller_id, copy.recipient_key, arrival.stream, link.purpose)
     SQL.put_link(
-        handles.db, controller_id=controller_id, recipient_key=recipient_key, stream=stream, purpose=link.purpose,
-        message_id=message_id, at=at, host=link.host, link=sealed(secret.key, link.url.encode(), bound),
+        handles.db, **place, stream=arrival.stream, purpose=link.purpose, message_id=arrival.message_id, at=at,
+        host=link.host, link=sealed(secret.key, link.url.encode(), bound),
     )  # fmt: skip
+    if copy.ruling.decision.reason_code not in OPT_OUTS:
+        return
+    since = milliseconds(arrival.at - REMINDED_AFTER)
+    if SQL.reminded(handles.db, **place, target=ONE_CLICK, host=link.host, since=since) is None:
+        made = _Making(handles, arrival.controller_id, copy.recipient_key, arrival.at, None)
+        made.add(ONE_CLICK, link.host, "opt_out.recorded", {
+            "scope": "purpose" if link.purpose else "sender", "purpose": link.purpose or None,
+            "at": written(arrival.at), "url": link.url,
+        })  # fmt: skip
 
 
 # Jobs and their workers
@@ -271,24 +287,29 @@ def _content(
     return None if plain is None else json.loads(plain)
 
 
-def end(handles: Handles, worker: str, ended: JobEnd) -> None:
-    """Write what became of a job, if this worker still holds it."""
+def end(handles: Handles, worker: str, ended: JobEnd) -> bool:
+    """Write what became of a job, if this worker still holds it. Whether it was one of somebody erased, and over."""
     place = {"controller_id": ended.controller_id, "job_id": ended.job_id}
     held = {**place, "worker": worker, "attempts": ended.attempts, "said": ended.said}
     if ended.state == "waiting":
         assert ended.due_at is not None
         SQL.again(handles.db, **held, due_at=milliseconds(ended.due_at))
-        return
-    row = SQL.job(handles.db, **place)
+        return False
     SQL.end_job(handles.db, **held, state=ended.state, at=milliseconds(ended.at))
-    if row is not None and row[1]:
-        _let_go(handles, ended.controller_id, row[0])
+    row = SQL.job(handles.db, **place)
+    return row is not None and row[0] == 1
 
 
-def _let_go(handles: Handles, controller_id: str, recipient_key: bytes) -> None:
-    """With the last thing that had to be said of somebody who was erased goes the key it was sealed under."""
-    if SQL.apart_left(handles.db, controller_id=controller_id, recipient_key=recipient_key) is None:
+def let_go(handles: Handles) -> int:
+    """With the last thing that had to be said of somebody who was erased goes the key it was sealed under.
+
+    In a transaction of its own, behind the one that says so: a crash between the two leaves nothing unsaid. How many.
+    """
+    over = list(SQL.all_said(handles.db))
+    for controller_id, recipient_key in over:
         handles.keys.forget_apart(controller_id, recipient_key)
+        SQL.let_go(handles.db, controller_id=controller_id, recipient_key=recipient_key)
+    return len(over)
 
 
 def take_back(handles: Handles, worker: str, now: datetime) -> int:
@@ -296,13 +317,16 @@ def take_back(handles: Handles, worker: str, now: datetime) -> int:
     return int(SQL.take_back(handles.db, worker=worker, now=milliseconds(now)))
 
 
+def stop_keeping(handles: Handles, now: datetime) -> int:
+    """Drop what could not be said of people who were erased long ago; how many jobs."""
+    return int(SQL.stop_keeping(handles.db, before=milliseconds(now - KEPT_FOR)))
+
+
 def sweep(handles: Handles, now: datetime, n: int) -> int:
     """Forget jobs that ended long ago, n at most; how many."""
     old = list(SQL.swept(handles.db, before=milliseconds(now - KEPT_FOR), n=n))
-    for controller_id, job_id, recipient_key, apart in old:
+    for controller_id, job_id in old:
         SQL.drop_job(handles.db, controller_id=controller_id, job_id=job_id)
-        if apart:
-            _let_go(handles, controller_id, recipient_key)
     return len(old)
 
 
@@ -312,14 +336,12 @@ def change(
     """Try jobs again now, or drop them: one, those of a target, or all that are not done. How many."""
     found = SQL.changeable(handles.db, controller_id=controller_id, job_id=job_id, target=target)
     changed = 0
-    for one, recipient_key, apart, _ in list(found):
+    for (one,) in list(found):
         place = {"controller_id": controller_id, "job_id": one, "now": milliseconds(now)}
         if to == "waiting":
             changed += int(SQL.try_again(handles.db, **place, until=milliseconds(now + TRIED_FOR)))
             continue
         changed += int(SQL.drop_one(handles.db, **place))
-        if apart:
-            _let_go(handles, controller_id, recipient_key)
     return changed
 
 
@@ -351,9 +373,7 @@ def counts(handles: Handles, controller_id: str) -> list[JobCount]:
     ]  # fmt: skip
 
 
-_OPT_OUTS = (*SUPPRESSION_SOURCES, "CONSENT_WITHDRAWN")
-"""Codes of copies that somebody's own word kept out."""
-_DRIFT = SQL.drift.sql.replace("CODES", ", ".join(f"'{code}'" for code in _OPT_OUTS))
+_DRIFT = SQL.drift.sql.replace("CODES", ", ".join(f"'{code}'" for code in OPT_OUTS))
 
 
 def drift(handles: Handles, controller_id: str, since: datetime) -> list[Drift]:

@@ -307,3 +307,32 @@ async def test_one_dead_host_with_many_jobs_hides_no_other(home: Home, store: sq
     held = await store.claim_write_backs("w1", "crm.example:443", now=NOW, n=2)
     assert [job.host for job in held] == ["crm.example:443"] * 2
     assert await store.write_backs_due(NOW - timedelta(seconds=1)) == []
+
+
+async def test_a_tool_that_mails_somebody_who_opted_out_is_told_once_a_week(
+    home: Home, store: sqlite.SqliteStore
+) -> None:
+    """Also where the opt-out came before anybody knew the tool's address."""
+    out = replace(BLOCK, reason_code="SUPPRESSED_PURPOSE")
+    link = ToolLink(purpose="newsletter", host="tool.example:443", url="https://tool.example/x1")
+
+    async def mailed(**later: int) -> list[Job]:
+        at = NOW + timedelta(**later)
+        await store.enqueue(home.arrival(ANNA, at=at, decision=out, state="blocked", body=None, link=link))
+        found = await jobs(store, **later)
+        for job in found:
+            await ended(store, job)
+        return found
+
+    assert [job.target for job in await mailed(hours=1)] == [ONE_CLICK]
+    assert await mailed(hours=2) == []
+    assert [job.content and job.content["url"] for job in await mailed(days=8)] == ["https://tool.example/x1"]
+
+
+async def test_of_whoever_is_erased_no_address_of_a_tool_is_kept(home: Home, store: sqlite.SqliteStore) -> None:
+    await store.record([home.consent(ANNA)])
+    await store.erase(erasure(home, ANNA))
+    out = replace(BLOCK, reason_code="ERASED_DO_NOT_CONTACT")
+    link = ToolLink(purpose="newsletter", host="tool.example:443", url="https://tool.example/x1")
+    await store.enqueue(home.arrival(ANNA, decision=out, state="blocked", body=None, link=link))
+    assert rows(home, "SELECT count(*) FROM tool_links") == [(0,)]

@@ -347,7 +347,8 @@ BEGIN SELECT RAISE(ABORT, 'a hash is never taken off a list'); END;
 
 -- What other systems must still be told (write-back), one row for each that is to know, written with what it tells of.
 -- ref: the suppression, where it is about one. content: what is told, sealed under the person's key, or with apart = 1
--- under a key of its own, for whoever was erased; NULL once it was told. due_at is also the lease of whoever holds it.
+-- under a key of its own, for whoever was erased, 2 once that is gone; NULL once it was told. due_at is also the lease of
+-- whoever holds it.
 CREATE TABLE write_backs (
   controller_id TEXT NOT NULL,
   job_id BLOB NOT NULL,
@@ -371,6 +372,7 @@ CREATE TABLE write_backs (
 CREATE INDEX write_backs_due ON write_backs (host, due_at) WHERE state = 'waiting';
 CREATE INDEX write_backs_held ON write_backs (worker) WHERE state = 'waiting' AND worker IS NOT NULL;
 CREATE INDEX write_backs_person ON write_backs (controller_id, recipient_key, job_id);
+CREATE INDEX write_backs_apart ON write_backs (controller_id, recipient_key) WHERE apart = 1;
 CREATE INDEX write_backs_ended ON write_backs (ended_at) WHERE state <> 'waiting';
 
 -- The newsletter tool's own one-click address for a person, the newest for each stream and purpose; sealed under the

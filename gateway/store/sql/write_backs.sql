@@ -38,7 +38,7 @@ WHERE controller_id = :controller_id AND job_id = :job_id AND state = 'waiting' 
   AND attempts = :attempts;
 
 -- name: job(controller_id, job_id)^
-SELECT recipient_key, apart, state FROM write_backs WHERE controller_id = :controller_id AND job_id = :job_id;
+SELECT apart FROM write_backs WHERE controller_id = :controller_id AND job_id = :job_id;
 
 -- name: take_back(worker, now)!
 -- What this worker held before it restarted is due at once.
@@ -68,15 +68,25 @@ UPDATE write_backs SET apart = 1, content = :content WHERE controller_id = :cont
 DELETE FROM write_backs
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND state IN ('done', 'dropped');
 
--- name: apart_left(controller_id, recipient_key)^
--- Whether something sealed apart still has to be said of a person who was erased.
-SELECT 1 FROM write_backs
-WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND apart = 1 AND state IN ('waiting', 'failed')
-LIMIT 1;
+-- name: all_said()
+-- Erased people of whom everything was said, or given up for good, and whose key apart may still be there; by the index
+-- write_backs_apart.
+SELECT DISTINCT w.controller_id, w.recipient_key FROM write_backs w WHERE w.apart = 1 AND NOT EXISTS (
+  SELECT 1 FROM write_backs x WHERE x.controller_id = w.controller_id AND x.recipient_key = w.recipient_key
+    AND x.apart = 1 AND x.state IN ('waiting', 'failed')
+);
+
+-- name: let_go(controller_id, recipient_key)!
+UPDATE write_backs SET apart = 2 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND apart = 1;
+
+-- name: stop_keeping(before)!
+-- What could not be said of somebody who was erased is kept no longer than what was.
+UPDATE write_backs SET state = 'dropped', content = NULL
+WHERE state = 'failed' AND apart = 1 AND ended_at < :before;
 
 -- name: swept(before, n)
-SELECT controller_id, job_id, recipient_key, apart FROM write_backs
-WHERE state <> 'waiting' AND ended_at < :before ORDER BY ended_at LIMIT :n;
+SELECT controller_id, job_id FROM write_backs
+WHERE state <> 'waiting' AND apart <> 1 AND ended_at < :before ORDER BY ended_at LIMIT :n;
 
 -- name: drop_job(controller_id, job_id)!
 DELETE FROM write_backs WHERE controller_id = :controller_id AND job_id = :job_id;
@@ -95,7 +105,7 @@ FROM write_backs g WHERE g.controller_id = :controller_id GROUP BY g.target, g.s
 
 -- name: changeable(controller_id, job_id, target)
 -- Jobs that can be tried again or dropped: one, or those of a target, or all.
-SELECT job_id, recipient_key, apart, state FROM write_backs
+SELECT job_id FROM write_backs
 WHERE controller_id = :controller_id AND state IN ('waiting', 'failed')
   AND (:job_id IS NULL OR job_id = :job_id) AND (:target IS NULL OR target = :target);
 
@@ -144,3 +154,9 @@ FROM (
     AND m.accepted_at >= :since
 )
 GROUP BY login, stream ORDER BY login, stream;
+
+-- name: reminded(controller_id, recipient_key, target, host, since)^
+-- Whether somebody is being told, or was lately told, of this person.
+SELECT 1 FROM write_backs
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND target = :target AND host = :host
+  AND (state IN ('waiting', 'failed') OR at >= :since) LIMIT 1;
