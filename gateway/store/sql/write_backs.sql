@@ -46,38 +46,38 @@ UPDATE write_backs SET due_at = :now, worker = NULL WHERE state = 'waiting' AND 
 
 -- name: drop_told_of(controller_id, recipient_key, ref, at)!
 -- Nobody needs to hear of an opt-out any more that was lifted before they did.
-UPDATE write_backs SET state = 'dropped', said = 'lifted', ended_at = :at, worker = NULL, content = NULL
+UPDATE write_backs INDEXED BY write_backs_person SET state = 'dropped', said = 'lifted', ended_at = :at, worker = NULL, content = NULL
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND ref = :ref AND state = 'waiting'
   AND event = 'opt_out.recorded';
 
 -- name: told_of(controller_id, recipient_key, ref)
 -- Who was, or may have been, told of an opt-out.
-SELECT DISTINCT target FROM write_backs
+SELECT DISTINCT target FROM write_backs INDEXED BY write_backs_person
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND ref = :ref AND attempts > 0
   AND event = 'opt_out.recorded';
 
 -- name: unsaid(controller_id, recipient_key)
 -- What still has to be said of a person, or may be tried again.
-SELECT job_id, content FROM write_backs
+SELECT job_id, content FROM write_backs INDEXED BY write_backs_person
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND state IN ('waiting', 'failed') AND apart = 0;
 
 -- name: set_apart(controller_id, job_id, content)!
 UPDATE write_backs SET apart = 1, content = :content WHERE controller_id = :controller_id AND job_id = :job_id;
 
 -- name: drop_ended(controller_id, recipient_key)!
-DELETE FROM write_backs
+DELETE FROM write_backs INDEXED BY write_backs_person
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND state IN ('done', 'dropped');
 
 -- name: all_said()
 -- Erased people of whom everything was said, or given up for good, and whose key apart may still be there; by the index
 -- write_backs_apart.
 SELECT DISTINCT w.controller_id, w.recipient_key FROM write_backs w WHERE w.apart = 1 AND NOT EXISTS (
-  SELECT 1 FROM write_backs x WHERE x.controller_id = w.controller_id AND x.recipient_key = w.recipient_key
+  SELECT 1 FROM write_backs x INDEXED BY write_backs_apart WHERE x.controller_id = w.controller_id AND x.recipient_key = w.recipient_key
     AND x.apart = 1 AND x.state IN ('waiting', 'failed')
 );
 
 -- name: let_go(controller_id, recipient_key)!
-UPDATE write_backs SET apart = 2 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND apart = 1;
+UPDATE write_backs INDEXED BY write_backs_apart SET apart = 2 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND apart = 1;
 
 -- name: stop_keeping(before)!
 -- What could not be said of somebody who was erased is kept no longer than what was.
@@ -132,8 +132,8 @@ DELETE FROM tool_links WHERE controller_id = :controller_id AND recipient_key = 
 
 -- name: streams_of(controller_id, recipient_key)
 -- Streams whose mail was meant for a person, by the index copies_person.
-SELECT DISTINCT m.stream FROM copies c
-JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
+SELECT DISTINCT m.stream FROM copies c INDEXED BY copies_person
+CROSS JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
 WHERE c.controller_id = :controller_id AND c.recipient_key = :recipient_key;
 
 -- name: stream_of_message(controller_id, message_id)^
@@ -146,7 +146,7 @@ SELECT login, stream, count(*), count(DISTINCT recipient_key), sum(told),
   count(DISTINCT CASE WHEN told = 1 THEN recipient_key END), max(accepted_at)
 FROM (
   SELECT m.login, m.stream, m.accepted_at, c.recipient_key, EXISTS (
-    SELECT 1 FROM write_backs w WHERE w.controller_id = c.controller_id AND w.recipient_key = c.recipient_key
+    SELECT 1 FROM write_backs w INDEXED BY write_backs_person WHERE w.controller_id = c.controller_id AND w.recipient_key = c.recipient_key
       AND w.state = 'done' AND w.ended_at < m.accepted_at
   ) AS told
   FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
@@ -157,6 +157,6 @@ GROUP BY login, stream ORDER BY login, stream;
 
 -- name: reminded(controller_id, recipient_key, target, host, since)^
 -- Whether somebody is being told, or was lately told, of this person.
-SELECT 1 FROM write_backs
+SELECT 1 FROM write_backs INDEXED BY write_backs_person
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND target = :target AND host = :host
   AND (state IN ('waiting', 'failed') OR at >= :since) LIMIT 1;
