@@ -27,10 +27,14 @@ from gateway.store.corresponding import OwedKind, OwedLetter
 from gateway.weigh import Case, Scales
 from gateway.words import Language, Words
 from suppression.address import canonical
+from suppression.basis import OWN_SOURCES
+from suppression.consent import Consent
 from suppression.duties import opt_out_is_acknowledged
+from suppression.provenance import list_named, third_party
 
 CAMPAIGNS: Final[Mapping[OwedKind, str]] = {
     "stopped": "opt-out acknowledgments", "restriction_ends": "restriction notices",
+    "obtained": "notices of origin",
 }  # fmt: skip
 SAID_LATELY: Final = timedelta(days=1)
 """How long nobody is told the same again: the mail of two clicks that say the same, and of any loop."""
@@ -98,6 +102,8 @@ class Correspondence:
         told = owed
         if to is not None and owed[0].kind == "stopped":
             told = await self._unsaid(owed, now) if _acknowledged(to) else []
+        if to is not None and owed[0].kind == "obtained":
+            told = owed if await self._is_news(to, owed[0]) else []
         if to is None or not told:
             await self._store.settle_letters(owed, None, (), now=now)
             return False
@@ -142,9 +148,20 @@ class Correspondence:
                 unsaid.append(one)
         return unsaid
 
+    async def _is_news(self, to: _Addressee, one: OwedLetter) -> bool:
+        """Whether nothing that arrived has said yet from whom the address came (M8), and it still stands."""
+        consents = to.person.standing.consents
+        if not _from_list(consents, one.about["list"]):
+            return False
+        footers_say_it = all(consent.source not in OWN_SOURCES for consent in consents)
+        return not (footers_say_it and await self._store.told_in_mail(to.controller.id, to.person.recipient_key))
+
     def _mail(self, to: _Addressee, owed: Sequence[OwedLetter], now: datetime) -> Arrival:
         kind, message_id = owed[0].kind, uuid_utils.uuid7().bytes
-        facts = self._stopped(to, owed) if kind == "stopped" else self._restriction_ends(to, owed[0])
+        facts = {
+            "stopped": lambda: self._stopped(to, owed), "obtained": lambda: self._obtained(to, owed[0]),
+            "restriction_ends": lambda: self._restriction_ends(to, owed[0]),
+        }[kind]()  # fmt: skip
         said = written(self._words, to.controller, _LETTERS[kind], to.language, **facts, **contact_of(to.controller))
         answers = any(one.about.get("source") == "mail" for one in owed)
         automatic: Automatic = "auto-replied" if answers else "auto-generated"
@@ -187,6 +204,13 @@ class Correspondence:
         date = self._words.day(to.language, datetime.fromisoformat(one.about["not_before"]), zone)
         return {"held": held, "date": date, "must": [date]}
 
+    def _obtained(self, to: _Addressee, one: OwedLetter) -> dict[str, Any]:
+        consents = _from_list(to.person.standing.consents, one.about["list"])
+        named = {purpose: None for consent in consents for purpose in consent.purposes}
+        source = third_party(consents[0]) or self._words.text(to.language, "footer.another_company")
+        purposes = [self._words.purpose(to.controller, purpose, to.language) for purpose in named]
+        return {"source": source, "purposes": purposes, "must": [source]}
+
     def _act(self, to: _Addressee, owed: Sequence[OwedLetter], arrival: Arrival, now: datetime) -> Act:
         """What the ledger keeps: which letter, about which entries, and in which mail."""
         until = {"not_before": owed[0].about["not_before"]} if owed[0].kind == "restriction_ends" else {}
@@ -197,7 +221,9 @@ class Correspondence:
         )  # fmt: skip
 
 
-_LETTERS: Final[Mapping[OwedKind, Name]] = {"stopped": "stopped", "restriction_ends": "restriction_ends"}
+_LETTERS: Final[Mapping[OwedKind, Name]] = {
+    "stopped": "stopped", "restriction_ends": "restriction_ends", "obtained": "obtained",
+}  # fmt: skip
 
 
 def sender_of(controller: Controller, stream: Stream) -> str:
@@ -240,5 +266,15 @@ def _says(one: OwedLetter) -> tuple[object, object]:
     return one.about.get("scope"), one.about.get("purpose")
 
 
+def _from_list(consents: Sequence[Consent], name: str) -> list[Consent]:
+    """Those that a third party collected, on the list of this name."""
+    return [
+        one for one in consents if one.source not in OWN_SOURCES and list_named(one.evidence.origin) == name
+    ]  # fmt: skip
+
+
 def _refs(one: OwedLetter) -> list[str]:
-    return [one.letter_id.hex()] if one.kind == "stopped" else [each["ref"] for each in one.about["restrictions"]]
+    """What the letter is about: the opt-out, the restrictions, or the list."""
+    if one.kind == "restriction_ends":
+        return [each["ref"] for each in one.about["restrictions"]]
+    return [one.letter_id.hex()] if one.kind == "stopped" else [f"list:{one.about['list']}"]

@@ -16,11 +16,12 @@ from gateway import log
 from gateway.config import Controller
 from gateway.words import Language, Words
 
-Name = Literal["confirm", "stopped", "restriction_ends", "head", "report"]
+Name = Literal["confirm", "stopped", "restriction_ends", "obtained", "head", "report"]
 NAMES: Final[dict[Name, str]] = {
     "confirm": "asks to confirm a sign-up (double opt-in)",
     "stopped": "says that an opt-out is registered (Belgium)",
     "restriction_ends": "tells that a restriction is about to be lifted (GDPR art. 18(3))",
+    "obtained": "tells from whom an address came that a third party passed on (GDPR art. 14)",
     "head": "takes a signed head of the ledger outside",
     "report": "tells a sender what became of a message (DSN; text alone, as mail software reads it)",
 }

@@ -20,6 +20,7 @@ from gateway.words import LANGUAGES, Language, Words
 TO: Final = "anna@example.org"
 NOWHERE: Final = "a-link-that-leads-nowhere"
 REFERENCE: Final = "7KQ2M"
+SELLER: Final = "Expo B.V."
 _BOB: Final = Reported(
     address="bob@example.net", action="failed", status="5.1.1", diagnostic="smtp; 550 5.1.1 no such user"
 )
@@ -89,6 +90,8 @@ class Specimens:
         if name == "restriction_ends":
             held = [say(language, "dossier.held.all", date=day)]
             return (day,), {"held": held, "date": day, **contact_of(controller)}
+        if name == "obtained":
+            return (SELLER,), {"source": SELLER, "purposes": purposes, **contact_of(controller)}
         if name == "head":
             hash_ = "9f" * 32
             head = {

@@ -146,7 +146,7 @@ def announce(
     from gateway.amend import announce as carry_out
 
     loaded, who = command.settings_of(config, controller)
-    plain, day = command.known_form(address), _instant(not_before, "--not-before")
+    plain, day = command.known_form(address), instant_of(not_before, "--not-before")
     done = _run(
         loaded,
         lambda store, ring: carry_out(
@@ -180,7 +180,7 @@ def lift(
     from gateway.amend import lift as carry_out
 
     loaded, who = command.settings_of(config, controller)
-    plain, told = command.known_form(address), None if told_at is None else _instant(told_at, "--told-at")
+    plain, told = command.known_form(address), None if told_at is None else instant_of(told_at, "--told-at")
     done = _run(
         loaded,
         lambda store, ring: carry_out(
@@ -277,7 +277,8 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
-def _instant(text: str, name: str) -> datetime:
+def instant_of(text: str, name: str) -> datetime:
+    """What an option says as an instant; Refused names the option."""
     from gateway.files.cell import BadCell, instant
 
     try:

@@ -116,6 +116,43 @@ async def _newest(store: "Store", controller_id: str, name: str) -> ListSource |
     return versions[0].source if versions else None
 
 
+@source.command("tell")
+def tell(
+    name: Name,
+    not_before: Annotated[
+        str | None,
+        typer.Option("--not-before", metavar="INSTANT", help="When they leave, with zone; absent: now."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    config: ConfigPath = DEFAULT_CONFIG,
+    controller: ControllerName = None,
+    as_json: Json = False,
+) -> None:
+    """Have everybody on a list told by letter who passed their address on; GDPR article 14, within a month.
+
+    Whom mail on the ground of such a consent has reached was told by its footer, and gets none; nobody gets two.
+    """
+    from gateway.cli.rights import instant_of
+    from gateway.inform import Informed, inform
+
+    loaded, who = command.settings_of(config, controller)
+    due_at = command.now() if not_before is None else instant_of(not_before, "--not-before")
+
+    async def go() -> Informed:
+        async with command.opened(loaded) as store:
+            if not await store.sources(who.id, name):
+                raise Refused(f"There is no list {name!r} at {who.id}. See: consentgate consent source list")
+            with command.counting_bar("people") as bar:
+                watch = None if bar is None else lambda seen: bar(name, seen, 0)
+                return await inform(store, who, name, due_at=due_at, dry=dry_run, progress=watch)
+
+    done = command.run(go())
+    if as_json:
+        command.out({"controller": who.id, "list": name, "on_list": done.on_list, "owed": done.owed, "dry": dry_run})
+        return
+    print(f"On the list: {done.on_list}. {'To be told' if dry_run else 'Letters owed now'}: {done.owed}.")
+
+
 @source.command("list")
 def list_all(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = None, as_json: Json = False) -> None:
     """Every list, and whether it counts as verified."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from gateway.store.contract import Act, Arrival
 
-OwedKind = Literal["stopped", "restriction_ends"]
+OwedKind = Literal["stopped", "restriction_ends", "obtained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,5 +40,6 @@ class Letters(Protocol):
     async def settle_letters(
         self, owed: Sequence[OwedLetter], arrival: "Arrival | None", acts: "Sequence[Act]", *, now: datetime
     ) -> bool: ...
+    async def told_in_mail(self, controller_id: str, recipient_key: bytes) -> bool: ...
     async def put_off_letters(self, owed: Sequence[OwedLetter], until: datetime) -> None: ...
     async def drop_letters(self, *, settled_before: datetime) -> None: ...

@@ -63,6 +63,11 @@ def settle(
     return True
 
 
+def told_in_mail(handles: Handles, controller_id: str, recipient_key: bytes) -> bool:
+    """Whether marketing on the ground of a consent was delivered to a person."""
+    return bool(SQL.told_in_mail(handles.db, controller_id=controller_id, recipient_key=recipient_key))
+
+
 def put_off(handles: Handles, letters: Sequence[OwedLetter], until: datetime) -> None:
     """Try again later."""
     for one in letters:

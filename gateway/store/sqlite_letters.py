@@ -29,6 +29,11 @@ class SqliteLetters(SqliteBase):
     ) -> bool:
         return await self._enter(partial(letters.settle, letters=owed, arrival=arrival, acts=acts, now=now))
 
+    async def told_in_mail(self, controller_id: str, recipient_key: bytes) -> bool:
+        return await self._read(
+            partial(letters.told_in_mail, controller_id=controller_id, recipient_key=recipient_key)
+        )  # fmt: skip
+
     async def put_off_letters(self, owed: Sequence[OwedLetter], until: datetime) -> None:
         await self._write(partial(letters.put_off, letters=owed, until=until))
 

@@ -36,6 +36,7 @@ SAID: Mapping[Name, Mapping[str, Any]] = {
     },
     "stopped": {"stops": ["21 november 2026: geen reclame meer"], **CONTACT},
     "restriction_ends": {"held": ["3 november 2026: alleen bewaard"], "date": "28 november 2026", **CONTACT},
+    "obtained": {"source": "Expo & Co. <B.V.>", "purposes": ["de nieuwsbrief"], **CONTACT},
     "head": {"heads": [HEAD], "date": "21 november 2026"},
     "report": {
         "title": "report.subject", "intro": "Uw bericht", "recipients": ["<bob@example.net>\nvol (5.2.2)"], "why": [],

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import ANNA, Installation, consentgate, lines_of
+from tests.installation import ANNA, Installation, consent, consentgate, lines_of, newsletter
 from tests.story.relay import Relay, fresh, load_people, relaying, verify_dkim
+from tests.story.test_bought_lists import BUYER_SIDE, SELLER_SIDE
 
 
 @pytest.fixture
@@ -92,3 +93,45 @@ def test_a_restriction_ends_when_the_letter_said_so(relay: Relay) -> None:
     assert "does not end before" in refused("lift", ANNA, "--reason", "it is hers")
     since = datetime.now(UTC).isoformat()
     assert place.tool("person", "lift", ANNA, "--reason", "on the phone", "--told-at", since).returncode == 0
+
+
+LISTED, MAILED = "gekocht@example.org", "gemaild@example.org"
+
+
+def from_list(address: str) -> dict[str, str]:
+    return consent(
+        address, **{
+            "source": "purchased_list", "named_recipients": "acme", "sharing_consent": "true",
+            "seller_verified": "true", "buyer_verified": "true", "evidence.origin": "stand 14",
+        }
+    )  # fmt: skip
+
+
+def test_people_on_a_bought_list_are_told_once_and_not_whom_the_footer_told(relay: Relay, tmp_path: Path) -> None:
+    tool, file = relay.installation.tool, tmp_path / "expo.csv"
+    rows = [from_list(LISTED), from_list(MAILED)]
+    file.write_text("\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]) + "\n")
+    assert tool("consent", "source", "tell", "expo2026").returncode == 1
+    assert tool("consent", "source", "add", "expo2026", "--seller", "Expo <B.V.>").returncode == 0
+    for side in (SELLER_SIDE, BUYER_SIDE):
+        assert tool("consent", "source", "check", "expo2026", *side).returncode == 0
+    assert tool("import", "consents", file, "--list", "expo2026").returncode == 0
+    assert (
+        "Wij kregen uw adres van Expo" in relay.passes(MAILED, newsletter()).message.get_body(("plain",)).get_content()
+    )
+    relay.drained()
+    [counted] = lines_of(tool("consent", "source", "tell", "expo2026", "--dry-run", "--json"))
+    assert (counted["on_list"], counted["owed"]) == (2, 1) and not relay.upstream.to(LISTED)
+    [owed] = lines_of(tool("consent", "source", "tell", "expo2026", "--json"))
+    assert (owed["on_list"], owed["owed"]) == (2, 1)
+    relay.upstream.until(lambda: bool(relay.upstream.to(LISTED)))
+    [again] = lines_of(tool("consent", "source", "tell", "expo2026", "--json"))
+    assert again["owed"] == 0
+    [letter] = relay.upstream.to(LISTED)
+    assert letter.message["Subject"] == "Acme Wijnen kreeg uw adres van een ander"
+    text, html = (letter.message.get_body((kind,)).get_content() for kind in ("plain", "html"))
+    assert "van Expo <B.V.> gekregen" in text and "van Expo &lt;B.V.&gt; gekregen" in html
+    assert "De nieuwsbrief" in text and "artikel 14" in text and "/u/" not in text
+    assert "from" in verify_dkim(letter, relay.installation)
+    relay.drained()
+    assert len(relay.upstream.to(LISTED)) == 1 and len(relay.upstream.to(MAILED)) == 1

@@ -31,3 +31,9 @@ DELETE FROM letters WHERE controller_id = :controller_id AND recipient_key = :re
 
 -- name: drop_settled(before)!
 DELETE FROM letters WHERE settled_at < :before;
+
+-- name: told_in_mail(controller_id, recipient_key)^
+-- Whether mail on the ground of a consent arrived: its footer names who passed the address on.
+SELECT 1 FROM copies
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND state = 'delivered' AND basis = 'opt_in'
+LIMIT 1;

@@ -435,7 +435,7 @@ CREATE TABLE campaign_stops (
 CREATE TABLE letters (
   controller_id TEXT NOT NULL,
   letter_id BLOB NOT NULL,
-  kind TEXT NOT NULL CHECK (kind IN ('stopped', 'restriction_ends')),
+  kind TEXT NOT NULL CHECK (kind IN ('stopped', 'restriction_ends', 'obtained')),
   recipient_key BLOB NOT NULL,
   due_at INTEGER NOT NULL,
   about TEXT NOT NULL,
