@@ -36,7 +36,9 @@ class Forwards:
     def report(self, controller_id: str, envelope: Envelope, sent: SentCopy, event: Event) -> Arrival | None:
         """The report on its way to the tool, ready to be queued; None where it does not go there."""
         found = self._config.stream_of(controller_id, sent.stream)
-        if found is None or found[1].bounces == "consume" or not _is_for_tools(event) or not _asked_for(sent, event):
+        if found is None or found[1].bounces == "consume" or not _asked_for(sent, event):
+            return None
+        if not _is_for_tools(event, from_nobody=not envelope.mail_from):
             return None
         if envelope.content.partition(b"\r\n\r\n")[0].lower().count(b"\r\nreceived:") > HOPS:
             return None
@@ -78,9 +80,10 @@ class Forwards:
         )  # fmt: skip
 
 
-def _is_for_tools(event: Event) -> bool:
+def _is_for_tools(event: Event, *, from_nobody: bool) -> bool:
     """Delivery reports, and what looks like none that we know but is no letter either."""
-    return event.kind == "bounce" or (event.kind == "other" and event.feedback_type is None and not event.needs_person)
+    letter = event.feedback_type is not None or (event.needs_person and not from_nobody)
+    return event.kind == "bounce" or (event.kind == "other" and not letter)
 
 
 def _asked_for(sent: SentCopy, event: Event) -> bool:

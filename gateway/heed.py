@@ -256,13 +256,15 @@ def _letter(event: Event, about: _About, letter: Letter, returned: Returned, now
         purpose = about.purpose if token is not None and token.basis == "opt_in" else None
         asked = replace(returned, kind="unsubscribe")
         return _stopping(about, asked, now, "objection" if token is None else "unsubscribe", event.source, purpose)
+    if letter.from_nobody:  # a machine, whatever it writes: people have a return path
+        return returned if about.proven else None
     if event.kind == "unsubscribe" and known:
         return _stopping(about, returned, now, "unsubscribe" if event.authenticated else "objection", event.source)
     words = {**returned.content, **(letter.words or {})}
     if event.needs_person and known:
         return replace(_stopping(about, returned, now, "objection", UNCLEAR), task="open", content=words)
     if event.needs_person or event.kind == "unsubscribe":
-        return replace(returned, task="open", content=words) if not letter.from_nobody else None
+        return replace(returned, task="open", content=words)
     return returned if about.proven else None
 
 
