@@ -17,7 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("gate", "run the gateway"),
     "check-config": ("gate", "check the settings, or print them all"),
     "doctor": ("gate", "check an installation: keys, certificate, database, disk, DNS"),
-    "queue": ("gate", "what waits to leave"),
+    "queue": ("waiting", "what waits to leave, and held mail that waits for an answer"),
     "dkim": ("dkim", "signing keys: make, publish, take over, retire"),
     "decide": ("proof", "decide facts from a file: may this be sent, and why"),
     "rewrite": ("mail", "show how a message would leave"),

@@ -114,6 +114,8 @@ class Accept:
                 [ruling.decision for ruling in rulings], on_block, name,
                 message_level=MESSAGE_LEVEL,
             )  # fmt: skip
+            if answer.accepts and read.case.handling == "hold" and any(r.decision.verdict == "allow" for r in rulings):
+                answer = reply.queued(name, reply.OK_HELD)
             if answer.code in (451, 452):
                 log.refused(controller=controller.id, stream=read.stream.name, code=answer.code, reason="deferred")
                 return answer  # not taken: the client comes again, and then it is decided anew
@@ -178,12 +180,13 @@ class Accept:
     ) -> None:  # fmt: skip
         """Commit the message with its decisions; then hand what is allowed to its lane."""
         taken, route = answer.accepts, read.stream.route
-        rehearsing = read.rehearses
-        leaving = sum(1 for r in rulings if r.decision.verdict == "allow") if taken and not rehearsing else 0
+        rehearsing, held = read.rehearses, taken and read.case.handling == "hold"
+        waits = not taken or rehearsing or held
+        leaving = 0 if waits else sum(1 for r in rulings if r.decision.verdict == "allow")
         direct = leaving > 0 and self._lanes.room(route, leaving, len(envelope.content))
         copies = []
         for n, (rcpt, who, person, ruling) in enumerate(zip(envelope.rcpts, whos, people, rulings, strict=True)):
-            state = "rehearsed" if taken and rehearsing else self._state(ruling.decision.verdict, taken, direct)
+            state = "rehearsed" if taken and rehearsing else self._state(ruling.decision.verdict, taken, direct, held)
             copies.append(NewCopy(
                 copy_no=n, recipient_key=self._key(who, person, controller.id, rcpt), address=rcpt.address,
                 rcpt=pack_rcpt(rcpt), state=state, ruling=ruling, route=route,
@@ -200,6 +203,7 @@ class Accept:
             return_to=self._returns.return_to(
                 controller, read.stream, envelope.mail_from, {n: one.notify for n, one in enumerate(envelope.rcpts)}
             ) if taken else None,
+            held_until=now + read.stream.retry_for if any(copy.state == "held" for copy in copies) else None,
         )  # fmt: skip
         notice = self._notice(envelope, controller, read, rulings, now) if taken and not rehearsing else None
         await self._store.enqueue(arrival, *([notice] if notice is not None else []))
@@ -243,9 +247,11 @@ class Accept:
         )  # fmt: skip
 
     @staticmethod
-    def _state(verdict: str, taken: bool, direct: bool) -> str:
+    def _state(verdict: str, taken: bool, direct: bool, held: bool) -> str:
         if not taken or verdict == "block":
             return "blocked"
+        if held and verdict == "allow":
+            return "held"
         return "claimed" if direct and verdict == "allow" else "queued"
 
     def _key(self, who: Who | None, person: Person | None, controller_id: str, rcpt: Rcpt) -> bytes:

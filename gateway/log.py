@@ -231,6 +231,11 @@ def mislabelled(*, controller: str, stream: str, handling: str, signs: Iterable[
     )  # fmt: skip
 
 
+def held_ended(*, controller: str, message_id: str, copies: int, why: str) -> None:
+    """Held mail was given up: somebody said that it is advertising, or nobody answered in time."""
+    _log.warning("held_ended", controller=controller, message_id=message_id, copies=copies, why=why)
+
+
 def decided(*, decision: str, reason_code: str, count: int = 1) -> None:
     """Decisions were made; a counter, and a line only at level debug."""
     DECISIONS.labels(decision, reason_code).inc(count)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from gateway.config import Controller, Stream
+from gateway.config import Config, Controller, Stream
 from gateway.mail.classify import Kind
 from gateway.mail.promotional import Sign
 from gateway.store.holding import Answer, Seen
@@ -122,12 +122,10 @@ class Lookalikes:
         self, controller_id: str, stream: str, skeleton: str, likeness: str, signs: Iterable[Sign]
     ) -> Answer | None:  # fmt: skip
         """The last answer about mail like this."""
-        said = {_about(sign) for sign in signs}
+        said = tuple(map(str, signs))
         for answer in reversed(self._answers.get(controller_id, ())):
-            if answer.stream != stream:
-                continue
-            same = bool(skeleton) and answer.skeleton == skeleton
-            if same or (answer.likeness == likeness and said <= {_about(Sign.read(one)) for one in answer.signs}):
+            mine = answer.skeleton, answer.likeness, answer.signs
+            if answer.stream == stream and alike(*mine, skeleton, likeness, said):
                 return answer
         return None
 
@@ -158,6 +156,12 @@ class Lookalikes:
         self._answers = answers
 
 
+def oldest_window(config: Config, now: datetime) -> int:
+    """The number of the oldest window that is still counted."""
+    minutes = max((one.promotional.minutes for one in config.controllers.values()), default=1)
+    return int(now.timestamp()) // (60 * minutes) - 1
+
+
 def _turn(text: _Text, slot: int) -> None:
     """A new window begins: what was seen before counts for one more."""
     if slot != text.slot:
@@ -171,6 +175,17 @@ def people_in(bits: int) -> int:
     return round(BITS * math.log(BITS / unset)) if unset else BITS * 8
 
 
-def _about(sign: Sign) -> str:
-    """What an answer covers of a sign: bulk fields and codes by kind, wording by its phrase."""
-    return f"{sign.name} {sign.what}" if sign.name == "wording" else sign.name
+def alike(
+    skeleton: str, likeness: str, signs: Iterable[str], its_skeleton: str, its_likeness: str, its_signs: Iterable[str]
+) -> bool:
+    """Whether an answer about the first mail holds for the second: the same text; or the same sender and form of
+    subject, and nothing in it that was not there when the answer was given. `signs` as they are stored."""
+    if skeleton and skeleton == its_skeleton:
+        return True
+    return bool(likeness) and likeness == its_likeness and _covered(its_signs) <= _covered(signs)
+
+
+def _covered(signs: Iterable[str]) -> set[str]:
+    """What an answer covers of signs: bulk fields, codes and links by kind, wording by its phrase."""
+    read = map(Sign.read, signs)
+    return {f"{sign.name} {sign.what}" if sign.name == "wording" else sign.name for sign in read}

@@ -20,7 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from gateway import log, prove, record
+from gateway import log, prove, question, record
 from gateway.accept import Accept
 from gateway.addressees import targets
 from gateway.appraise import keep_counting
@@ -63,6 +63,7 @@ STOP_SECONDS = 10.0
 WATCH_SECONDS = 5.0
 SEAL_SECONDS = 0.5
 """How often entries of the ledger get their places in the chain."""
+QUESTIONS_SECONDS = 1.0
 SWEEP_EVERY = 120  # watches
 SWEPT_AT_ONCE = 500
 
@@ -172,6 +173,7 @@ class Worker:
             await self._return_path.start(return_path=sockets.return_path)
             keeping = tasks.create_task(self._keep_house(), name="house")
             sealing = tasks.create_task(self._keep_ledger(), name="ledger")
+            watching = tasks.create_task(self._keep_questions(), name="questions")
             telling = tasks.create_task(self._write_back.run(), name="write-back")
             counting = tasks.create_task(
                 keep_counting(self._store, lambda: self.config.controllers, self._clock), name="meter"
@@ -182,7 +184,7 @@ class Worker:
             self._say_ready(accepting)
             await self.stop.wait()
             await self._wind_down()
-            for task in (keeping, sealing, telling, counting, delivering, *self._asked_for):
+            for task in (keeping, sealing, watching, telling, counting, delivering, *self._asked_for):
                 task.cancel()
         logins.close()
         with contextlib.suppress(StoreUnavailable):
@@ -260,6 +262,7 @@ class Worker:
                 captured_mail=lambda controller, message, copy: captured_mail(
                     store, config, renderer, controller, message, copy
                 ),
+                notices=self._notices,
                 rehearsals=Rehearsals(
                     store, config, self._scales, self._notices, ring, renderer, clock=self._clock, spawn=self._spawn,
                     wake=self._deliver.wake,
@@ -306,6 +309,11 @@ class Worker:
                     now = self._clock()
                     while await self._store.sweep(now=now, captures_before=now - KEPT):
                         pass
+                    await question.expire(self._store, self.config, self._notices, now=now)
+                    slots = {
+                        int(now.timestamp()) // 60 // c.promotional.minutes for c in self.config.controllers.values()
+                    }
+                    await self._store.forget_seen(before_slot=min(slots) - 1)
                     await self._sign_ups.sweep()
                     await keep_returned(self._store, now)
                     while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
@@ -330,6 +338,22 @@ class Worker:
     def _head_letters(self, kept: Sequence[KeptHead], *, now: datetime) -> list[Arrival]:
         mail = HeadMail(config=self.config, words=self._words, scales=self._scales, ring=self._ring)
         return mail.letters([prove.head_row(one) for one in kept], now)
+
+    async def _keep_questions(self) -> None:
+        """Once a second: texts that repeat are counted together, and answers about held mail are heard."""
+        known = b""
+        while True:
+            try:
+                now, was = self._clock(), known
+                known = await question.keep_up(
+                    self._store, self.config, self._notices, self._lookalikes, known, now
+                )  # fmt: skip
+                if known != was:
+                    for route in self.config.routes:
+                        self._deliver.wake(route)
+            except StoreUnavailable as down:
+                log.store_unavailable(where="questions", error=down)
+            await asyncio.sleep(QUESTIONS_SECONDS)
 
     async def _keep_ledger(self) -> None:
         """Twice a second: what anybody wrote gets its place in the chain (P7)."""

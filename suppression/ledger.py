@@ -45,6 +45,7 @@ KINDS: Final[Mapping[str, str]] = {
     "hash_list": "people who must not be mailed were put on a list by the hash of their address: keyed, each of them",
     "evidence": "a file that proves a consent was kept for the person: its id, and the digest of what is stored",
     "ruling": "staff ruled whether two product categories are similar, or asked a second person to (RULES.md Q3, S3)",
+    "mail_ruling": "staff said whether mail of a service stream that looks like advertising is service mail, and why",
     "looked_at": "staff looked at what is stored about the person (RULES.md S5)",
     "erasure": "the person was erased; the only entry that carries the recipient key (GDPR art. 17, RULES.md 6.4)",
     "import": "a file was taken in: its digest, its format, what became of its rows",
@@ -52,7 +53,7 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """Every kind of entry, and what it says. Their fields and their effect on the standing: standing.apply."""
 
-CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source", "hash_list", "ruling"})
+CONTROLLER_KINDS: Final = frozenset({"import", "staff_act", "wording", "source", "hash_list", "ruling", "mail_ruling"})
 """Kinds about no person. Their subject is made with the controller's own secret, so that no person's can be the same;
 nothing of a standing follows from them, and no erasure touches them."""
 

@@ -187,6 +187,9 @@ class Acme:
             clock=self.clock, secret=bytes(32), captured_mail=self._captured_mail,
             link_context=lambda token: link_context(self.store, self.config, token, self.now),
             rehearsals=await self._rehearsals(),
+            notices=Notices(
+                self.config, self.words, Scales(self.config, frozenset(signers(self.config))), self.ring
+            ),
             sign_ups=self.sign_ups,
         )  # fmt: skip
         self.app = build_app(site, note=self._note, version="test")

@@ -1,20 +1,16 @@
-"""Commands of the gateway itself: init, serve, check-config, doctor, queue."""
+"""Commands of the gateway itself: init, serve, check-config, doctor."""
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gateway.cli import command
-from gateway.cli.came_back import resume
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, ControllerName, Json
 from gateway.cli.refusal import Refused
 
 app = command.make_app()
-queue = command.make_group("What waits to leave.")
-app.add_typer(queue, name="queue")
-queue.command("resume")(resume)
 
 
 @app.command()
@@ -171,57 +167,3 @@ def doctor(
                 print(f"      {line.expandtabs(8)}")
     if not all(finding.good for finding in found):
         raise typer.Exit(1)
-
-
-@queue.command("list")
-def queue_list(
-    config: ConfigPath = DEFAULT_CONFIG,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 1000,
-    as_json: Json = False,
-) -> None:
-    """Copies that wait, the next one due first."""
-    rows = _waiting(config, limit)
-    if as_json:
-        for row in rows:
-            command.out(row)
-    elif rows:
-        command.columns([tuple(_cell(value) for value in row.values()) for row in rows], tuple(rows[0]))
-    else:
-        command.say("Nothing waits.")
-
-
-@queue.command("show")
-def queue_show(
-    copy: Annotated[str, typer.Argument(metavar="MESSAGE-ID[/COPY]", help="As `queue list` shows it.")],
-    config: ConfigPath = DEFAULT_CONFIG,
-    as_json: Json = False,
-) -> None:
-    """Waiting copies of one message."""
-    wanted, _, number = copy.partition("/")
-    wanted = wanted.replace("-", "").lower()
-    rows = [
-        row
-        for row in _waiting(config, 100_000)
-        if _cell(row["message_id"]).replace("-", "") == wanted and number in ("", str(row["copy_no"]))
-    ]
-    if not rows:
-        raise Refused(f"Nothing of {copy} waits. See: consentgate queue list")
-    for row in rows:
-        if as_json:
-            command.out(row)
-        else:
-            print("\n".join(f"{name}: {_cell(value)}" for name, value in row.items()) + "\n")
-
-
-def _waiting(config: Path, limit: int) -> list[dict[str, Any]]:
-    loaded = command.configuration(config)
-
-    async def read() -> list[dict[str, Any]]:
-        async with command.opened(loaded) as store:
-            return [dict(row) for row in await store.queue_list(limit)]
-
-    return command.run(read())
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else value.hex() if isinstance(value, bytes) else str(value)

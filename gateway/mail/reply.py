@@ -77,6 +77,12 @@ OK_RECORDED = _r(
     "Message recorded, nobody in it may be mailed, see the report under",
     "committed to disk, every recipient is kept out and the stream records or bounces; message id last",
 )
+OK_HELD = _r(
+    250,
+    "2.0.0",
+    "Message held, it looks like advertising and waits for an answer, as",
+    "committed to disk, on a service stream that holds such mail (docs/mislabelled.md); message id last",
+)
 OK_RETURNED = _r(250, "2.0.0", "Report taken as", "the return-path listener stored a bounce, complaint or opt-out")
 CANNOT_VERIFY = _r(252, "2.5.0", "Send some mail and see", "VRFY; an address list is not to be read out")
 START_TLS = _r(220, "2.0.0", "Ready to start TLS", "STARTTLS (RFC 3207)")

@@ -16,6 +16,7 @@ from gateway.store.checks import Checks
 from gateway.store.corresponding import Letters, OwedLetter
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
+from gateway.store.holding import Holding
 from gateway.store.imported import Imported
 from gateway.store.material import Material
 from gateway.store.proof import Proofs
@@ -127,6 +128,7 @@ class Arrival:
     `kind`: what the classifier found, without personal data. `envelope`: what hand-over needs besides, sealed.
     `login`: who handed it in. `link`: the tool's own one-click address, where it is to be told of an opt-out.
     `return_to`: where the tool wants reports and on what, where they come to us first; sealed, kept for some days.
+    `held_until`: its copies are held, and wait so long for somebody to say what kind of mail it is (holding.py).
     """
 
     controller_id: str
@@ -145,6 +147,7 @@ class Arrival:
     login: str = ""
     link: ToolLink | None = None
     return_to: Mapping[str, Any] | None = None
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +329,7 @@ class Store(
     Material,
     Past,
     Rehearsals,
+    Holding,
     Imported,
     Proofs,
     Reporting,

@@ -71,6 +71,12 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
     })  # fmt: skip
     if arrival.body is not None and open_copies:
         _add_body(db, controller_id, message_id, hour, spool, arrival.body)
+    if arrival.held_until is not None:
+        SQL.ask(
+            db, controller_id=controller_id, message_id=message_id, stream=arrival.stream,
+            skeleton=arrival.kind["skeleton"], likeness=arrival.kind["likeness"],
+            signs=json.dumps(arrival.kind["signs"]), expires_at=milliseconds(arrival.held_until),
+        )  # fmt: skip
     db.executemany(SQL.add_copies.sql, [_copy_row(arrival, copy, spool) for copy in arrival.copies])
     if arrival.link is not None and alone:
         write_backs.remember(handles, secrets[0], arrival, arrival.link)

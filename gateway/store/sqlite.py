@@ -41,6 +41,7 @@ from gateway.store.sqlite_base import translated
 from gateway.store.sqlite_checks import SqliteChecks
 from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
+from gateway.store.sqlite_holding import SqliteHolding
 from gateway.store.sqlite_imported import SqliteImported
 from gateway.store.sqlite_letters import SqliteLetters
 from gateway.store.sqlite_material import SqliteMaterial
@@ -92,6 +93,7 @@ class SqliteStore(
     SqliteReports,
     SqliteSignUps,
     SqliteRulings,
+    SqliteHolding,
     SqliteReturns,
     SqliteLetters,
     SqliteChecks,

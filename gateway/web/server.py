@@ -33,6 +33,7 @@ from gateway.web.staff.captured import Captured
 from gateway.web.staff.consents import Consents
 from gateway.web.staff.decisions import Decisions
 from gateway.web.staff.desk import Desk
+from gateway.web.staff.held import Held
 from gateway.web.staff.login import Login
 from gateway.web.staff.overview import Overview
 from gateway.web.staff.people import People
@@ -58,8 +59,8 @@ def build_app(site: Site, *, note: Note, version: str) -> FastAPI:
         *SignUp(site, pages).routes(), *Confirm(site, pages).routes(),
         *Login(desk).routes(), *Overview(desk).routes(), *Campaigns(desk).routes(), *Blocked(desk).routes(),
         *Captured(desk).routes(), *Consents(desk).routes(), *Rehearsed(desk).routes(), *Decisions(desk).routes(),
-        *People(desk).routes(), *Rules(desk).routes(), *Told(desk).routes(), *Returns(desk).routes(),
-        *_machine_routes(site, desk),
+        *People(desk).routes(), *Rules(desk).routes(), *Held(desk).routes(), *Told(desk).routes(),
+        *Returns(desk).routes(), *_machine_routes(site, desk),
     ]  # fmt: skip
     add_api(app, site)
     app.add_middleware(

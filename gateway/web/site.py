@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gateway.config import Config
+from gateway.notice import Notices
 from gateway.rehearse import Rehearsals
 from gateway.sign_up import SignUps
 from gateway.store.contract import Store
@@ -63,6 +64,7 @@ class Site:
     sign_ups: SignUps
     captured_mail: Callable[[str, str, int], Awaitable[bytes | None]]
     rehearsals: Rehearsals
+    notices: Notices
 
     def key(self, use: str) -> bytes:
         """A key of its own for each use, so that no value made for one is good for another."""

@@ -61,6 +61,7 @@ def test_every_key_of_a_template_or_module_exists_and_none_is_left_over(catalogu
         "blocked.period.", "undone.", "late.", "again.", "expired.", "overtaken.",
         "busy.", "down.", "missing.", "staff.", "grade.", "lack.", "list.", "source.",
         "explain.", "fact.", "dossier.", "reach.", "rehearsals.by.", "entry.", "proof.outcome.", "proof.channel.",
+        "held.error.",
         "matched.", "mislabelled.", "sign.", "pack.", "rules.source.", "rules.error.", "rules.done.", "rules.ground.",
         "decision.title.", "people.", "report.", "stopped_mail.", "bounce.", "returns.kind.", "returns.done.",
         "returns.error.",

@@ -1,12 +1,23 @@
 """Advertising sent over a service login, seen from the tool, the recipient, the reports and the pages."""
 
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.installation import ANNA, NIEMAND, Installation, consentgate, newsletter, order
-from tests.story.relay import Relay, fresh, load_people, relaying
+from gateway import question
+from gateway.config import Config
+from gateway.keys import key_ring, signers
+from gateway.notice import Notices
+from gateway.store.contract import Store
+from gateway.weigh import Scales
+from gateway.words import Words
+from tests.installation import ANNA, NIEMAND, Installation, consentgate, lines_of, newsletter, order
+from tests.story.relay import Relay, fresh, load_people, relaying, with_store
+from tests.story.test_rehearsal_pages import browser
 
 ORDERS = '[controllers.acme.streams.orders]\nclass = "transactional"\n'
 FROM = {"login": "orders", "sender": "orders@acme.example"}
@@ -87,3 +98,103 @@ def test_letting_it_pass_wants_a_motivation(installation: Installation) -> None:
 def test_marketing_streams_are_not_looked_at(relay: Relay) -> None:
     relay.passes(ANNA, newsletter("Alleen vandaag 20% korting"))
     assert "event=mislabelled" not in relay.gateway.log()
+
+
+HOLD = ORDERS + 'mislabelled = "hold"\n'
+
+
+def held(relay: Relay) -> list[dict[str, Any]]:
+    return lines_of(relay.installation.tool("queue", "list", "--held", "--json"))
+
+
+def sale(n: int) -> bytes:
+    """One campaign: the subject has a number, the text is the same but for a name and a link."""
+    text = f"Beste Klant{n},\r\n\r\nAlleen vandaag 20% korting op alle wijnen uit Spanje en Frankrijk. Bestel nu!"
+    return OFFER.format(f"Uw korting {n}", f"{text}\r\nhttps://acme.example/?c={n}").encode()
+
+
+def test_held_mail_waits_for_an_answer_that_counts_for_mail_like_it(installation: Installation) -> None:
+    installation.change(ORDERS, HOLD)
+    with relaying(installation) as relay:
+        code, text = relay.send([NIEMAND, ANNA], sale(1), **FROM)
+        assert code == 250 and "held" in text
+        named = text.split()[-1]
+        relay.taken(ANNA, sale(2), **FROM)
+        other = relay.taken(ANNA, SALE, **FROM)
+        relay.passes(NIEMAND, order(NIEMAND), **FROM)
+        assert [len(relay.upstream.to(one)) for one in (NIEMAND, ANNA)] == [1, 0], "nothing of it has left"
+        rows = {row["message_id"]: row for row in held(relay)}
+        assert set(rows) == {named, other}
+        assert (rows[named]["messages"], rows[named]["copies"], rows[named]["stream"]) == (2, 3, "orders")
+        assert any(sign.startswith("wording 4 ") for sign in rows[named]["signs"])
+        refused = installation.tool("queue", "release", named, "--reason", " ")
+        assert refused.returncode == 1 and len(held(relay)) == 2
+        done = installation.tool("queue", "release", named, "--reason", "Orderbevestiging van de actie")
+        assert done.returncode == 0, done.stderr
+        relay.upstream.until(lambda: len(relay.upstream.to(ANNA)) == 2 and len(relay.upstream.to(NIEMAND)) == 2)
+        assert [row["message_id"] for row in held(relay)] == [other]
+        relay.passes(NIEMAND, sale(3), **FROM)  # nobody is asked again
+        assert "handling=service" in relay.gateway.log()
+        dropped = installation.tool("queue", "drop", other, "--reason", "Dit is een actiemail")
+        assert dropped.returncode == 0, dropped.stderr
+        assert not held(relay)
+        relay.upstream.until(lambda: bool(relay.upstream.to("orders@acme.example")))
+        assert b"5.7.1" in relay.upstream.to("orders@acme.example")[0].raw, "the sender is told"
+
+        def learnt() -> bool:
+            return relay.send(ANNA, SALE, **FROM)[0] == 550
+
+        relay.gateway.eventually(learnt)
+        gone = installation.tool("queue", "release", other, "--reason", "toch")
+        assert gone.returncode == 1 and b"No such message waits" in gone.stderr
+        assert installation.tool("ledger", "verify").returncode == 0
+        assert installation.tool("ledger", "rebuild", "--check").returncode == 0
+
+
+def test_what_nobody_answers_is_given_up_and_the_sender_is_told(installation: Installation) -> None:
+    installation.change(ORDERS, HOLD)
+    with relaying(installation) as relay:
+        relay.taken(ANNA, SALE, **FROM)
+
+        def expired(days: int) -> int:
+            async def ask(store: Store, config: Config) -> int:
+                scales, ring = Scales(config, frozenset(signers(config))), key_ring(config)
+                notices, now = Notices(config, Words.load(), scales, ring), datetime.now(UTC)
+                return await question.expire(store, config, notices, now=now + timedelta(days=days))
+
+            return with_store(installation, ask)
+
+        assert expired(4) == 0 and len(held(relay)) == 1
+        assert expired(6) == 1 and held(relay) == []
+        [report] = lines_of(installation.tool("queue", "list", "--json"))
+        assert report["reason_code"] == "ALLOW_MANDATORY_NOTICE", "the report waits for the day on which it was made"
+        assert not relay.upstream.to(ANNA)
+
+
+def test_held_mail_survives_a_restart_and_a_kill(installation: Installation) -> None:
+    installation.change(ORDERS, HOLD)
+    with relaying(installation) as relay:
+        named = relay.taken(ANNA, SALE, **FROM)
+        relay.gateway.kill()
+        relay.gateway.start()
+        assert [row["message_id"] for row in held(relay)] == [named]
+        assert installation.tool("queue", "release", named, "--reason", "service").returncode == 0
+        relay.upstream.until(lambda: len(relay.upstream.to(ANNA)) == 1)
+
+
+def test_the_page_asks_and_its_buttons_answer(installation: Installation) -> None:
+    installation.change(ORDERS, HOLD)
+    with relaying(installation) as relay, browser(installation, "operator") as client:
+        relay.taken(ANNA, SALE, **FROM)
+        page = client.get("/staff/held?lang=nl").text
+        assert "Waarom dit reclame lijkt" in page and "alleen vandaag" in page
+        assert "20% korting</h2>" not in page, "an operator sees no subject"
+        hidden = dict(re.findall(r'<input type="hidden" name="(form|controller|message)" value="([^"]+)">', page))
+        empty = client.post("/staff/held", data=hidden | {"service": "yes", "why": " "})
+        assert "Schrijf erbij" in empty.text and not relay.upstream.to(ANNA)
+        other = client.post("/staff/held", data=hidden | {"controller": "globex", "service": "yes", "why": "x"})
+        assert other.status_code == 404
+        done = client.post("/staff/held", data=hidden | {"service": "yes", "why": "Bevestiging"})
+        assert done.status_code == 303
+        relay.upstream.until(lambda: len(relay.upstream.to(ANNA)) == 1)
+        assert "Er wacht niets" in client.get("/staff/held").text

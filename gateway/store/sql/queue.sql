@@ -18,6 +18,10 @@ INSERT INTO copies (controller_id, message_id, copy_no, recipient_key, state, ve
 VALUES (:controller_id, :message_id, :copy_no, :recipient_key, :state, :verdict, :reason_code, :reason_code, :cite,
   :as_of, :basis, :packs, :trace, :rcpt, :route, :due_at, :worker);
 
+-- name: ask(controller_id, message_id, stream, skeleton, likeness, signs, expires_at)!
+INSERT INTO questions (controller_id, message_id, stream, skeleton, likeness, signs, expires_at)
+VALUES (:controller_id, :message_id, :stream, :skeleton, :likeness, :signs, :expires_at);
+
 -- name: due(route, now, n)
 -- The copies that wait longest, by the index copies_due.
 SELECT controller_id, message_id, copy_no FROM copies

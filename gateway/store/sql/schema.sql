@@ -461,4 +461,31 @@ CREATE TABLE mail_checks (
   PRIMARY KEY (controller_id, kind, name)
 ) STRICT, WITHOUT ROWID;
 
+-- Mail of service streams that looks like advertising and waits for somebody to say what it is; its copies are held.
+-- skeleton, likeness: by which mail like it is known, as in messages.kind; signs: JSON, nothing of the message itself.
+CREATE TABLE questions (
+  controller_id TEXT NOT NULL,
+  message_id BLOB NOT NULL,
+  stream TEXT NOT NULL,
+  skeleton TEXT NOT NULL,
+  likeness TEXT NOT NULL,
+  signs TEXT NOT NULL,
+  expires_at INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, message_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX questions_expiry ON questions (expires_at);
+CREATE INDEX ledger_mail_rulings ON ledger (controller_id, entry_id) WHERE kind = 'mail_ruling';
+
+-- Who got the same text of a service stream in one window: a bitmap of 1024 bits over keyed hashes of addresses, from
+-- which nobody can be read. skeleton: a keyed hash of the text. Two windows are kept.
+CREATE TABLE seen_texts (
+  controller_id TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  skeleton BLOB NOT NULL,
+  slot INTEGER NOT NULL,
+  people BLOB NOT NULL,
+  PRIMARY KEY (controller_id, stream, skeleton, slot)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_texts_slot ON seen_texts (slot);
+
 INSERT INTO meta (name, value) VALUES ('schema', '2');

@@ -34,6 +34,7 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "returns": frozenset({"marketer", "privacy"}),
     "settle": frozenset({"privacy"}),
     "resume": frozenset({"privacy"}),
+    "held": frozenset({"operator", "privacy"}),
     "rules": frozenset({"marketer", "privacy", "auditor", "administrator"}),
     "rule": frozenset({"privacy"}),
     "told": frozenset({"marketer", "privacy", "operator", "auditor", "administrator"}),
@@ -43,7 +44,7 @@ MAY: Final[Mapping[str, frozenset[str]]] = {
     "addresses": frozenset({"privacy"}),
 }
 _PLACES: Final = (("overview", "/staff"), ("campaigns", "/staff/campaigns"), ("blocked", "/staff/blocked"),
-                  ("rehearsals", "/staff/rehearsals"), ("captured", "/staff/captured"),
+                  ("rehearsals", "/staff/rehearsals"), ("held", "/staff/held"), ("captured", "/staff/captured"),
                   ("returns", "/staff/returns"), ("people", "/staff/people"), ("consents", "/staff/consents"),
                   ("told", "/staff/told"),
                   ("rules", "/staff/rules"))  # fmt: skip
