@@ -42,6 +42,8 @@ KEPT: Final = timedelta(days=30)
 """How long the list remembers what was written; the ledger remembers it for good."""
 TRY_AGAIN: Final = timedelta(minutes=10)
 AT_ONCE: Final = 100
+ROUNDS: Final = 5
+"""How often so many are written before the next turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +72,10 @@ class Correspondence:
         self._config, self._scales = config, scales
 
     async def write_due(self) -> int:
-        """Write all that is due; how many mails. Raises StoreUnavailable."""
+        """Write what is due, a bounded number at a time: whoever keeps house has other things to do; how many mails.
+        Raises StoreUnavailable."""
         mails = 0
-        while True:
+        for _ in range(ROUNDS):
             now = self._clock()
             found = await self._store.letters_due(now=now, n=AT_ONCE)
             queued = settled = 0
@@ -90,7 +93,8 @@ class Correspondence:
                 log.letters_written(queued=queued, settled=settled)
             mails += queued
             if len(found) < AT_ONCE:
-                return mails
+                break
+        return mails
 
     async def forget(self) -> None:
         """Let go of what is long settled."""

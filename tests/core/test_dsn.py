@@ -5,6 +5,7 @@ import email.policy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage, Message
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,11 @@ from gateway.mail import dsn
 from gateway.mail.answer import Answer
 from gateway.mail.dsn import Report, Reported, is_owed, make_dsn
 from gateway.mail.outcome import judge, judge_failure
+from gateway.notice import Notices
+from gateway.weigh import Scales
+from gateway.words import Words
+from suppression.vault import KeyRing
+from tests.acme import write_config
 
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 ORIGINAL = b"From: news@acme.example\r\nTo: bob@example.net\r\nSubject: Wijn\r\n\r\nHallo Bob\r\n"
@@ -179,3 +185,42 @@ def test_it_says_which_message_it_answers() -> None:
     below = b"A: b\r\n\r\nMessage-ID: <a@b>\r\n"
     for odd in (b"Message-ID: none\r\n\r\n", b"Message-ID: <a b@c>\r\n\r\n", below, ORIGINAL):
         assert read(REPORT, odd)[0]["In-Reply-To"] is None
+
+
+LINES = {
+    "5.1.1": ("Dit adres bestaat niet", "does not exist", "n’existe pas", "gibt es nicht"),
+    "5.2.2": ("mailbox is vol", "mailbox is full", "boîte aux lettres est pleine", "Postfach ist voll"),
+    "5.3.4": ("te groot", "too large", "trop volumineux", "zu groß"),
+    "5.4.7": ("lang genoeg geprobeerd", "long enough", "assez longtemps", "lange genug"),
+    "5.6.3": ("vorm van het bericht", "in this form", "sous cette forme", "dieser Form"),
+    "5.7.1": ("weigert dit bericht", "refuses this message", "refuse ce message", "lehnt diese Nachricht ab"),
+    "5.0.0": ("nam het bericht niet aan", "did not take", "n’a pas accepté", "nicht angenommen"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "language"), list(enumerate(("nl", "en", "fr", "de"))))
+def test_a_report_says_in_words_what_each_status_means(tmp_path: Path, place: int, language: str) -> None:
+    config = write_config(tmp_path)
+    acme = config.controllers["acme"]
+    stream = replace(acme.streams["newsletter"], language=language)
+    notices = Notices(config, Words.load(), Scales(config, frozenset()), KeyRing({1: bytes(range(32))}))
+
+    def text(*recipients: Reported) -> str:
+        made = notices.report(
+            acme, stream, recipients, mail_from="news@acme.example", envid=None, ret=None, original=ORIGINAL,
+            subject="Wijn\r\nBcc: x@y.example", arrived=AT, now=AT,
+        )  # fmt: skip
+        assert made is not None and made.body is not None and made.envelope["mail_from"] == ""
+        message = email.message_from_bytes(made.body, policy=email.policy.default)
+        assert not message.defects and message["Bcc"] is None and message["To"] == "news@acme.example"
+        first = next(iter(message.iter_parts()))  # type: ignore[attr-defined]
+        assert (first.get_content_type(), first["Content-Language"]) == ("text/plain", language)
+        return str(first.get_content())
+
+    for status, said in LINES.items():
+        whole = text(replace(BOB, status=status, diagnostic=f"smtp; 550 {status} no"))
+        assert said[place] in whole and "<bob@example.net>" in whole and f"({status} smtp; 550" in whole
+    kept_out = text(replace(BOB, status="5.7.1", diagnostic="X-Consentgate; SUPPRESSED_SENDER"))
+    assert LINES["5.7.1"][place] not in kept_out and "SUPPRESSED_SENDER" in kept_out
+    relayed = text(replace(BOB, action="relayed", status="2.0.0", diagnostic=None))
+    assert len({kept_out, relayed, text(BOB)}) == 3
