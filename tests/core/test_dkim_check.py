@@ -1,8 +1,10 @@
 """Our own verifier says what dkimpy says, of our signatures and of anybody's, and names what was changed."""
 
+import re
+
 import dkim as dkimpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from gateway.mail import dkim
@@ -48,13 +50,15 @@ def test_it_agrees_with_dkimpy_on_signatures_of_dkimpy_and_on_what_was_changed(
     assert [one.why for one in check(message, PUBLISHED)] == [""]
     changed = signature + wire[:at] + put + wire[at:]
     record = PUBLISHED["s1._domainkey.other.example"].encode()
+    head = changed.split(b"\r\n\r\n")[0]
+    # line ends that SMTP has not, a head without an end or a last line without one are read otherwise by dkimpy
+    assume(b"\r\n\r\n" in changed and changed.endswith(b"\r\n"))
+    assume(not re.search(rb"\r(?!\n)|(?<!\r)\n", head))
     try:
         theirs = bool(dkimpy.verify(changed, dnsfunc=lambda name, timeout=5: record))
-    except dkimpy.DKIMException:
-        theirs = False
-    except Exception:  # dkimpy stumbles over a header that is none; nobody's signature holds there
-        theirs = False
-    assert not theirs or check(changed, PUBLISHED)[0].good
+    except Exception:  # a head that is none any more: dkimpy reads no message there
+        reject()
+    assert check(changed, PUBLISHED)[0].good == theirs
 
 
 @pytest.mark.parametrize(
