@@ -18,11 +18,12 @@ _OPENER = re.compile(
     rb"|ob[a-z]*|mat[a-z]*|fra[a-z]*|vi[a-z]*|au[a-z]*|can[a-z]*)"
 )
 _LOOKED_AT = HIDES_CONTENT | {b"plaintext", b"frameset"}
-_MAY_HIDE = re.compile(rb"y ?: ?n")  # what display: none has of its own; and it begins with a letter, so it is fast
-_HIDING = (re.compile(rb"display\s*+:\s*+none"), re.compile(rb"hidden"))
+_HIDING = ((b"display", re.compile(rb"\s*+:\s*+none")), (b"hidden", re.compile(rb"")))
+"""What hides an element, when it stands in its tag: how it begins, and how it goes on."""
+
 _MOST_HIDING = 50
 _NOT_SEEN = -1
-_HIDING_TAG = re.compile(rb"<([a-z][a-z0-9]*)[^<>]*\Z")
+_TAG_NAME = re.compile(rb"<([a-z][a-z0-9]*)")
 _VOID = frozenset((b"img", b"input", b"br", b"hr"))
 _HEAD = frozenset((b"!", b"html", b"head", b"title", b"meta", b"link", b"base", b"style", b"script", b"noscript"))
 
@@ -109,22 +110,21 @@ def _is_plain(document: bytes, end: int) -> bool:
             closer = CLOSERS.get(name)
             if closer is None or not closer.search(document, start, end):
                 return False
-    if _MAY_HIDE.search(lower) is None and b"hidden" not in lower:
-        return True
-    return all(_has_end(lower, word) for word in _HIDING)
+    return all(_has_end(lower, word, rest) for word, rest in _HIDING)
 
 
-def _has_end(document: bytes, word: re.Pattern[bytes]) -> bool:
-    """Whether every tag with this word in it is of an element that is closed, with none of its kind inside."""
-    for number, found in enumerate(word.finditer(document)):
-        if number == _MOST_HIDING:
-            return False
-        at = found.start()
-        tag = _HIDING_TAG.search(document, max(0, document.rfind(b"<", 0, at)), at)
-        if tag is None or tag[1] in _VOID:
-            continue
-        closed = document.find(b">", at)
-        closer = document.find(b"</" + tag[1], closed)
-        if closed < 0 or closer < 0 or document.find(b"<" + tag[1], closed, closer) >= 0:
-            return False
+def _has_end(document: bytes, word: bytes, rest: re.Pattern[bytes]) -> bool:
+    """Whether every tag with these words in it is of an element that is closed, with none of its kind inside."""
+    at, met = document.find(word), 0
+    while at >= 0:
+        opened = document.rfind(b"<", 0, at)
+        if opened >= 0 and document.find(b">", opened, at) < 0 and rest.match(document, at + len(word)):
+            met += 1
+            tag = _TAG_NAME.match(document, opened)
+            if tag is not None and tag[1] not in _VOID:
+                closed = document.find(b">", at)
+                closer = document.find(b"</" + tag[1], closed)
+                if met > _MOST_HIDING or min(closed, closer) < 0 or document.find(b"<" + tag[1], closed, closer) >= 0:
+                    return False
+        at = document.find(word, at + len(word))
     return True

@@ -50,6 +50,8 @@ def own_links(data: bytes, kind: str, tool: Sequence[str]) -> tuple[list[tuple[i
     spans: list[tuple[int, int]] = []
     if b"unsubscribe_url" in data or b"UNSUBSCRIBE_URL" in data:
         spans = [found.span() for found in islice(PLACEHOLDER.finditer(data), _MOST)]
+    if not spans and not tool:
+        return [], False
     links = ToolLinks(tool)
     if kind == "text":
         if links.uris:
