@@ -136,6 +136,7 @@ class _Page:
             (self.say("used_for"), [self.purpose(name) for name in access["purposes"]]),
             (self.say("sources"), [self.source(one) for one in access["sources"]]),
             (self.say("sign_ups"), [self.sign_up(one) for one in access["sign_ups"]]),
+            (self.say("came_back"), [self.came_back(one) for one in access["came_back"]]),
             (self.say("recipients"), [self.say("recipient", host=host) for host in access["recipients"]]),
             (self.say("history"), [self.event(one) for one in access["history"]]),
         )
@@ -220,6 +221,15 @@ class _Page:
 
     def sign_up(self, one: Mapping[str, Any]) -> str:
         return self.say("sign_up", date=self.day(one["at"]), ip=one["ip"], browser=one["user_agent"] or "-")
+
+    def came_back(self, one: Mapping[str, Any]) -> str:
+        """What came back about a mail to them, or from them."""
+        said = [self.words.text(self.language, f"returns.kind.{one['kind']}")]
+        if one["said"]:
+            said.append(self.words.text(self.language, f"bounce.{one['reason']}"))
+        return f"{self.day(one['at'])}: {', '.join(said)}" + "".join(
+            f" \u2013 {text}" for text in (one["said"], one["subject"], one["text"]) if text
+        )
 
     def event(self, one: Mapping[str, Any]) -> str:
         kind = one["kind"] if one["kind"] in _TOLD else "other"

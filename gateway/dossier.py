@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.config import Config, Controller
 from gateway.store.contract import Store, Who
 from gateway.store.history import Decided, History
+from gateway.store.returned import ReturnedRow
 from suppression.consent import Consent
 from suppression.evidence import grade
 from suppression.fields import written
@@ -84,6 +85,9 @@ async def gather(
         "restrictions": [one.to_dict() for one in standing.restrictions],
         "erasure_requests": [one.to_dict() for one in standing.erasure_requests],
         "derived": {"undeliverable": standing.recipient.undeliverable},
+        "came_back": [
+            _came_back(row) for row in await store.came_back(controller.id, recipient_key=person.recipient_key, n=MOST)
+        ],
         "decisions": [_decision(one) for one in decisions],
         "history": list(_history(history)),
         "purposes": {name: dict(purpose.title) for name, purpose in controller.purposes.items()},
@@ -104,6 +108,15 @@ async def gather(
             "observed": {"opt_outs": opt_outs, "mail": [_mail(one) for one in decisions if one.state in LEFT]},
         },
     )  # fmt: skip
+
+
+def _came_back(row: ReturnedRow) -> dict[str, Any]:
+    """A report, complaint or reply: what servers said, and the person's own words where they are kept."""
+    return {
+        "at": written(row.at.replace(microsecond=0)),
+        "kind": row.bounce_class if row.kind == "bounce" else row.kind, "reason": row.reason, "status": row.status,
+        "said": row.content.get("said"), "subject": row.content.get("subject"), "text": row.content.get("text"),
+    }  # fmt: skip
 
 
 _FOUND: Final = frozenset({"address_valid", "undeliverable", "known"})

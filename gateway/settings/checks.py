@@ -226,6 +226,7 @@ def _unique(reader: Reader, v: Values) -> None:
     """Login names and return domains lead to one controller only."""
     logins: dict[str, str] = {}
     domains: dict[str, str] = {}
+    heard: dict[str, str] = {}
     for name, c in v["controllers"].items():
         for login in c["logins"]:
             if login in logins:
@@ -237,6 +238,10 @@ def _unique(reader: Reader, v: Values) -> None:
             reader.problem(key, f"is also that of {domains[c['return_domain']]}", "Give each controller its own")
         if c["return_domain"]:
             domains[c["return_domain"]] = name
+        for address in map(str.lower, c["heard_at"]):
+            if heard.setdefault(address, name) != name:
+                key = f"controllers.{name}.heard_at"
+                reader.problem(key, f"has an address of {heard[address]}", "Give each controller its own")
 
 
 def _known(reader: Reader, key: str, names: Any, declared: Values, what: str, where: str) -> None:

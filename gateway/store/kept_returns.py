@@ -79,13 +79,13 @@ def listed(
 ) -> list[ReturnedRow]:  # fmt: skip
     """The next n rows, newest first."""
     place = {"controller_id": controller_id, "before": before or LAST_ID, "n": n}
+    filters = {"since": milliseconds(since) if since else 0, "kinds": json.dumps(list(kinds))}
     if waiting:
         rows = list(SQL.waiting(handles.db, **place))
+    elif recipient_key is not None:
+        rows = list(SQL.of_person(handles.db, **place, **filters, recipient_key=recipient_key))
     else:
-        rows = list(SQL.came_back(
-            handles.db, **place, since=milliseconds(since) if since else 0, kinds=json.dumps(list(kinds)),
-            recipient_key=recipient_key,
-        ))  # fmt: skip
+        rows = list(SQL.came_back(handles.db, **place, **filters))
     return [row_of(handles, controller_id, row, addresses=addresses) for row in rows]
 
 

@@ -13,7 +13,7 @@ from tests.installation import ANNA, Gateway, consentgate, newsletter
 from tests.peers import FEATURES
 from tests.postfix import running_postfix
 from tests.story.relay import Relay, fresh, load_people, relaying
-from tests.story.reports import bounced, come_back, told
+from tests.story.reports import bounced, come_back, complained, replied, told
 from tests.story.test_what_comes_back import TOOL, rows
 from tests.story.upstream import Upstream
 
@@ -133,3 +133,41 @@ def test_hostile_bytes_are_answered_and_nothing_breaks(relay: Relay) -> None:
         assert come_back(relay, mail.mail_from, clean)[0] in (250, 550)
     assert relay.passes(PEOPLE[0], newsletter("nog steeds"))
     assert "Traceback" not in relay.gateway.log() and "consentgate_bugs" not in relay.gateway.log()
+
+
+@pytest.mark.parametrize("way", ["consume", "forward"])
+def test_where_reports_go_is_said_per_stream(made: Path, tmp_path: Path, way: str) -> None:
+    installation = fresh(made, tmp_path / "installation")
+    stream = "[controllers.acme.streams.newsletter]"
+    installation.change(stream, f'{stream}\nbounces = "{way}"')
+    with relaying(installation) as relay:
+        relay.agree(*PEOPLE)
+        for subject in ("een", "twee"):
+            mail = relay.passes(PEOPLE[0], newsletter(subject))
+            told(relay, mail.mail_from, bounced(mail, mark=subject))
+        last = relay.passes(PEOPLE[1], newsletter("klacht"))
+        told(relay, last.mail_from, complained(last))
+        assert relay.kept_out(PEOPLE[1], newsletter("daarna")) == "COMPLAINT_RECEIVED", "heard in any case"
+        if way == "consume":
+            assert relay.kept_out(PEOPLE[0], newsletter("drie")) == "ADDRESS_UNDELIVERABLE"
+            relay.drained()
+            assert not relay.upstream.to(TOOL)
+        else:
+            relay.upstream.until(lambda: len(relay.upstream.to(TOOL)) == 2)
+            assert relay.passes(PEOPLE[0], newsletter("drie"))
+
+
+def test_a_no_reply_address_is_heard_where_the_settings_name_it(made: Path, tmp_path: Path) -> None:
+    installation = fresh(made, tmp_path / "installation")
+    installation.change('return_domain = "bounce', 'heard_at = ["noreply@acme.example"]\nreturn_domain = "bounce')
+    with relaying(installation) as relay:
+        relay.agree(*PEOPLE)
+        mail = relay.passes(PEOPLE[0], newsletter("geen antwoord"))
+        assert come_back(relay, "anders@acme.example", replied(mail, "stop"), sender=PEOPLE[0])[0] == 550
+        told(relay, "noreply@acme.example", replied(mail, "stop"), sender=PEOPLE[0])
+        assert relay.kept_out(PEOPLE[0], newsletter("daarna")) == "OBJECTED_TO_MARKETING"
+        done = consentgate(
+            "person", "export", PEOPLE[0], "--out", tmp_path / "inzage", "--config", installation.config
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert any("unsubscribe" in file.read_text() for file in (tmp_path / "inzage").glob("*.json"))

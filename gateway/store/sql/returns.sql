@@ -33,14 +33,22 @@ WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND dead
 -- The address works: what said otherwise before counts no more.
 UPDATE returns SET dead = 0 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND dead = 1;
 
--- name: came_back(controller_id, since, kinds, recipient_key, before, n)
--- The newest first. kinds: JSON list, empty for all; recipient_key NULL: anybody's.
+-- name: came_back(controller_id, since, kinds, before, n)
+-- The newest first. kinds: JSON list, empty for all.
 SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,
   content
 FROM returns
 WHERE controller_id = :controller_id AND report_id < :before AND at >= :since
   AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))
-  AND (:recipient_key IS NULL OR recipient_key = :recipient_key)
+ORDER BY report_id DESC LIMIT :n;
+
+-- name: of_person(controller_id, recipient_key, since, kinds, before, n)
+-- The same about one person, by the index returns_person.
+SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,
+  content
+FROM returns INDEXED BY returns_person
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND report_id < :before AND at >= :since
+  AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))
 ORDER BY report_id DESC LIMIT :n;
 
 -- name: counts(controller_id, after)

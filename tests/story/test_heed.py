@@ -1,0 +1,130 @@
+"""The door for what comes back, with the real store and a clock of its own: what counts, what is kept, for how long."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from gateway.config import Config
+from gateway.heed import Known, Noted, heed, keep_returned
+from gateway.keys import key_ring, token_keys
+from gateway.mail.event import Event, Recipient
+from gateway.parcel import whose
+from gateway.store.contract import Person, Store
+from tests.installation import ANNA, Installation, consent
+from tests.story.relay import fresh, load, with_store
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+T = TypeVar("T")
+
+
+@pytest.fixture
+def installation(made: Path, tmp_path: Path) -> Installation:
+    new = fresh(made, tmp_path / "installation")
+    load(new, "consents", [consent(ANNA)])
+    return new
+
+
+class Door:
+    """`heed` for hooks of acme, and what stands then."""
+
+    def __init__(self, store: Store, config: Config) -> None:
+        ring = key_ring(config)
+        self.store, self.ring = store, ring
+        self.known = Known(config=config, ring=ring, tokens=token_keys(ring))
+
+    async def __call__(self, event: Event, now: datetime) -> Noted:
+        [noted] = await heed(self.store, event, known=self.known, controller_id="acme", now=now)
+        return noted
+
+    async def person(self) -> Person:
+        [found] = await self.store.people([whose(self.ring, "acme", ANNA)])
+        return found
+
+    async def dead(self) -> bool:
+        return (await self.person()).standing.recipient.undeliverable
+
+
+def through(installation: Installation, work: Callable[[Door], Awaitable[T]]) -> T:
+    return with_store(installation, lambda store, config: work(Door(store, config)))
+
+
+def hook(kind: str = "bounce", *, event_id: str, at: datetime = NOW, **changes: object) -> Event:
+    """An event of a hook that was authenticated."""
+    told = Recipient(
+        address=ANNA, action="failed", status="5.1.1", bounce_class="hard", reason="unknown-user", undeliverable=True,
+        diagnostic="550 5.1.1 unknown",
+    )  # fmt: skip
+    event = Event(kind=kind, source="ses", at=at, recipients=(told,), authenticated=True, event_id=event_id)  # type: ignore[arg-type]
+    return replace(event, **changes)  # type: ignore[arg-type]
+
+
+def test_hooks_that_name_no_mail_mark_on_two_days_and_not_on_one(installation: Installation) -> None:
+    async def work(door: Door) -> None:
+        assert (await door(hook(event_id="a"), NOW)).effect == "noted"
+        assert (await door(hook(event_id="b"), NOW)).effect == "noted"
+        assert (await door(hook(event_id="a", at=NOW + DAY), NOW + DAY)).effect == "repeat"
+        assert not await door.dead()
+        assert (await door(hook(event_id="c", at=NOW + DAY), NOW + DAY)).effect == "undeliverable"
+        assert await door.dead()
+
+    through(installation, work)
+
+
+def test_a_first_report_waits_half_a_year_for_a_second(installation: Installation) -> None:
+    async def work(door: Door) -> None:
+        await door(hook(event_id="a"), NOW)
+        late = NOW + timedelta(days=181)
+        assert (await door(hook(event_id="b", at=late), late)).effect == "noted"
+        assert not await door.dead()
+
+    through(installation, work)
+
+
+def test_nothing_unauthenticated_counts(installation: Installation) -> None:
+    async def work(door: Door) -> None:
+        for number in range(3):
+            at = NOW + number * DAY
+            forged = hook(event_id=f"f{number}", at=at, authenticated=False)
+            assert (await door(forged, at)).effect == "unread"
+            complaint = hook("complaint", event_id=f"c{number}", at=at, authenticated=False, feedback_type="abuse")
+            assert (await door(complaint, at)).effect == "task"
+        assert not await door.dead() and not (await door.person()).suppressions
+
+    through(installation, work)
+
+
+def test_complaints_and_opt_outs_of_a_provider_stop_the_sender(installation: Installation) -> None:
+    async def work(door: Door) -> None:
+        assert (await door(hook("complaint", event_id="c", feedback_type="abuse"), NOW)).effect == "stopped"
+        [one] = (await door.person()).suppressions
+        assert (one.scope, one.reason) == ("sender", "complaint")
+        assert (await door(hook("unsubscribe", event_id="u"), NOW)).effect == "stopped"
+        assert {one.reason for one in (await door.person()).suppressions} == {"complaint", "unsubscribe"}
+
+    through(installation, work)
+
+
+def test_rows_go_after_24_months_and_the_mark_stays(installation: Installation) -> None:
+    async def work(door: Door) -> None:
+        for number in range(2):
+            await door(hook(event_id=str(number), at=NOW + number * DAY), NOW + number * DAY)
+        assert len(await door.store.came_back("acme", n=9)) == 2
+        today = datetime.now(UTC)
+        await keep_returned(door.store, today)
+        assert len(await door.store.came_back("acme", n=9)) == 2
+        await keep_returned(door.store, today + timedelta(days=733))
+        assert await door.store.came_back("acme", n=9) == []
+        assert await door.dead()
+
+    through(installation, work)
+
+
+def test_the_words_of_others_are_sealed_at_rest(installation: Installation) -> None:
+    through(installation, lambda door: door(hook(event_id="a"), NOW))
+    for file in installation.dir.glob("consentgate.db*"):
+        assert b"550 5.1.1 unknown" not in file.read_bytes() and ANNA.encode() not in file.read_bytes()
