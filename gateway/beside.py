@@ -9,6 +9,7 @@ the file is handed on, so that both mean the same file.
 import asyncio
 import contextlib
 import gc
+import io
 import itertools
 import marshal
 import os
@@ -16,13 +17,15 @@ import pickle
 import struct
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gateway.clerk import Clerk
-from gateway.files.native import Native, Stated
+from gateway.files.native import Stated
 from gateway.files.table import Refusal
-from gateway.reading import BATCH, HELD, Rejects, Source, each_row, lay_aside, sort_in
+from gateway.reading import BATCH, HELD, Placed, Rejects, Source, lay_aside
+from gateway.second_reader import shared_out
 from gateway.spill import Spill
 from gateway.store.ahead import Encoded, Fresh, Random, first_row, new_id, with_entry
 from gateway.store.contract import Statement, Stop, Who
@@ -157,14 +160,11 @@ def _send(out: int, what: str, said: Any) -> None:
 
 def _answers(order: _Order) -> Iterator[tuple[str, Any]]:
     clerk = order.clerk
-    with os.fdopen(order.handle, "rb") as raw, Spill(HELD) as spill:
-        source, press = Source(raw), _Press(clerk, spill)
+    with io.BufferedReader(Placed(order.handle)) as raw, Spill(HELD) as spill:
+        source, press = Source(raw), _Press(clerk)
         with Rejects(order.file, source.rows(clerk.kind), dry=False) as rejects:
-            reader = Native(clerk.kind, rejects.table.columns, clerk.controller_id, clerk.purposes)
-            for number, row in enumerate(each_row(rejects.table), 1):
-                sort_in(row, reader, clerk, rejects, press.lay)
-                if number % BATCH == 0:
-                    yield READ, source.tell()
+            for _ in shared_out(rejects, clerk, press.laid, partial(lay_aside, spill)):
+                yield READ, source.tell()
         yield SORTED, spill.rows
         rows = spill.sorted()
         while some := list(itertools.islice(rows, BATCH)):
@@ -176,26 +176,25 @@ def _answers(order: _Order) -> Iterator[tuple[str, Any]]:
 class _Press:
     """Makes of rows what goes over the pipe: what they say when they are read, what is sealed when they are sorted."""
 
-    def __init__(self, clerk: Clerk, spill: Spill) -> None:
+    def __init__(self, clerk: Clerk) -> None:
         self._clerk = clerk
-        self._spill = spill
         self._random = Random()
         self._last: bytes | None = None
         self.row = self._as_it_is if clerk.kind == "suppressions" else self._sealed
 
-    def lay(self, _line: int, stated: Stated) -> None:
-        """Lay a row aside as the canonical JSON of what it says, which is smaller and quicker than the fields."""
+    def laid(self, stated: Stated) -> tuple[bytes, tuple[Any, ...]]:
+        """A row by its key, as the canonical JSON of what it says, which is smaller and quicker than the fields."""
         clerk = self._clerk
         keys, global_keys = clerk.keys(stated.address)
         if clerk.kind == "suppressions":
-            lay_aside(self._spill, keys[0], (keys, global_keys, stated.address, stated.fields, stated.opted_out))
-            return
+            return keys[0], (keys, global_keys, stated.address, stated.fields, stated.opted_out)
         said = clerk.file(Who(clerk.controller_id, keys, global_keys), stated)
         assert isinstance(said, Statement)
         plains = tuple(said.encoded) or tuple(ledger.encode(fields) for _, fields in said.entries)
         kinds = tuple(kind for kind, _ in said.entries)
-        row = (keys, global_keys, stated.address, kinds, plains, dict(said.profile), said.purposes, stated.opted_out)
-        lay_aside(self._spill, keys[0], row)
+        return keys[0], (
+            keys, global_keys, stated.address, kinds, plains, dict(said.profile), said.purposes, stated.opted_out
+        )  # fmt: skip
 
     def _as_it_is(self, *row: Any) -> tuple[Any, ...]:
         """An opt-out is bound to what stands already."""

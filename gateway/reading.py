@@ -37,11 +37,11 @@ def sort_in(
     row: Row,
     reader: Native,
     clerk: Clerk,
-    rejects: "Rejects",
+    reject: Callable[[Row, str], None],
     lay: Callable[[int, Stated], None],
     tell: Callable[[int, str], None] | None = None,
 ) -> None:
-    """Read a row and let it be laid aside with its line, or put it with those that are rejected.
+    """Read a row and let it be laid aside with its line, or be rejected with the reason.
 
     `tell`: of a row that is rejected, its line and the reason.
     """
@@ -51,7 +51,7 @@ def sort_in(
         return
     reason = " ".join(result.reasons)
     clerk.summary.reject(row.line, reason)
-    rejects.put(row, reason)
+    reject(row, reason)
     if tell is not None:
         tell(row.line, reason)
 
@@ -63,6 +63,32 @@ def lay_aside(spill: Spill, key: bytes, row: tuple[Any, ...]) -> None:
     except OSError as failed:
         what = f"the folder for temporary files cannot be written: {failed.strerror}"
         raise Refusal(None, what, "Make room there, or name another one in TMPDIR") from None
+
+
+class Placed(io.RawIOBase):
+    """The file behind a handle, read from a place of its own: processes that share it do not move each other."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """From the start of the file, or from where it is read now."""
+        if whence == os.SEEK_END:
+            raise io.UnsupportedOperation("the end of the file is not asked for")
+        self._at = offset + (self._at if whence == os.SEEK_CUR else 0)
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        got = os.preadv(self._handle, [buffer], self._at)
+        self._at += got
+        return got
 
 
 class Source:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from types import TracebackType
 from typing import Final
 
 from gateway import beside
@@ -113,7 +114,7 @@ async def take_in_rows(
             lay_aside(spill, keys[0], (line, keys, global_keys, *said))
 
         for number, row in enumerate(each_row(rows), 1):
-            sort_in(row, reader, clerk, rejects, lay, rejected)
+            sort_in(row, reader, clerk, rejects.put, lay, rejected)
             if number % BATCH == 0:
                 tell()
                 await asyncio.sleep(0)
@@ -135,9 +136,8 @@ async def _take_in_beside(
     """The same with the file read, and what is new sealed, by another process: this one looks up and commits."""
     clerk = await _clerk(kind, desk)
     summary = clerk.summary
-    rows = done = 0
-    free_from = monotonic()
-    async with beside.started(source.fileno(), file, clerk) as told:
+    rows = 0
+    async with beside.started(source.fileno(), file, clerk) as told, _Commits(desk, summary) as commits:
         async for what, said in told:
             if what == beside.READ:
                 progress(said, size * 3)
@@ -145,18 +145,48 @@ async def _take_in_beside(
                 rows = said
                 progress(size, size * 3)
             elif what == beside.ROWS:
-                batch = beside.taken_up(said, clerk)
-                await asyncio.sleep(free_from - monotonic())
-                summary.count(await _put(desk.store, batch, at=desk.now, dry=False))
-                free_from = monotonic() + GAP_SECONDS
-                done += len(batch)
-                progress(size + size * 2 * done // rows, size * 3)
+                await commits.add(beside.taken_up(said, clerk))
+                progress(size + size * 2 * commits.done // rows, size * 3)
             elif what == beside.DONE:
                 rest = Rest(*said)
                 summary.rejected, summary.first_rejected = rest.rejected, rest.first_rejected
                 summary.unknown.update(rest.unknown)
                 summary.rejected_file = rejected_path(file) if rest.written else None
+    progress(size * 3, size * 3)
     return summary
+
+
+class _Commits:
+    """One batch is committed while the next one is made. The last one counts when the context ends."""
+
+    def __init__(self, desk: Desk, summary: Summary) -> None:
+        self._desk, self._summary = desk, summary
+        self._under_way: asyncio.Task[list[Taken]] | None = None
+        self._free_from = 0.0
+        self.done = 0
+        """Rows that were committed."""
+
+    async def add(self, batch: Sequence[Statement | Stop]) -> None:
+        """Begin with a batch once the one before it is committed, and others had the database in between."""
+        await self._finish()
+        await asyncio.sleep(self._free_from - monotonic())
+        self._under_way = asyncio.create_task(_put(self._desk.store, batch, at=self._desk.now, dry=False))
+
+    async def _finish(self) -> None:
+        if self._under_way is not None:
+            taken = await self._under_way
+            self._under_way = None
+            self._summary.count(taken)
+            self.done += len(taken)
+            self._free_from = monotonic() + GAP_SECONDS
+
+    async def __aenter__(self) -> "_Commits":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._finish()
 
 
 async def _clerk(kind: Kind, desk: Desk) -> Clerk:

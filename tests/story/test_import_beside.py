@@ -34,7 +34,7 @@ ROWS: Mapping[Kind, Sequence[Mapping[str, str]]] = {
         consent(ANNA), consent("no address"), consent(NIEMAND, purposes="events"), consent(NIEMAND),
         consent(NIEMAND), consent(GONE), consent("e\u0301va@example.org", purposes="unheard-of"),
         consent("late@example.org", withdrawn_at="2026-10-01T09:00:00Z"),
-        *(consent(f"p{n}@example.org") for n in range(2020)),
+        *(consent(f"p{n}{'@example.org' * (n % 97 > 0)}", purposes=f"newsletter|odd{n // 500}") for n in range(2020)),
     ],
     "sales": [
         {**sale(WIM, "wine"), "id": "s1"}, {**sale(KLEED, "wine"), "id": "s2"}, {**sale(NIEMAND, "wine"), "id": "s3"},
@@ -116,11 +116,11 @@ def children() -> list[int]:
 def test_the_one_that_reads_is_killed_what_was_committed_stays(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits for room in the pipe, with all but the first commit's worth still to be handed over."""
+    """It waits for room in the pipe, with all but two commits' worth still to be handed over."""
     monkeypatch.setattr(story, "BESIDE_BYTES", 0)
     monkeypatch.setattr(beside, "AHEAD_BYTES", 1000)
     before = set(children())
-    file = write(installation, "c.csv", [consent(f"p{n}@example.org") for n in range(4500)])
+    file = write(installation, "c.csv", [consent(f"p{n}@example.org") for n in range(6500)])
     size = file.stat().st_size
 
     def kill(done: int, _: int) -> None:
@@ -131,8 +131,28 @@ def test_the_one_that_reads_is_killed_what_was_committed_stays(
     with pytest.raises(Refusal, match=r"ended before its time \(killed by signal 9\).*Import it again"):
         run(installation, "consents", file, progress=kill)
     assert set(children()) <= before
-    assert counts(run(installation, "consents", file)) == (2500, 2000, 0, 0)
+    assert counts(run(installation, "consents", file)) == (2500, 4000, 0, 0)
     assert installation.tool("ledger", "verify").returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for the children of a process")
+def test_the_second_one_that_reads_is_killed_and_nothing_was_committed(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "BESIDE_BYTES", 0)
+    monkeypatch.setattr(beside, "AHEAD_BYTES", 1000)
+    before = set(children())
+    file = write(installation, "c.csv", [consent(f"p{n}@example.org") for n in range(30_000)])
+
+    def kill(*_: int) -> None:
+        for pid in set(children()) - before:
+            for second in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split():
+                os.kill(int(second), signal.SIGKILL)
+
+    with pytest.raises(Refusal, match=r"a process that reads it ended before its time\. Import it again"):
+        run(installation, "consents", file, progress=kill)
+    assert set(children()) <= before
+    assert counts(run(installation, "consents", file)) == (30_000, 0, 0, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for the children of a process")
@@ -178,8 +198,8 @@ def test_what_was_said_is_whole_when_the_process_was_stopped_meanwhile() -> None
     assert marshal.loads(message[4:]) == said
 
 
-def test_the_command_is_killed_and_both_are_gone(installation: Installation) -> None:
-    """Both write to one pipe of messages: its end is the end of both. Nothing secret is in the other's arguments."""
+def test_the_command_is_killed_and_all_are_gone(installation: Installation) -> None:
+    """All write to one pipe of messages: its end is the end of all. Nothing secret is in the others' arguments."""
     origin = "https://acme.example/" + "a" * 500
     rows = [{**consent(f"p{n}@example.org"), "evidence.origin": origin} for n in range(7000)]
     file = write(installation, "c.csv", rows)
