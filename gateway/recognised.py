@@ -31,7 +31,7 @@ def doubt(words: Words, language: Language, kind: Mapping[str, Any]) -> str | No
 def listed(words: Words, language: Language, signs: Iterable[str]) -> str:
     """Stored signs in words, the weightiest first."""
     found = sorted(map(Sign.read, signs), key=lambda sign: -sign.points)
-    return "; ".join(words.text(language, f"sign.{sign.name}", what=sign.what) for sign in found)
+    return "; ".join(words.text(language, f"sign.{sign.name}", what=sign.what.replace("#", "…")) for sign in found)
 
 
 def _sentence(words: Words, language: Language, said: str) -> str:
