@@ -13,11 +13,13 @@ from gateway.mail.mime import Message, Part, parse
 from gateway.mail.plan import Plan, Wants, make_plan
 from gateway.mail.returned import read
 from gateway.mail.rewrite import NotInjectable, Rewritten, rewrite
+from gateway.promotional_rules import read_promotional_rules
 from tests.mails import FOOTER, FRENCH, PAGE, fill
 
 AT = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 SIGNER = dkim.load_signer("acme.example", "cg1", dkim.generate("ed25519-sha256"))
 RULES = read_bounce_rules()
+PROMOTIONAL = read_promotional_rules()
 
 
 class Broken(Exception):
@@ -99,7 +101,7 @@ def classifying(raw: bytes, chance: random.Random) -> None:
     except Unparsable:
         return
     suffix = chance.choice((None, None, "newsletter", "events.wine", ".wine", "nonsense"))
-    found = classify(message, ALogin(), STREAMS, suffix)
+    found = classify(message, ALogin(), STREAMS, suffix, PROMOTIONAL)
     if not isinstance(found, Kind | Refused):
         raise Broken("neither a kind nor a refusal")
 
