@@ -44,10 +44,11 @@ def peers(controller: Controller, stream: Stream | None = None) -> tuple[Peer, .
 def link_of(plan: Plan | None, purpose: str | None, controller: Controller, stream: Stream) -> ToolLink | None:
     """The one-click address that a message for one person brings, where it may be called."""
     url = plan.tool_one_click if plan is not None else None
-    if url is None:
+    listed = peers(controller, stream)
+    if url is None or not listed:
         return None
     try:
-        place = place_of(url, peers(controller, stream))
+        place = place_of(url, listed)
     except NotAllowed:
         return None
     return ToolLink(purpose=purpose or "", host=place.name, url=url)
