@@ -137,7 +137,13 @@ class _Page:
             (self.say("sources"), [self.source(one) for one in access["sources"]]),
             (self.say("sign_ups"), [self.sign_up(one) for one in access["sign_ups"]]),
             (self.say("came_back"), [self.came_back(one) for one in access["came_back"]]),
-            (self.say("recipients"), [self.say("recipient", host=host) for host in access["recipients"]]),
+            (
+                self.say("recipients"),
+                [
+                    *(self.say("recipient", host=host) for host in access["recipients"]),
+                    *(self.say("told", host=host) for host in access["told"]),
+                ],
+            ),
             (self.say("history"), [self.event(one) for one in access["history"]]),
         )
         return self.words.render(

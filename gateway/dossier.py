@@ -91,7 +91,8 @@ async def gather(
         "decisions": [_decision(one) for one in decisions],
         "history": list(_history(history)),
         "purposes": {name: dict(purpose.title) for name, purpose in controller.purposes.items()},
-        "recipients": _recipients(config, controller, decisions), "sources": _sources(standing),
+        "recipients": _recipients(config, controller, decisions),
+        "told": await store.hosts_told(controller.id, person.recipient_key), "sources": _sources(standing),
         "rights": list(RIGHTS),
     }  # fmt: skip
     return Dossier(

@@ -41,6 +41,11 @@ class SqliteWriteBacks(SqliteBase):
     async def write_backs(self, controller_id: str, *, state: State | None, n: int) -> list[JobRow]:
         return await self._read(partial(write_backs.newest, controller_id=controller_id, state=state, n=n))
 
+    async def hosts_told(self, controller_id: str, recipient_key: bytes) -> list[str]:
+        return await self._read(
+            partial(write_backs.hosts_told, controller_id=controller_id, recipient_key=recipient_key)
+        )
+
     async def write_back_counts(self, controller_id: str) -> list[JobCount]:
         return await self._read(partial(write_backs.counts, controller_id=controller_id))
 

@@ -362,6 +362,12 @@ def newest(handles: Handles, controller_id: str, state: State | None, n: int) ->
     ]  # fmt: skip
 
 
+def hosts_told(handles: Handles, controller_id: str, recipient_key: bytes) -> list[str]:
+    """HOST:PORT of the systems that were told of a person, as far as that is still on record."""
+    rows = SQL.hosts_told(handles.db, controller_id=controller_id, recipient_key=recipient_key)
+    return [host for (host,) in rows]
+
+
 def counts(handles: Handles, controller_id: str) -> list[JobCount]:
     """How many jobs of each target are in each state."""
     return [

@@ -182,6 +182,9 @@ async def test_what_is_told_is_sealed_and_forgotten_once_it_is_told(home: Home, 
     for job in await jobs(store):
         await ended(store, job)
     assert rows(home, "SELECT DISTINCT content FROM write_backs") == [(None,)]
+    told = ["crm.example:443", "lists.example:443", "tool.example:443"]
+    assert await store.hosts_told("acme", home.key(ANNA)) == told  # the person may ask (GDPR art. 15, 19)
+    assert await store.hosts_told("acme", home.key("bob@example.org")) == []
 
 
 def erasure(home: Home, address: str) -> Erasure:

@@ -160,3 +160,8 @@ GROUP BY login, stream ORDER BY login, stream;
 SELECT 1 FROM write_backs INDEXED BY write_backs_person
 WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND target = :target AND host = :host
   AND (state IN ('waiting', 'failed') OR at >= :since) LIMIT 1;
+
+-- name: hosts_told(controller_id, recipient_key)
+-- Which other systems were told of a person.
+SELECT DISTINCT host FROM write_backs INDEXED BY write_backs_person
+WHERE controller_id = :controller_id AND recipient_key = :recipient_key AND state = 'done' ORDER BY host;
