@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ledger": ("ledger", "the tamper-evident record: verify, signed heads, rebuild, export"),
     "proof": ("proof_bundle", "prove what was agreed, sent and stopped: one ZIP that can be checked without us"),
     "rules": ("rules", "the rules: packs by country, similar products"),
+    "hook": ("hooks", "addresses at which providers tell of bounces and complaints: make, list, revoke"),
     "writeback": ("writeback", "what tools and endpoints still have to be told of opt-outs"),
     "report": ("reports", "what was kept out and why, per recipient or campaign"),
     "letter": ("letters", "the mail the product writes itself: look at it, check your own templates"),

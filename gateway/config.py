@@ -349,6 +349,7 @@ class Config:
     dns_servers: tuple[Address, ...] = ()
     verify_one_in: int = 1000
     write_back_authorities: Path | None = None
+    sns_hosts: tuple[Peer, ...] = ()
     seed: Seed | None = None
 
     def signing(self, stream: Stream) -> Signing:

@@ -84,6 +84,7 @@ class Letter:
 
     `asked`: it was sent to the address of opt-outs. `from_nobody`: from the null sender. `digest`: of its octets.
     `words`: what a person has to read of it, sealed. `forward`: makes the report on its way to the tool.
+    `raw`: what a provider's hook was sent about this one person; kept sealed with the rest.
     """
 
     copy: ReturnId | None = None
@@ -92,6 +93,7 @@ class Letter:
     digest: bytes = b""
     words: Mapping[str, str] | None = None
     forward: Callable[[SentCopy, Event], Arrival | None] | None = None
+    raw: str = ""
 
 
 BY_HOOK = Letter()
@@ -229,7 +231,7 @@ def _returned(event: Event, about: _About, letter: Letter, now: datetime) -> Ret
         status=told.status, recipient_key=about.recipient_key, message_id=message_id,
         copy_no=about.copy.copy_no if about.copy is not None else None,
         stream=sent.stream if sent is not None else "", campaign=sent.campaign if sent is not None else "",
-        content=_content(event, told),
+        content=_content(event, told, letter),
     )  # fmt: skip
     forward = letter.forward(sent, event) if letter.forward is not None and sent is not None else None
     returned = replace(returned, forward=forward)
@@ -252,20 +254,26 @@ def _letter(event: Event, about: _About, letter: Letter, returned: Returned, now
     """What a person wrote, or a provider's own opt-out."""
     known = about.recipient_key is not None
     if letter.asked and known:
-        token = about.token
-        purpose = about.purpose if token is not None and token.basis == "opt_in" else None
         asked = replace(returned, kind="unsubscribe")
-        return _stopping(about, asked, now, "objection" if token is None else "unsubscribe", event.source, purpose)
+        reason: Literal["unsubscribe", "objection"] = "objection" if about.token is None else "unsubscribe"
+        return _stopping(about, asked, now, reason, event.source, _agreed(about))
     if letter.from_nobody:  # a machine, whatever it writes: people have a return path
         return returned if about.proven else None
+    if event.kind == "unsubscribe" and known and event.authenticated:
+        return _stopping(about, returned, now, "unsubscribe", event.source, _agreed(about))
     if event.kind == "unsubscribe" and known:
-        return _stopping(about, returned, now, "unsubscribe" if event.authenticated else "objection", event.source)
+        return _stopping(about, returned, now, "objection", event.source)
     words = {**returned.content, **(letter.words or {})}
     if event.needs_person and known:
         return replace(_stopping(about, returned, now, "objection", UNCLEAR), task="open", content=words)
     if event.needs_person or event.kind == "unsubscribe":
         return replace(returned, task="open", content=words)
     return returned if about.proven else None
+
+
+def _agreed(about: _About) -> str | None:
+    """The purpose that a token names, where its mail was sent on opt-in; else the whole sender is meant (5.2.6)."""
+    return about.purpose if about.token is not None and about.token.basis == "opt_in" else None
 
 
 def _stopping(
@@ -289,9 +297,11 @@ def _owing(returned: Returned, letter: Letter, now: datetime) -> Returned:
     return replace(returned, owed=record.acknowledgment(returned.stop, returned.stream or None, now, after=after))
 
 
-def _content(event: Event, told: Recipient) -> dict[str, str]:
-    """What is sealed: the other side's words, its label, the address it named."""
-    said = {"said": told.diagnostic, "label": event.label or "", "address": told.address or ""}
+def _content(event: Event, told: Recipient, letter: Letter) -> dict[str, str]:
+    """What is sealed: the other side's words, its label, the address it named, and all a hook was sent of it."""
+    said = {
+        "said": told.diagnostic, "label": event.label or "", "address": told.address or "", "raw": letter.raw,
+    }  # fmt: skip
     return {name: text for name, text in said.items() if text}
 
 

@@ -31,6 +31,8 @@ OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channe
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
 TOLD: Final = Counter("consentgate_write_backs", "Attempts to tell others of what people said.", ["target", "outcome"])
 REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
+HOOK_EVENTS: Final = Counter("consentgate_hook_events", "Events that providers told.", ["provider", "outcome"])
+HOOKS_REFUSED: Final = Counter("consentgate_hooks_refused", "Requests of providers refused.", ["provider", "cause"])
 CAMPAIGNS_STOPPED: Final = Counter("consentgate_campaigns_stopped", "Campaigns stopped by complaints.")
 LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
 REFUSED_CONNECTIONS: Final = Counter("consentgate_refused_connections", "SMTP connections refused.", ["cause"])
@@ -41,9 +43,9 @@ QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, SIGNATURES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS, CAMPAIGNS_STOPPED, LOGIN_FAILURES,
-    REFUSED_CONNECTIONS,
-    STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
+    MESSAGES, DECISIONS, COPIES, SIGNATURES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS, HOOK_EVENTS, HOOKS_REFUSED,
+    CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS, STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS,
+    HAND_OVER_SECONDS,
 )  # fmt: skip
 
 
@@ -385,6 +387,38 @@ def report_received(*, kind: str, undeliverable: int) -> None:
     """A bounce, complaint or reply came in at the return path."""
     REPORTS.labels(kind).inc()
     _log.info("report_received", kind=kind, undeliverable=undeliverable)
+
+
+# What providers tell (hooks)
+
+
+def hook_told(
+    *, hook: str, controller: str, provider: str, events: int, repeats: int, ignored: int, faults: int
+) -> None:  # fmt: skip
+    """A provider told of mail it took, and all of it is committed. `faults`: entries that cannot be read."""
+    for outcome, n in (("new", events), ("repeat", repeats), ("ignored", ignored), ("unreadable", faults)):
+        HOOK_EVENTS.labels(provider, outcome).inc(n)
+    _log.info(
+        "hook_told", hook=hook, controller=controller, provider=provider, events=events, repeats=repeats,
+        ignored=ignored, faults=faults,
+    )  # fmt: skip
+
+
+def hook_refused(*, hook: str, provider: str, cause: str) -> None:
+    """A request at a hook is not proven to be the provider's, or cannot be read; nothing was stored."""
+    HOOKS_REFUSED.labels(provider, cause).inc()
+    _log.warning("hook_refused", hook=hook, provider=provider, cause=cause)
+
+
+def hook_put_off(*, hook: str, provider: str, said: str) -> None:
+    """What proves a request cannot be fetched now; the provider was told to send it again."""
+    HOOKS_REFUSED.labels(provider, "not now").inc()
+    _log.error("hook_put_off", hook=hook, provider=provider, said=said)
+
+
+def hook_subscribed(*, hook: str, controller: str, ended: bool) -> None:
+    """An SNS topic is subscribed to a hook; `ended`: no more, somebody unsubscribed it."""
+    _log.warning("hook_subscribed", hook=hook, controller=controller, ended=ended)
 
 
 # What others are told (write-back)

@@ -24,6 +24,7 @@ from gateway import log, prove, question, record
 from gateway.accept import Accept
 from gateway.addressees import targets
 from gateway.appraise import keep_counting
+from gateway.be_told import TOKENS_KEPT, BeTold
 from gateway.config import Config
 from gateway.correspond import Correspondence
 from gateway.deliver import Deliver
@@ -146,6 +147,7 @@ class Worker:
         self._lookalikes = Lookalikes(self._ring)
         self._accept = Accept(store, self._deliver, ring=self._ring, lookalikes=self._lookalikes, clock=clock)
         self._hear = Hear(store, clock=clock)
+        self._be_told = BeTold(store, clock=clock)
         self._sign_ups = SignUps(
             store, self._words, self._ring, token_keys(self._ring), clock=clock, wake=self._deliver.wake
         )
@@ -236,7 +238,9 @@ class Worker:
         known = Known(config=config, ring=self._ring, tokens=tokens)
         self._hear.configure(known, Forwards(config, scales, self._ring))
         self._store.tell(targets(config))
-        self._write_back.configure(config, self._http_client(config))
+        client = self._http_client(config)
+        self._write_back.configure(config, client)
+        self._be_told.configure(known, client)
         self._sign_ups.configure(config, scales)
         self._letters.configure(config, scales)
         self._web.pages = self._pages(config, scales)
@@ -258,7 +262,8 @@ class Worker:
             Site(
                 config=config, store=store, words=self._words, scales=scales, ring=ring, tokens=token_keys(ring),
                 clock=self._clock, secret=next(iter(ring.derived("web").values())),
-                sign_ups=self._sign_ups, link_context=lambda token: link_context(store, config, token, self._clock()),
+                sign_ups=self._sign_ups, be_told=self._be_told,
+                link_context=lambda token: link_context(store, config, token, self._clock()),
                 captured_mail=lambda controller, message, copy: captured_mail(
                     store, config, renderer, controller, message, copy
                 ),
@@ -316,6 +321,8 @@ class Worker:
                     await self._store.forget_seen(before_slot=min(slots) - 1)
                     await self._sign_ups.sweep()
                     await keep_returned(self._store, now)
+                    while await self._store.drop_hook_tokens(before=now - TOKENS_KEPT, n=SWEPT_AT_ONCE):
+                        pass
                     while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
                         pass
                     await self._letters.forget()

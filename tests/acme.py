@@ -19,10 +19,13 @@ import httpx
 import uuid_utils
 from argon2 import PasswordHasher
 
+from gateway.be_told import BeTold
 from gateway.config import Config
+from gateway.heed import Known
 from gateway.keys import signers
 from gateway.mail.envelope import Rcpt
 from gateway.notice import Notices
+from gateway.outbound.http_client import HttpClient, context_for
 from gateway.post import pack_rcpt
 from gateway.rehearse import Rehearsals
 from gateway.render import renderer
@@ -171,6 +174,7 @@ class Acme:
         self.mails: dict[tuple[str, str, int], bytes] = {}
         self.asked: list[asyncio.Task[None]] = []
         self.woken: list[str] = []
+        self.http = HttpClient(context_for(config.write_back_authorities), agent="consentgate/test")
 
     async def begin(self) -> None:
         """Put the parts together."""
@@ -181,6 +185,8 @@ class Acme:
                 self.numbers[controller.id, kind, name] = await self.store.number(controller.id, kind, name)
         self.sign_ups = SignUps(self.store, self.words, self.ring, self.tokens, clock=self.clock, wake=lambda _: None)
         self.sign_ups.configure(self.config, Scales(self.config, frozenset()))
+        self.be_told = BeTold(self.store, clock=self.clock)
+        self.be_told.configure(Known(config=self.config, ring=self.ring, tokens=self.tokens), self.http)
         site = Site(
             config=self.config, store=self.store, words=self.words, ring=self.ring, tokens=self.tokens,
             scales=Scales(self.config, frozenset({("acme", "acme.example")})),
@@ -191,6 +197,7 @@ class Acme:
                 self.config, self.words, Scales(self.config, frozenset(signers(self.config))), self.ring
             ),
             sign_ups=self.sign_ups,
+            be_told=self.be_told,
         )  # fmt: skip
         self.app = build_app(site, note=self._note, version="test")
 

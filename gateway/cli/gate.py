@@ -129,7 +129,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check what the settings rest on. Exit code 1 when something needs attention."""
-    from gateway.doctor import machine, names, noted, told
+    from gateway.doctor import machine, names, noted, providers, told
     from gateway.doctor.finding import Finding
     from gateway.outbound.resolver import Resolver
 
@@ -139,15 +139,17 @@ def doctor(
     async def findings() -> list[Finding]:
         free, kept = shutil.disk_usage(loaded.dir).free, {}
         given_up: list[Finding] = []
+        heard: list[Finding] = []
         try:
             async with command.opened(loaded) as store:
                 await store.check()
                 kept, given_up = await noted.checks(loaded, store), await told.given_up(store, loaded)
+                heard = providers.hooks(loaded, {one: await store.hooks(one) for one in loaded.controllers})
             database = Finding(check="database", good=True, text="opens and has this version's tables")
         except Refused as refused:
             database = Finding(check="database", good=False, text=str(refused))
         found = machine.local(loaded, now=now, free_bytes=free, loops=noted.loops(kept))
-        found += [*told.left_out(loaded), *given_up, database, *noted.findings(kept)]
+        found += [*told.left_out(loaded), *given_up, database, *heard, *noted.findings(kept)]
         found += await told.reached(loaded) if write_back else []
         return found + (await names.published(loaded, Resolver(loaded.dns_servers), now=now) if dns else [])
 

@@ -153,6 +153,7 @@ def _build(
         packs=book,
         bounce_rules=bounce_rules,
         write_back_authorities=v["write_back"]["authorities"],
+        sns_hosts=v["hooks"]["sns_hosts"],
         dns_servers=v["dns"]["servers"],
         verify_one_in=v["dkim"]["verify_one_in"],
         seed=_seed(v["seed"]),

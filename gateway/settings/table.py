@@ -89,6 +89,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("routes.*.connections", kind.COUNT, 10, "Connections to the smarthosts at one time."),
     Setting("routes.*.rate_per_second", kind.RATE, None, "Copies handed over per second at most. Absent: no limit."),
     Setting("routes.*.provider", kind.choice(*OWNERS), None, "Whose servers these are: that provider alone gets the header fields meant for it (X-SES-*, X-Mailgun-*, X-SMTPAPI ...). Absent: told by the host names; fields of any other provider are taken out."),
+    Setting("hooks.sns_hosts", call.PEERS, [], "Servers of your own that speak Amazon SNS, as NAME or NAME:PORT; SNS itself needs no entry."),
     Setting("write_back.authorities", call.AUTHORITIES, None, "Certificates (PEM) of authorities that are trusted besides the system's where the gateway calls others, as one of your own."),
     Setting("controllers.*.legal_name", kind.TEXT, "", "Legal name of the sender; marketing without it is blocked (SENDER_IDENTITY_MISSING)."),
     Setting("controllers.*.display_name", kind.TEXT, None, "Name that people know. Absent: the legal name."),

@@ -17,6 +17,7 @@ from gateway.store.corresponding import Letters, OwedLetter
 from gateway.store.evidence import Evidence, Note
 from gateway.store.history import Past
 from gateway.store.holding import Holding
+from gateway.store.hooked import Hooks
 from gateway.store.imported import Imported
 from gateway.store.material import Material
 from gateway.store.proof import Proofs
@@ -339,14 +340,15 @@ class Store(
     Returns,
     Letters,
     Checks,
+    Hooks,
     Protocol,
 ):
     """One installation's memory. Every call is one transaction.
 
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
-    sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py.
-    letters that are owed: corresponding.py; our own mail looked at again: checks.py.
+    sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py;
+    letters that are owed: corresponding.py; our own mail looked at again: checks.py; providers that tell: hooked.py.
     """
 
     async def close(self) -> None: ...

@@ -42,6 +42,7 @@ from gateway.store.sqlite_checks import SqliteChecks
 from gateway.store.sqlite_evidence import SqliteEvidence
 from gateway.store.sqlite_history import SqliteHistory
 from gateway.store.sqlite_holding import SqliteHolding
+from gateway.store.sqlite_hooks import SqliteHooks
 from gateway.store.sqlite_imported import SqliteImported
 from gateway.store.sqlite_letters import SqliteLetters
 from gateway.store.sqlite_material import SqliteMaterial
@@ -97,6 +98,7 @@ class SqliteStore(
     SqliteReturns,
     SqliteLetters,
     SqliteChecks,
+    SqliteHooks,
 ):
     """See contract.Store, call by call."""
 

@@ -30,6 +30,9 @@ Apology = Callable[[str], bytes]
 
 # Our largest form is one address; RFC 8058 bodies are 26 bytes.
 BODY_BYTES: Final = 64 * 1024
+# Providers send up to a thousand events at one time.
+HOOK_BYTES: Final = 2 * 1024 * 1024
+HOOKS: Final = "/api/v1/hooks/"
 
 STRICT: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 _ALWAYS: Final = (
@@ -81,10 +84,11 @@ class Edge:
             await send(message)
 
         try:
-            if _declared_length(scope) > BODY_BYTES:
+            most = HOOK_BYTES if scope["path"].startswith(HOOKS) else BODY_BYTES
+            if _declared_length(scope) > most:
                 await self._say(dressed, inner, 413)
             else:
-                await self._app(inner, _limited(receive), dressed)
+                await self._app(inner, _limited(receive, most), dressed)
         except BodyTooLarge:
             if not status:
                 await self._say(dressed, inner, 413)
@@ -150,7 +154,7 @@ def _declared_length(scope: Scope) -> int:
     return int(declared) if declared.isdecimal() else 0
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, most: int) -> Receive:
     """The same body, until it is too long (chunked transfer declares no length)."""
     taken = 0
 
@@ -158,7 +162,7 @@ def _limited(receive: Receive) -> Receive:
         nonlocal taken
         message = await receive()
         taken += len(message.get("body", b""))
-        if taken > BODY_BYTES:
+        if taken > most:
             raise BodyTooLarge
         return message
 

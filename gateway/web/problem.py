@@ -8,11 +8,34 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
+
+
+_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "detail", "remedy"],
+                "properties": {name: {"type": "string"} for name in ("field", "detail", "remedy")},
+            },
+        },
+    },
+}  # fmt: skip
+
+
+def described(said: str) -> dict[str, Any]:
+    """A refusal as the API's description has it."""
+    return {"description": said, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from gateway.be_told import BeTold
 from gateway.config import Config
 from gateway.notice import Notices
 from gateway.rehearse import Rehearsals
@@ -65,6 +66,7 @@ class Site:
     captured_mail: Callable[[str, str, int], Awaitable[bytes | None]]
     rehearsals: Rehearsals
     notices: Notices
+    be_told: BeTold
 
     def key(self, use: str) -> bytes:
         """A key of its own for each use, so that no value made for one is good for another."""

@@ -150,7 +150,8 @@ async def test_the_description_names_keys_and_refusals(world: Acme) -> None:
     for path, methods in said["paths"].items():
         assert path.startswith("/api/v1/"), path
         for route in methods.values():
-            assert route["security"] == [{"HTTPBearer": []}]
+            hook = path.startswith("/api/v1/hooks/")  # providers prove themselves in their own ways
+            assert route["security"] == ([] if hook else [{"HTTPBearer": []}])
             assert {"401", "403", "429", "503"} <= set(route["responses"])
             assert "application/problem+json" in route["responses"]["401"]["content"]
 

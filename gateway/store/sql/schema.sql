@@ -488,4 +488,29 @@ CREATE TABLE seen_texts (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX seen_texts_slot ON seen_texts (slot);
 
+-- Where providers tell of mail they took. name: digest of the id in the URL. sealed: that id and what proves the
+-- provider, wrapped under the installation key.
+CREATE TABLE hooks (
+  controller_id TEXT NOT NULL,
+  hook_id BLOB NOT NULL,
+  provider TEXT NOT NULL CHECK (provider IN ('ses', 'sendgrid', 'mailgun', 'postmark', 'postal')),
+  name BLOB NOT NULL UNIQUE,
+  sealed BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  last_at INTEGER,
+  revoked_at INTEGER,
+  PRIMARY KEY (controller_id, hook_id)
+) STRICT, WITHOUT ROWID;
+
+-- Tokens whose signature does not cover what they came with (Mailgun): each is good for one content. name: keyed hash.
+CREATE TABLE hook_tokens (
+  controller_id TEXT NOT NULL,
+  hook_id BLOB NOT NULL,
+  name BLOB NOT NULL,
+  digest BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, hook_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hook_tokens_age ON hook_tokens (at);
+
 INSERT INTO meta (name, value) VALUES ('schema', '2');

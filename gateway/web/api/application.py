@@ -12,38 +12,19 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.web.api import consents, decisions, own_key
+from gateway.web.api import consents, decisions, hooks, own_key
 from gateway.web.api.door import Door
-from gateway.web.problem import MEDIA_TYPE, Fault, Problem
+from gateway.web.problem import Fault, Problem, described
 from gateway.web.site import Site
 
 PREFIX: Final = "/api/v1"
-
-_SCHEMA: Final[Mapping[str, Any]] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "detail", "remedy"],
-                "properties": {name: {"type": "string"} for name in ("field", "detail", "remedy")},
-            },
-        },
-    },
-}  # fmt: skip
 
 _WHEN: Final = {
     401: "No key, or one that does not fit.", 403: "The key lacks the scope.", 413: "The body is too large.",
     422: "The body is not as described; `errors` names each field with its remedy.",
     429: "Too many wrong keys; see Retry-After.", 503: "Not now; nothing was stored.",
 }  # fmt: skip
-REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": said, "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status, said in _WHEN.items()
-}
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {status: described(said) for status, said in _WHEN.items()}
 """How every route may refuse."""
 
 
@@ -60,7 +41,7 @@ def add_api(app: FastAPI, site: Site) -> None:
 
 def _routers(site: Site, door: Door) -> tuple[APIRouter, ...]:
     """The routes, module by module."""
-    return (own_key.routes(door), consents.routes(site, door), decisions.routes(site, door))
+    return (own_key.routes(door), consents.routes(site, door), decisions.routes(site, door), hooks.routes(site))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
