@@ -22,6 +22,7 @@ from gateway.files.outgoing import harmless
 from gateway.record import looked
 from gateway.store.contract import Store
 from gateway.store.evidence import Erased, Erasure
+from gateway.timeline import told_as
 from gateway.words import Language, Words
 from suppression.consent import SOURCES
 from suppression.fields import written
@@ -238,7 +239,7 @@ class _Page:
         )
 
     def event(self, one: Mapping[str, Any]) -> str:
-        kind = one["kind"] if one["kind"] in _TOLD else "other"
+        kind = told_as(one["kind"], one["said"]) if one["kind"] in _TOLD else "other"
         return self.say("event", date=self.day(one["at"]), what=self.words.text(self.language, f"entry.{kind}"))
 
 

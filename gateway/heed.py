@@ -241,6 +241,8 @@ def _returned(event: Event, about: _About, letter: Letter, now: datetime) -> Ret
     if event.kind == "complaint":
         if about.proven and about.recipient_key is not None:
             return _stopping(about, returned, now, "complaint", event.source)
+        if about.proven:
+            return returned  # of somebody who was erased: nothing is sent to them anyway
         return replace(returned, task="open", content={**returned.content, **(letter.words or {})})
     if event.feedback_type is not None:
         task = {**returned.content, **(letter.words or {})}

@@ -38,7 +38,7 @@ def timeline(words: Words, language: Language, history: History, controller: Con
     return [
         Moment(
             at=entry.when, kind=entry.kind, details=", ".join(_details(teller, entry)),
-            what=words.entry(entry.kind, language),
+            what=words.entry(told_as(entry.kind, entry.fields), language),
         )
         for entry in entries
     ]  # fmt: skip
@@ -106,3 +106,8 @@ def _source(teller: Teller, source: str) -> str:
         except KeyError:
             continue
     return source.replace("_", " ")
+
+
+def told_as(kind: str, fields: Mapping[str, Any]) -> str:
+    """The kind that words are chosen by: an address that works again is told apart from one that was found dead."""
+    return "deliverable" if kind == "undeliverable" and fields.get("undeliverable") is False else kind

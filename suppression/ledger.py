@@ -35,7 +35,7 @@ KINDS: Final[Mapping[str, str]] = {
     "restriction_lifted": "a restriction ended (GDPR art. 18(3))",
     "rectification": "facts about the person were corrected (GDPR art. 16); hashes say what stood before",
     "erasure_request": "the person asked to be erased (GDPR art. 17), or that request was answered",
-    "undeliverable": "the address was found dead",
+    "undeliverable": "the address was found dead, or to work again",
     "mailed": "marketing went out on the ground of a sale whose window each mailing renews (pack IE)",
     "confirmation_sent": "a mail left that asked to confirm a sign-up; there is one per request (RULES.md B6)",
     "notice_queued": "a letter that the law asks for was put in the queue: which, and about which entries",

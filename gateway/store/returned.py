@@ -25,10 +25,10 @@ class SentCopy:
     """A copy that left, as far as what comes back about it needs it.
 
     `return_to`: the tool's own MAIL FROM, None where it is not kept (any more); `notify`: what the tool asked to be
-    told (RFC 3461 4.1). `address`: the recipient's, None for whoever was erased.
+    told (RFC 3461 4.1). `recipient_key`, `address`: None for whoever was erased.
     """
 
-    recipient_key: bytes
+    recipient_key: bytes | None
     address: str | None
     stream: str
     campaign: str

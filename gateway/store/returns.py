@@ -32,8 +32,12 @@ def sent_copy(handles: Handles, controller_id: str, message_id: bytes, copy_no: 
         return None
     key, _, stream, campaign, _, subject_key, return_to = row
     tool = _return_to(handles, controller_id, message_id, subject_key, return_to)
+    known = bool(handles.keys.wrapped(controller_id, [key])) or people.SQL.standing(
+        handles.db, controller_id=controller_id, recipient_key=key
+    )  # fmt: skip
     return SentCopy(
-        recipient_key=key, address=people.address(handles, controller_id, key), stream=stream, campaign=campaign,
+        recipient_key=key if known else None, address=people.address(handles, controller_id, key), stream=stream,
+        campaign=campaign,
         return_to=tool.get("mail_from"), notify=frozenset(tool.get("notify", {}).get(str(copy_no), ())),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from gateway.heed import Known, Noted, heed, keep_returned
 from gateway.keys import key_ring, token_keys
 from gateway.mail.event import Event, Recipient
 from gateway.parcel import whose
-from gateway.store.contract import Person, Store
+from gateway.store.contract import Act, Person, Store
 from tests.installation import ANNA, Installation, consent
 from tests.story.relay import fresh, load, with_store
 
@@ -128,3 +128,30 @@ def test_the_words_of_others_are_sealed_at_rest(installation: Installation) -> N
     through(installation, lambda door: door(hook(event_id="a"), NOW))
     for file in installation.dir.glob("consentgate.db*"):
         assert b"550 5.1.1 unknown" not in file.read_bytes() and ANNA.encode() not in file.read_bytes()
+
+
+def test_a_confirmed_sign_up_proves_that_the_address_works(installation: Installation) -> None:
+    async def work(door: Door) -> None:
+        for number in range(2):
+            await door(hook(event_id=str(number), at=NOW + number * DAY), NOW + number * DAY)
+        person = await door.person()
+        assert person.standing.recipient.undeliverable
+        asked = {
+            **person.standing.consents[0].to_dict(), "id": "new",
+            "double_opt_in": {
+                "required": True, "requested_at": "2026-11-23T11:00:00Z", "confirmed_at": None, "mails_sent": 0,
+            },
+        }  # fmt: skip
+        entries = (("opt_in_requested", asked), ("opt_in_confirmed", {"id": "new", "at": "2026-11-24T11:00:00Z"}))
+        await door.store.record([
+            Act(
+                controller_id="acme", recipient_key=person.recipient_key, kind=kind, public={}, private=said,
+                at=NOW + 2 * DAY,
+            )
+            for kind, said in entries
+        ])  # fmt: skip
+        assert not await door.dead()
+        page = await door.store.rebuild("acme", after=b"", n=10, write=False)
+        assert page.differences == ()
+
+    through(installation, work)
