@@ -30,7 +30,7 @@ from gateway.keys import return_keys
 from gateway.mail.complaint_rate import rate
 from gateway.mail.event import Event, Recipient
 from gateway.mail.return_id import PREFIX, ReturnId, ReturnKeys
-from gateway.store.contract import Arrival, Store, SuppressionRow
+from gateway.store.contract import UNCLEAR, Arrival, Store, SuppressionRow
 from gateway.store.returned import Heeded, Returned, SentCopy
 from suppression.address import canonical
 from suppression.link_token import LinkToken, TokenKeys
@@ -44,8 +44,6 @@ REPORTS_COME_FOR: Final = timedelta(days=14)
 Effect = Literal["noted", "repeat", "unread", "undeliverable", "stopped", "task"]
 """What followed: nothing yet; it had come before; nothing can be said of it; the address is marked; somebody is opted
 out; a person has to look."""
-UNCLEAR: Final = "reply"
-"""The source of an objection that a person has yet to read."""
 UNREAD_FOR: Final = timedelta(hours=23)
 """How long an unclear reply may wait for its reader: an acknowledgment goes within 24 hours (RULES.md 5.2.9)."""
 NOTHING = Recipient(address=None)
@@ -295,7 +293,7 @@ def _owing(returned: Returned, letter: Letter, now: datetime) -> Returned:
     acknowledged when nobody has read it within the time that an acknowledgment may take."""
     if returned.stop is None or letter.from_nobody:
         return returned
-    after = UNREAD_FOR if returned.stop.source == UNCLEAR else timedelta()
+    after = UNREAD_FOR if returned.stop.assumed else timedelta()
     return replace(returned, owed=record.acknowledgment(returned.stop, returned.stream or None, now, after=after))
 
 

@@ -1,8 +1,8 @@
 """What a person has to settle about mail that came back: unclear replies, unproven complaints, an address that works.
 
-An unclear reply counts as an objection until somebody has read it (RULES.md 5.2.8). "It is one" leaves that as it
-stands; "it is none" takes it back, unless the person objected besides, and waits for a second person where two may
-agree (RULES.md S3), since it lets mail through. Each answer is an entry of the ledger.
+An unclear reply counts as an objection until somebody has read it (RULES.md 5.2.8). "It is one" puts the objection
+itself on the list; "it is none" takes back what was assumed, never what the person said besides, and waits for a second
+person where two may agree (RULES.md S3), since it lets mail through. Each answer is an entry of the ledger.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Final, Literal
 
 from gateway import log, record
-from gateway.heed import UNCLEAR
 from gateway.store.contract import Act, Staff, Store, SuppressionRow
 from gateway.store.returned import WAITING, ReturnedRow, Task
 from suppression.address import canonical
@@ -54,7 +53,7 @@ async def settle(
     row = await store.returned_one(controller_id, report_id)
     if row is None or row.task not in WAITING:
         raise NotSettled("gone")
-    if answer == "objection" and row.task == "open" and row.kind != "other":
+    if answer == "objection":
         await _object(store, ring, row, now)
     task: Task = answer
     if answer == "no_objection" and two:
@@ -69,7 +68,8 @@ async def settle(
 
 
 async def _object(store: Store, ring: KeyRing, row: ReturnedRow, now: datetime) -> None:
-    """A report that nothing proved is taken for an objection, by the address it names."""
+    """What was read is an objection: of whom it came back from, else by the address it names. It stands on its own, and
+    no answer to another reply takes it back."""
     plain = canonical(row.content.get("address", ""))
     if row.recipient_key is None and plain is None:
         raise NotSettled("nobody")
@@ -91,7 +91,7 @@ async def _taken_back(
         return ()
     assumed = [
         one for one in await store.suppressions_of(row.controller_id, key)
-        if one.source == UNCLEAR and one.reason == "objection" and one.lifted_at is None
+        if one.assumed and one.reason == "objection" and one.lifted_at is None
     ]  # fmt: skip
     people = [*dict.fromkeys((row.content.get("proposed_by", by), by))]
     return [

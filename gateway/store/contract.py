@@ -7,7 +7,7 @@ cannot be reached raises StoreUnavailable: the caller answers 451 or 503 and cha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from gateway.store.access import Access
 from gateway.store.ahead import Fresh
@@ -229,6 +229,8 @@ class Act:
 
 UNDO_WITHIN = timedelta(minutes=10)
 """How long a person may take back a click (RULES.md 2.1.10 c)."""
+UNCLEAR: Final = "reply"
+"""The source of an objection that a person has yet to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,11 +257,20 @@ class SuppressionRow:
         """Whether the person may take it back for a while: their own click on the page, nothing else."""
         return self.source == "page"
 
+    @property
+    def assumed(self) -> bool:
+        """Whether nobody has said so yet: an unclear reply counts as an objection until it was read (RULES.md 5.2.8).
+        The answer that it is none takes this back."""
+        return self.source == UNCLEAR
+
     def covers(self, new: "SuppressionRow") -> bool:
         """Whether this one already says what the new one would.
 
-        A click that may still be taken back does not stand for what is said elsewhere: undone, it would take it along.
+        What may still be taken back (a click, what an unclear reply is held to say) does not stand for what is said
+        elsewhere: undone, it would take it along.
         """
+        if self.assumed and not new.assumed:
+            return False
         if (self.scope, self.purpose, self.reason) != (new.scope, new.purpose, new.reason):
             return False
         if self.lifted_at is not None or self.lifted_for or self.at > new.at:

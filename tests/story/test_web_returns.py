@@ -16,8 +16,8 @@ from tests.installation import newsletter
 from tests.story.relay import Relay, fresh, relaying, with_store
 from tests.story.reports import bounced, complained, replied, told
 
-ANS, BEN, CAS, DAS, EEF, FEM, GEA = (
-    f"{name}@example.org" for name in ("ans", "ben", "cas", "das", "eef", "fem", "gea")
+ANS, BEN, CAS, DAS, EEF, FEM, GEA, HAN, IDA = (
+    f"{name}@example.org" for name in ("ans", "ben", "cas", "das", "eef", "fem", "gea", "han", "ida")
 )
 QUESTION = "Hoe komen jullie aan mijn adres? <script>alert(1)</script>"
 
@@ -26,7 +26,7 @@ QUESTION = "Hoe komen jullie aan mijn adres? <script>alert(1)</script>"
 def relay(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     installation = fresh(made, tmp_path_factory.mktemp("returns") / "installation")
     with relaying(installation) as running:
-        running.agree(ANS, BEN, CAS, DAS, EEF, FEM, GEA)
+        running.agree(ANS, BEN, CAS, DAS, EEF, FEM, GEA, HAN, IDA)
         yield running
 
 
@@ -105,6 +105,33 @@ def test_one_of_two_replies_opens_nothing(relay: Relay, office: httpx.Client) ->
     page = read(office)
     office.post("/staff/returns/answer", data={**fields(page), "answer": "no_objection"})
     assert relay.passes(CAS, newsletter("toch weer"))
+
+
+def test_what_somebody_says_clearly_outlives_the_answer_to_an_unclear_reply(relay: Relay, office: httpx.Client) -> None:
+    unclear(relay, HAN)
+    before = relay.upstream.to(HAN)[0]
+    told(relay, before.mail_from, replied(before, "Stop hiermee, ik wil geen reclame meer ontvangen."), sender=HAN)
+    page = read(office)
+    assert office.post("/staff/returns/answer", data={**fields(page), "answer": "no_objection"}).status_code == 200
+    assert relay.kept_out(HAN, newsletter("daarna")) == "OBJECTED_TO_MARKETING"
+
+
+def test_what_was_read_as_an_objection_outlives_the_answer_to_the_next_reply(
+    relay: Relay, office: httpx.Client
+) -> None:
+    """Rows go after 24 months, and an objection does not: it stands apart from what was assumed."""
+    unclear(relay, IDA)
+    page = read(office)
+    office.post("/staff/returns/answer", data={**fields(page), "answer": "objection"})
+    stops = with_store(relay.installation, lambda store, config: _stops(store, config, IDA))
+    assert sorted(stops) == ["reply", "staff"]
+
+
+async def _stops(store: Store, config: Config, address: str) -> list[str]:
+    ring = key_ring(config)
+    rows = await store.suppressions_of("acme", ring.recipient_keys("acme", address)[0])
+    assert all(row.reason == "objection" and row.scope == "sender" and row.lifted_at is None for row in rows)
+    return [row.source for row in rows]
 
 
 def test_no_objection_takes_two_once_two_may_agree(relay: Relay, office: httpx.Client) -> None:
