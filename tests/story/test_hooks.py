@@ -465,3 +465,16 @@ async def test_the_last_request_is_noted(world: Acme) -> None:
     await sendgrid.told(providers.sendgrid([spam(ANNA)], NOW))
     [after] = await world.store.hooks("acme")
     assert (before.last_at, after.last_at) == (None, NOW)
+
+
+async def test_staff_see_which_providers_tell_and_no_address_of_theirs(world: Acme) -> None:
+    sendgrid = await hook(world, "sendgrid")
+    await hook(world, "ses", controller="other")
+    client = await world.signed_in("petra", "privacy")
+    before = (await client.get("/staff/returns")).text
+    await sendgrid.told(providers.sendgrid([gone(ANNA, "a")], NOW))
+    after = (await client.get("/staff/returns")).text
+    await client.aclose()
+    assert "SendGrid" in before and "nog niets" in before and "nog niets" not in after
+    assert sendgrid.opaque not in after and "Amazon SES" not in after, "other senders are strangers"
+    assert "sg_event_id" not in after and ANNA not in after

@@ -21,6 +21,9 @@ from suppression.address import masked
 COUNTED: Final = timedelta(days=30)
 LISTED: Final = 50
 WAIT_LISTED: Final = 200
+NAMES: Final = {
+    "ses": "Amazon SES", "sendgrid": "SendGrid", "mailgun": "Mailgun", "postmark": "Postmark", "postal": "Postal",
+}  # fmt: skip
 
 
 class Returns:
@@ -100,6 +103,12 @@ class Returns:
             for kind, bounce_class, reason, n in await site.store.count_returned(one, site.clock() - COUNTED):
                 place = (bounce_class if kind == "bounce" else kind, reason if kind == "bounce" else "")
                 counts[place] = counts.get(place, 0) + n
+        hooks = [
+            {"name": NAMES[hook.provider], "id": hook.hook_id.hex(), "sender": controller.legal_name or controller.id,
+             "since": hook.created_at, "last": hook.last_at}
+            for controller in visitor.controllers.values()
+            for hook in await site.store.hooks(controller.id) if hook.revoked_at is None
+        ]  # fmt: skip
         latest.sort(key=lambda row: row.report_id, reverse=True)
         shown = latest[:LISTED]
         return self._desk.show(
@@ -107,7 +116,7 @@ class Returns:
             waiting=[_line(row) for row in sorted(waiting, key=lambda row: row.report_id)],
             latest=[_line(row) for row in shown],
             counts=sorted(counts.items(), key=lambda item: (-item[1], item[0])), may=visitor.may("settle"),
-            older=shown[-1].report_id.hex() if len(latest) > LISTED else None, first=start is None,
+            older=shown[-1].report_id.hex() if len(latest) > LISTED else None, first=start is None, hooks=hooks,
         )  # fmt: skip
 
 
