@@ -111,6 +111,7 @@ _ASKS = Phrases((
     "uitschrijven van", "afmelden van", "niet meer ontvangen", "niet langer ontvangen", "geen * meer ontvangen",
     "geen mail meer", "geen mails meer", "geen emails meer", "geen e mails meer", "geen reclame meer",
     "geen nieuwsbrief meer", "geen nieuwsbrieven meer", "geen berichten meer", "geen prijs op", "stop met",
+    "stop aub", "stop a u b", "stop svp", "stop s v p", "stop alstublieft", "stop alsjeblieft", "stop graag",
     "stop deze", "stop de", "haal me van", "haal mij van", "haal mij * van de", "haal me * van de", "verwijder mij",
     "verwijder me", "verwijder mijn", "verwijder dit", "mijn * verwijderen", "niet meer mailen", "mail me niet",
     "mail mij niet", "stuur me geen", "stuur mij geen", "stuur me niets", "stuur mij niets", "laat me met rust",

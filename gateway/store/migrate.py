@@ -13,7 +13,7 @@ from pathlib import Path
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
-FIRST = 2
+FIRST = 3
 """The first version that can be brought further: before it, nothing was released, and the ledger had another form."""
 
 

@@ -54,7 +54,7 @@ from gateway.store.sqlite_rulings import SqliteRulings
 from gateway.store.sqlite_sign_ups import SqliteSignUps
 from suppression.vault import KeyRing
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 """As the last line of schema.sql stamps it."""
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "settings.sql"), "sqlite3")
 

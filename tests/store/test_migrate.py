@@ -10,8 +10,8 @@ from gateway.store.migrate import MigrationFailed
 
 STEPS = migrate.numbered(
     {
-        "0003_staff_mail.sql": "ALTER TABLE staff ADD COLUMN mail TEXT;",
-        "0004_two_things.sql": "CREATE TABLE more (a INTEGER) STRICT;\nINSERT INTO more VALUES (7);",
+        "0004_staff_mail.sql": "ALTER TABLE staff ADD COLUMN mail TEXT;",
+        "0005_two_things.sql": "CREATE TABLE more (a INTEGER) STRICT;\nINSERT INTO more VALUES (7);",
     }
 )
 
@@ -22,7 +22,7 @@ def database(tmp_path: Path) -> Path:
     path = tmp_path / "data.db"
     sqlite.create(path, tmp_path / "keys.db")
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
+        db.execute("UPDATE meta SET value = '3' WHERE name = 'schema'")
         columns = "name, password_hash, roles, controllers, changed_at"
         db.execute(f"INSERT INTO staff ({columns}) VALUES ('anna', 'x', '', '', 0)")
     return path
@@ -34,37 +34,37 @@ def names(path: Path) -> set[str]:
 
 
 def test_steps_are_applied_in_order_and_what_was_there_stays(database: Path) -> None:
-    assert migrate.migrate(database, 4, STEPS) == [3, 4]
+    assert migrate.migrate(database, 5, STEPS) == [4, 5]
     with sqlite3.connect(database) as db:
         assert db.execute("SELECT name, mail FROM staff").fetchall() == [("anna", None)]
         assert db.execute("SELECT a FROM more").fetchall() == [(7,)]
-    assert migrate.version_of(database) == 4
-    assert migrate.migrate(database, 4, STEPS) == []
+    assert migrate.version_of(database) == 5
+    assert migrate.migrate(database, 5, STEPS) == []
 
 
 def test_the_old_database_is_kept_beside_the_new_one(database: Path) -> None:
     before = names(database)
-    migrate.migrate(database, 4, STEPS)
-    copy = database.with_name("data.db.before-4")
+    migrate.migrate(database, 5, STEPS)
+    copy = database.with_name("data.db.before-5")
     assert names(copy) == before
     assert copy.stat().st_mode & 0o077 == 0
 
 
 def test_a_step_that_fails_changes_nothing_and_the_next_run_goes_on(database: Path) -> None:
-    broken = {**STEPS, 4: "CREATE TABLE more (a INTEGER); INSERT INTO nowhere VALUES (1);"}
-    with pytest.raises(MigrationFailed, match=r"migration 0004: no such table: nowhere"):
-        migrate.migrate(database, 4, broken)
-    assert migrate.version_of(database) == 3
+    broken = {**STEPS, 5: "CREATE TABLE more (a INTEGER); INSERT INTO nowhere VALUES (1);"}
+    with pytest.raises(MigrationFailed, match=r"migration 0005: no such table: nowhere"):
+        migrate.migrate(database, 5, broken)
+    assert migrate.version_of(database) == 4
     assert not any("more" in sql for sql in names(database))
-    assert migrate.migrate(database, 4, STEPS) == [4]
+    assert migrate.migrate(database, 5, STEPS) == [5]
 
 
 def test_a_newer_database_or_a_missing_step_or_another_file_is_refused(database: Path, tmp_path: Path) -> None:
-    migrate.migrate(database, 4, STEPS)
+    migrate.migrate(database, 5, STEPS)
     with pytest.raises(MigrationFailed, match="newer"):
-        migrate.migrate(database, 3, STEPS)
-    with pytest.raises(MigrationFailed, match="no migration to version 5"):
-        migrate.migrate(database, 5, STEPS)
+        migrate.migrate(database, 4, STEPS)
+    with pytest.raises(MigrationFailed, match="no migration to version 6"):
+        migrate.migrate(database, 6, STEPS)
     other = tmp_path / "other.db"
     other.write_bytes(b"not a database at all, but long enough to be looked at by the library" * 20)
     with pytest.raises(MigrationFailed, match=r"other\.db"):
@@ -73,10 +73,10 @@ def test_a_newer_database_or_a_missing_step_or_another_file_is_refused(database:
 
 def test_a_database_from_before_the_first_release_is_refused_and_left_alone(database: Path) -> None:
     with sqlite3.connect(database) as db:
-        db.execute("UPDATE meta SET value = '1' WHERE name = 'schema'")
+        db.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
     with pytest.raises(MigrationFailed, match=r"before the first release.*make a new one"):
-        migrate.migrate(database, 4, STEPS)
-    assert migrate.version_of(database) == 1
+        migrate.migrate(database, 5, STEPS)
+    assert migrate.version_of(database) == 2
     assert not list(database.parent.glob("*.before-*"))
 
 

@@ -513,4 +513,4 @@ CREATE TABLE hook_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hook_tokens_age ON hook_tokens (at);
 
-INSERT INTO meta (name, value) VALUES ('schema', '2');
+INSERT INTO meta (name, value) VALUES ('schema', '3');
