@@ -9,6 +9,7 @@ back, as a message of our own (forward.py).
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -27,8 +28,9 @@ from gateway.mail.returned import read
 from gateway.store.contract import Store, StoreUnavailable
 from suppression.address import domain_of
 
-LARGE = 64 * 1024
-"""From this size on a message is read in a thread, not on the loop (bytes)."""
+LARGE = 4 * 1024
+"""From this size on a message is read in a thread, not on the loop (bytes): a report that packs recipients into 60 kB
+takes a second, and opt-outs and hand-over wait for nothing less than the loop."""
 MOST_WORDS = 20_000
 """Characters of a reply that are kept for a person to read."""
 UNSUBSCRIBE = "unsub"
@@ -65,20 +67,23 @@ class Hear:
         """The message as it came to each controller: one for each copy it names, else one."""
         digest = hashlib.sha256(envelope.content).digest()
         found: dict[tuple[str, ReturnId | None], Letter] = {}
+        asked: set[str] = set()  # of whom it asks to stop, whoever else of theirs it went to
         for rcpt in envelope.rcpts:
             local, _, domain = rcpt.address.rpartition("@")
             controller_id = self._places.get(rcpt.address.lower()) or self._places.get(domain_of(domain) or "")
             if controller_id is None:
                 continue  # taken out of the settings while the message came in
             copy = self._known.returns[controller_id].open(local)
+            if local.lower() == UNSUBSCRIBE:
+                asked.add(controller_id)
             found[controller_id, copy] = Letter(
-                copy=copy, asked=local.lower() == UNSUBSCRIBE, from_nobody=not envelope.mail_from, words=words,
+                copy=copy, from_nobody=not envelope.mail_from, words=words,
                 digest=digest + (b"" if copy is None else local.lower().encode()),
                 forward=partial(self._forwards.report, controller_id, envelope) if copy is not None else None,
             )  # fmt: skip
         for (controller_id, copy), letter in found.items():
             if copy is not None or not any(one == controller_id and also is not None for one, also in found):
-                yield controller_id, letter
+                yield controller_id, replace(letter, asked=controller_id in asked)
 
 
 def places(config: Config) -> dict[str, str]:

@@ -17,6 +17,8 @@ _LABELS = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-
 _DOT_ATOM = re.compile(r"[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+(?:\.[^\s\x00-\x20\x7f()<>\[\]:;@\\,.\"]+)*")
 UNREADABLE = "\ufffd"
 """What bytes that are no text were read as: nobody's name."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a character, as JSON can spell it: no text that could be written down."""
 _QUOTED = re.compile(r'"((?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*)"')
 
 
@@ -30,7 +32,7 @@ def canonical(address: str) -> str | None:
     if lowered.isascii() and _PLAIN.fullmatch(lowered):
         return lowered if len(lowered) <= 254 and lowered.index("@") <= 64 else None
     local, at, domain = unicodedata.normalize("NFC", address.strip()).rpartition("@")
-    if not at or UNREADABLE in local:
+    if not at or UNREADABLE in local or _HALF.search(local):
         return None
     plain, host = _local_part(local), domain_of(domain)
     if plain is None or host is None or len(plain.encode()) > 64:

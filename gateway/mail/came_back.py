@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import islice
 
 from gateway.mail import transfer
-from gateway.mail.charset import text_codec
+from gateway.mail.charset import characters, text_codec
 from gateway.mail.event import Original
 from gateway.mail.headers import Unparsable, decode_words
 from gateway.mail.mime import Message, Part, parse
@@ -209,7 +209,7 @@ def as_text(data: bytes, charset: bytes | None = None) -> str:
         except UnicodeDecodeError:
             codec = "cp1252"
     try:
-        return data.decode(codec, "replace").replace("\r\n", "\n")
+        return characters(data, codec).replace("\r\n", "\n")
     except (UnicodeError, ValueError):
         return data.decode("latin-1").replace("\r\n", "\n")
 

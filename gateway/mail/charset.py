@@ -5,6 +5,7 @@ ones that are slow on hostile input) are out.
 """
 
 import codecs
+import re
 from functools import lru_cache
 
 _ALIASES = {
@@ -26,6 +27,7 @@ _NO_CHARSETS = frozenset(
 )
 _SHIFTED = ("iso2022", "hz")
 _PROBE = bytes(range(32, 127))
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @lru_cache(maxsize=256)
@@ -44,6 +46,13 @@ def text_codec(name: bytes) -> str | None:
     if found.name.replace("_", "-") in _NO_CHARSETS:
         return None
     return found.name
+
+
+def characters(octets: bytes, codec: str) -> str:
+    """Octets as text; what cannot be read is U+FFFD. UTF-7 can spell halves of characters (surrogates): those too are
+    none, and text that holds one could neither be compared nor shown. Raises UnicodeError for a few codecs alone."""
+    text = octets.decode(codec, "replace")
+    return text if text.isascii() else _HALVES.sub("\ufffd", text)
 
 
 @lru_cache(maxsize=64)

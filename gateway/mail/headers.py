@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gateway.mail.charset import text_codec
+from gateway.mail.charset import characters, text_codec
 
 MAX_FIELDS = 2000
 """Fields in one header, at most; more is no mail but an attack on the reader."""
@@ -187,7 +187,7 @@ def _decode_word(charset: bytes, encoding: bytes, text: bytes) -> str:
     else:
         octets = _Q_ESCAPE.sub(lambda m: bytes((int(m[1], 16),)), text.replace(b"_", b" "))
     codec = text_codec(charset.split(b"*", 1)[0]) or "utf-8"
-    return octets.decode(codec, "replace")
+    return characters(octets, codec)
 
 
 def encode_words(text: str) -> bytes:

@@ -19,7 +19,8 @@ SAME = [
 APART = [("anna+x@example.org", "anna@example.org"), ("an.na@example.org", "anna@example.org")]
 NONE = [
     "", "anna", "anna@", "@example.org", "anna@example..org", "anna@-example.org", "an na@example.org",
-    "a..b@example.org", "anna@[192.0.2.1]", "anna\x00@example.org", "ann\ufffd@example.org", "x" * 65 + "@example.org",
+    "a..b@example.org", "anna@[192.0.2.1]", "anna\x00@example.org", "ann\ufffd@example.org", "ann\ud800@example.org",
+    "anna@\udfff.example.org", "x" * 65 + "@example.org",
     "x@" + "a." * 127 + "example",
 ]  # fmt: skip
 

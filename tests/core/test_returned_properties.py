@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.bounce_rules import read_bounce_rules
-from gateway.mail.came_back import FEW, MOST
+from gateway.mail.came_back import FEW, MOST, open_message
 from gateway.mail.delivery_report import MOST_RECIPIENTS
 from gateway.mail.event import Action, BounceClass, Event, FeedbackType, Kind, Reason
+from gateway.mail.human_reply import own_words
 from gateway.mail.outcome import MAX_TEXT
 from gateway.mail.returned import read
 from tests.core.test_bounce_reports import HEADER, PLAIN, STANDARD, plain, report
@@ -48,6 +49,15 @@ def sensible(event: Event) -> None:
 @given(st.binary(max_size=2000))
 def test_random_octets_never_raise(raw: bytes) -> None:
     sensible(read(raw, rules=RULES, at=NOW))
+
+
+@given(st.lists(st.sampled_from(["+2AA-", "+3wA-", "+2D3cAA-", "a", " ", "+"]), max_size=30).map("".join))
+def test_what_is_read_can_be_written_down(spelt: str) -> None:
+    """UTF-7 can spell halves of characters: a page that showed one would be an error."""
+    raw = f"Subject: =?utf-7?q?{spelt.replace(' ', '_')}?=\nContent-Type: text/plain; charset=utf-7\n\n{spelt}\n"
+    mail = open_message(raw.encode())
+    for text in (mail.field(b"subject"), mail.written, own_words(mail)):
+        assert text.encode().decode() == text
 
 
 @given(st.text(max_size=500), st.text(max_size=500), st.sampled_from(["text/plain", "text/html", "multipart/mixed"]))

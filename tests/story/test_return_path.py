@@ -8,23 +8,27 @@ import pytest
 from tests.installation import newsletter, order
 from tests.story.relay import Relay, one_click_url
 
-ANS, BEN, CAS, DAS, EEF = (f"{name}@example.org" for name in ("ans", "ben", "cas", "das", "eef"))
+ANS, BEN, CAS, DAS, EEF, FEE = (f"{name}@example.org" for name in ("ans", "ben", "cas", "das", "eef", "fee"))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def people(relay: Relay) -> None:
     """Those who opt out by mail, each in a way of their own."""
-    relay.agree(ANS, BEN, CAS, DAS, EEF)
+    relay.agree(ANS, BEN, CAS, DAS, EEF, FEE)
 
 
-def answer(relay: Relay, text: str, *, sender: str, to: str = "unsub@bounce.acme.example") -> tuple[int, str]:
-    """Mail that comes back; the reply to DATA."""
+def answer(
+    relay: Relay, text: str, *, sender: str, to: str = "unsub@bounce.acme.example", also: str = ""
+) -> tuple[int, str]:
+    """Mail that comes back; the reply to DATA. `also`: a second recipient."""
     with smtplib.SMTP("127.0.0.1", relay.installation.return_port, timeout=30) as session:
         session.ehlo("mx.example.net")
         assert session.mail(sender)[0] == 250
         code, said = session.rcpt(to)
         if code != 250:
             return code, said.decode()
+        if also:
+            assert session.rcpt(also)[0] == 250
         code, said = session.data(text.replace("\n", "\r\n").encode())
         return code, said.decode()
 
@@ -69,6 +73,22 @@ def test_a_wish_without_a_token_stops_the_whole_controller(relay: Relay) -> None
     assert answer(relay, f"From: Das <{DAS}>\nSubject: afmelden\n\ngraag niet meer\n", sender=DAS)[0] == 250
     assert relay.kept_out(DAS, newsletter("daarna")) == "OBJECTED_TO_MARKETING"
     assert relay.passes(DAS, order(DAS), login="orders", sender="orders@acme.example").recipient == DAS
+
+
+def test_an_opt_out_that_goes_to_abuse_as_well_is_one(relay: Relay) -> None:
+    """What is written does not count at unsub@; here it looks like a list's mail, which nobody else would heed."""
+    text = f"From: {FEE}\nPrecedence: bulk\nSubject: x\n\nx\n"
+    code, said = answer(relay, text, sender=FEE, also="abuse@bounce.acme.example")
+    assert code == 250
+    assert not said.endswith("unread")
+    assert relay.kept_out(FEE, newsletter("daarna")) == "OBJECTED_TO_MARKETING"
+
+
+def test_an_author_with_half_a_character_for_a_name_is_answered_once_and_for_all(relay: Relay) -> None:
+    """UTF-7 can spell halves of characters; no address has one, and no text that has one can be written down."""
+    text = "From: =?utf-7?q?+2AA-@example.org?=\nSubject: =?utf-7?q?+2AA-?=\n\nstop\n"
+    code, said = answer(relay, text, sender="x@example.net")
+    assert code == 250, said
 
 
 def test_a_changed_token_stops_nobody_but_the_writer(relay: Relay) -> None:
