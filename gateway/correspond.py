@@ -22,7 +22,7 @@ from gateway.config import Config, Controller, Stream
 from gateway.letters import Name, written
 from gateway.mail.letter import Automatic, Letter, make_letter
 from gateway.post import Outgoing
-from gateway.store.contract import Act, Arrival, Person, Ruling, Store, Who
+from gateway.store.contract import UNCLEAR, Act, Arrival, Person, Ruling, Store, Who
 from gateway.store.corresponding import OwedKind, OwedLetter
 from gateway.weigh import Case, Scales
 from gateway.words import Language, Words
@@ -139,7 +139,8 @@ class Correspondence:
         )  # fmt: skip
 
     async def _unsaid(self, owed: Sequence[OwedLetter], now: datetime) -> list[OwedLetter]:
-        """Without what the person was told within the last day."""
+        """Without what the person was told within the last day. Whoever was told that it is registered need not hear
+        that their reply is held to say so."""
         known = await self._store.letters_to(owed[0].controller_id, owed[0].recipient_key)
         lately = [
             _says(one) for one in known
@@ -147,7 +148,7 @@ class Correspondence:
         ]  # fmt: skip
         unsaid: list[OwedLetter] = []
         for one in owed:
-            if _says(one) not in lately:
+            if not {_says(one), (*_says(one)[:2], False)} & set(lately):
                 lately.append(_says(one))
                 unsaid.append(one)
         return unsaid
@@ -167,7 +168,7 @@ class Correspondence:
             "restriction_ends": lambda: self._restriction_ends(to, owed[0]),
         }[kind]()  # fmt: skip
         said = written(self._words, to.controller, _LETTERS[kind], to.language, **facts, **contact_of(to.controller))
-        answers = any(one.about.get("source") == "mail" for one in owed)
+        answers = any(one.about.get("source") in ("mail", UNCLEAR) for one in owed)
         automatic: Automatic = "auto-replied" if answers else "auto-generated"
         body = make_letter(Letter(
             to=to.address, sender=to.sender, sender_name=to.controller.display_name, subject=said.subject,
@@ -195,7 +196,7 @@ class Correspondence:
                 title = self._words.purpose(to.controller, purpose, to.language)
                 stops.append(say(to.language, "stopped_mail.one", purpose=title, **values))
             references.append(reference)
-        return {"stops": stops, "must": references}
+        return {"stops": stops, "unread": any(map(_assumed, owed)), "must": references}
 
     def _restriction_ends(self, to: _Addressee, one: OwedLetter) -> dict[str, Any]:
         zone = ZoneInfo(to.controller.timezone)
@@ -262,12 +263,19 @@ def _acknowledged(to: _Addressee) -> bool:
 
 
 def _whose(one: OwedLetter) -> tuple[str, bytes, OwedKind, bytes]:
-    """What goes into one mail: what a person stopped, together; any other letter by itself."""
-    return one.controller_id, one.recipient_key, one.kind, b"" if one.kind == "stopped" else one.letter_id
+    """What goes into one mail: what a person stopped, together, and behind it what their reply is held to say; any
+    other letter by itself."""
+    together = b"unread" if _assumed(one) else b""
+    return one.controller_id, one.recipient_key, one.kind, together if one.kind == "stopped" else one.letter_id
 
 
-def _says(one: OwedLetter) -> tuple[object, object]:
-    return one.about.get("scope"), one.about.get("purpose")
+def _assumed(one: OwedLetter) -> bool:
+    """Whether the person did not say so: a reply of theirs waits to be read, and counts as an objection meanwhile."""
+    return one.about.get("source") == UNCLEAR
+
+
+def _says(one: OwedLetter) -> tuple[object, object, bool]:
+    return one.about.get("scope"), one.about.get("purpose"), _assumed(one)
 
 
 def _from_list(consents: Sequence[Consent], name: str) -> list[Consent]:

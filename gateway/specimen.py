@@ -86,7 +86,7 @@ class Specimens:
             stops += [
                 say(language, "stopped_mail.one", date=moment, reference=REFERENCE, purpose=one) for one in purposes
             ]
-            return (REFERENCE,), {"stops": stops, **contact_of(controller)}
+            return (REFERENCE,), {"stops": stops, "unread": False, **contact_of(controller)}
         if name == "restriction_ends":
             held = [say(language, "dossier.held.all", date=day)]
             return (day,), {"held": held, "date": day, **contact_of(controller)}

@@ -34,7 +34,7 @@ SAID: Mapping[Name, Mapping[str, Any]] = {
         "link": LINK, "parent": False, "purposes": ["de nieuwsbrief", "wijn & kaas"], "asked_at": "21 nov 2026, 10:04",
         "origin": "https://acme.example/s/acme/news?a=1&b=2", "until": "28 nov 2026, 10:04",
     },
-    "stopped": {"stops": ["21 november 2026: geen reclame meer"], **CONTACT},
+    "stopped": {"stops": ["21 november 2026: geen reclame meer"], "unread": False, **CONTACT},
     "restriction_ends": {"held": ["3 november 2026: alleen bewaard"], "date": "28 november 2026", **CONTACT},
     "obtained": {"source": "Expo & Co. <B.V.>", "purposes": ["de nieuwsbrief"], **CONTACT},
     "head": {"heads": [HEAD], "date": "21 november 2026"},

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from datetime import timedelta
 from email.message import EmailMessage
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gateway import record
 from gateway.correspond import Correspondence
 from gateway.disclose import erase
 from gateway.recall import lookup
-from gateway.store.contract import Act
+from gateway.store.contract import UNCLEAR, Act
 from gateway.store.corresponding import OwedLetter
 from gateway.weigh import Scales
 from suppression.history import Entry
@@ -193,6 +194,48 @@ async def test_what_is_nobodys_request_is_not_answered(desk: Letters, reason: Re
     await desk.known(LIEVE, country="BE")
     await desk.by_hand(LIEVE, reason)
     assert await desk.owed(LIEVE) == [] and await desk.written() == 0
+
+
+@pytest.mark.parametrize("language", ["nl", "fr", "de", "en"])
+async def test_whose_reply_nobody_read_is_not_told_that_they_asked(desk: Letters, language: str) -> None:
+    """It may be a question about an order: what is assumed of it is said as that."""
+    await desk.known(LIEVE, country="BE", language=language)
+    await desk.by_hand(LIEVE, "objection", UNCLEAR)
+    assert await desk.written() == 1
+    [mail] = await desk.mails()
+    assert mail["Auto-Submitted"] == "auto-replied"
+    [owed] = await desk.world.store.letters_to("acme", desk.world.key(LIEVE))
+    words, name = desk.world.words, "Acme Wijnen"
+    assert mail["Subject"] == words.text(language, "stopped_mail.unread_subject", name=name)
+    for kind in ("plain", "html"):
+        body = mail.get_body((kind,))
+        assert body is not None
+        said = " ".join(unescape(body.get_content()).split())
+        assert record.reference(owed.letter_id) in said
+        assert words.text(language, "stopped_mail.unread_asked", name=name) in said
+        assert words.text(language, "stopped_mail.unread_done") in said
+        assert words.text(language, "stopped_mail.asked", name=name) not in said
+        assert words.text(language, "stopped_mail.law") not in said
+
+
+async def test_who_objects_clearly_behind_an_unclear_reply_is_told_that_alone(desk: Letters) -> None:
+    await desk.known(LIEVE, country="BE", language="nl")
+    await desk.by_hand(LIEVE, "objection", UNCLEAR)
+    await desk.by_hand(LIEVE, "objection")
+    assert await desk.written() == 1
+    [mail] = await desk.mails()
+    assert mail["Subject"] == "Uw afmelding bij Acme Wijnen is geregistreerd"
+
+
+async def test_an_objection_that_was_read_is_told_after_what_was_assumed(desk: Letters) -> None:
+    await desk.known(LIEVE, country="BE", language="nl")
+    await desk.by_hand(LIEVE, "objection", UNCLEAR)
+    assert await desk.written() == 1
+    await desk.by_hand(LIEVE, "objection")
+    assert await desk.written() == 1
+    assert [mail["Subject"] for mail in await desk.mails()] == [
+        "Voorlopig geen reclame van Acme Wijnen", "Uw afmelding bij Acme Wijnen is geregistreerd"
+    ]  # fmt: skip
 
 
 async def test_nobody_is_answered_who_is_not_on_file_or_was_erased(desk: Letters) -> None:
