@@ -169,9 +169,11 @@ def out(row: Mapping[str, Any]) -> None:
 
 
 def cell(value: object) -> str:
-    """A value in a table for people: instants to the minute in UTC, nothing for None."""
+    """A value in a table for people: instants to the minute in UTC, keys in hex, nothing for None."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, bytes):
+        return value.hex()
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M") if isinstance(value, datetime) else str(value)
 
 

@@ -21,6 +21,10 @@ from gateway.store.returned import STOPPED, CampaignStop, Heeded, Returned, Retu
 
 COUNTED_FOR: Final = timedelta(days=180)
 """How long a report that an address is dead waits for a second one."""
+MOST_TOLD: Final = 100
+"""What came back of one kind about one copy, from which on more is neither kept nor passed on, but for a new opt-out:
+who holds one copy can write any number of reports on it. Servers that say every hour that they still try say less."""
+_CAME_BACK: Final = frozenset(("hard", "soft"))
 SWEPT: Final = "return_to swept/"
 SWEEP_STEP_MS: Final = 6 * 3_600_000
 
@@ -71,13 +75,15 @@ def heed(handles: Handles, returned: Returned) -> Heeded:
     placed = None
     if returned.stop is not None:
         placed = suppressions.add(handles, returned.acts, returned.stop, returned.owed)
+    if len(before) >= MOST_TOLD and (placed is None or placed is not returned.stop):
+        return Heeded(repeat=True, placed=placed)
     kept_returns.put(handles, returned)
     marked = returned.dead and _second(handles, returned) and _mark(handles, returned)
     if returned.forward is not None:
         queue.enqueue(handles, [returned.forward])
     if not returned.proven or returned.message_id is None:
         return Heeded(placed=placed, marked=marked)
-    if returned.kind == "bounce" and returned.bounce_class in ("hard", "soft") and before.isdisjoint(("hard", "soft")):
+    if returned.kind == "bounce" and returned.bounce_class in _CAME_BACK and _CAME_BACK.isdisjoint(before):
         _count_bounce(handles, returned)
     elif returned.kind == "unsubscribe" and placed is returned.stop and placed is not None:
         queue.count_opt_out(handles, returned.controller_id, returned.message_id)
@@ -86,14 +92,14 @@ def heed(handles: Handles, returned: Returned) -> Heeded:
     return Heeded(placed=placed, marked=marked)
 
 
-def _about_copy(handles: Handles, returned: Returned) -> set[str]:
+def _about_copy(handles: Handles, returned: Returned) -> list[str]:
     """The classes of what came back before of this kind about this copy."""
     if returned.recipient_key is None or returned.message_id is None:
-        return set()
-    return {row[0] for row in SQL.about_copy(
+        return []
+    return [row[0] for row in SQL.about_copy(
         handles.db, controller_id=returned.controller_id, recipient_key=returned.recipient_key,
         message_id=returned.message_id, kind=returned.kind,
-    )}  # fmt: skip
+    )]  # fmt: skip
 
 
 def _second(handles: Handles, returned: Returned) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from gateway.mail.return_id import PREFIX
 from gateway.store.returned import ReturnedRow
+from gateway.store.returns import MOST_TOLD
 from tests.installation import ANNA, consentgate, newsletter, order
 from tests.story.relay import Relay, fresh, load_people, relaying, with_store
 from tests.story.reports import bounced, come_back, complained, replied, told
@@ -16,8 +18,9 @@ from tests.story.upstream import Mail
 
 PEOPLE = [f"{name}@example.org" for name in (
     "abe", "bas", "cor", "dirk", "eva", "fien", "gijs", "hans", "ines", "jan", "kim", "lot", "mia", "nel", "oda",
+    "pam",
 )]  # fmt: skip
-ABE, BAS, COR, DIRK, EVA, FIEN, GIJS, HANS, INES, JAN, KIM, LOT, MIA, NEL, ODA = PEOPLE
+ABE, BAS, COR, DIRK, EVA, FIEN, GIJS, HANS, INES, JAN, KIM, LOT, MIA, NEL, ODA, PAM = PEOPLE
 TOOL = "news@acme.example"
 
 
@@ -81,6 +84,16 @@ def test_a_report_about_another_address_does_not_mark_ours(relay: Relay) -> None
         mail = still_mailed(relay, EVA, subject)
         told(relay, mail.mail_from, bounced(mail, address="eva.elders@example.net"))
     still_mailed(relay, EVA, "vier")
+
+
+def test_who_holds_one_copy_fills_neither_the_database_nor_the_tools_mailbox(relay: Relay) -> None:
+    mail = still_mailed(relay, PAM, "overvloed")
+    with smtplib.SMTP("127.0.0.1", relay.installation.return_port, timeout=30) as session:
+        for number in range(MOST_TOLD + 5):
+            session.sendmail("", mail.mail_from, bounced(mail, mark=f"flood{number}"))
+    assert len(rows(relay, PAM)) == MOST_TOLD
+    told(relay, mail.mail_from, replied(mail, "Stop."), sender=PAM)
+    assert relay.kept_out(PAM, newsletter("daarna")) == "OBJECTED_TO_MARKETING"
 
 
 def test_a_forged_id_is_refused_and_a_report_without_one_does_nothing(relay: Relay) -> None:
@@ -226,6 +239,8 @@ def test_a_live_refusal_is_on_record_beside_what_came_back(made: Path, tmp_path:
         done = consentgate("report", "bounces", "--json", "--addresses", "--config", installation.config)
         [row] = map(json.loads, done.stdout.splitlines())
         assert (row["recipient"], row["source"], row["status"]) == (ANNA, "live", "5.1.1")
+        table = consentgate("report", "bounces", "--config", installation.config).stdout
+        assert told_of[0].recipient_key is not None and told_of[0].recipient_key.hex() in table
         consentgate("person", "erase", ANNA, "--config", installation.config)
         assert rows(relay) == []
 
