@@ -130,7 +130,7 @@ _ASKS = Phrases((
     "lassen sie mich in ruhe", "widerspreche", "widerruf", "darme de baja", "dar de baja", "dame de baja",
     "denme de baja", "no quiero recibir", "cancelar mi suscripcion", "cancellatemi", "cancellarmi", "non voglio piu",
     "non desidero piu", "disiscrivermi", "wypisz mnie", "prosze o wypisanie", "prosze o usuniecie", "object to",
-    "maak bezwaar", "bezwaar tegen", "je m oppose", "withdraw my consent", "trek mijn toestemming in",
+    "maak bezwaar", "bezwaar tegen", "je m'oppose", "withdraw my consent", "trek mijn toestemming in",
     "retire mon consentement",
 ))  # fmt: skip
 _NOT_SO = Phrases((
@@ -143,7 +143,7 @@ _NOT_SO = Phrases((
     "nicht abmelden", "nicht abbestellen", "nicht austragen", "wieder anmelden", "weiterhin erhalten",
     "versehentlich", "aus versehen", "nicht loschen", "nicht aufhoren", "ne me desabonnez pas",
     "ne me desinscrivez pas", "ne pas me desabonner", "ne pas me desinscrire", "continuer a recevoir", "par erreur",
-    "me reabonner", "ne supprimez pas",
+    "me reabonner", "ne supprimez pas", "recevoir plus de", "aimerais plus de", "voudrais plus de",
 ))  # fmt: skip
 _RIGHTS = Phrases((
     "my data", "personal data", "personal information", "gdpr", "right to", "data protection", "my account",
@@ -152,8 +152,11 @@ _RIGHTS = Phrases((
     "autoriteit persoonsgegevens", "meine daten", "personenbezogen", "dsgvo", "recht auf", "auskunft", "mein konto",
     "meine bestellung", "beschwerde", "anwalt", "mes donnees", "donnees personnelles", "rgpd", "droit d", "droit a",
     "mon compte", "ma commande", "plainte", "avocat", "cnil",
+    "bestelling", "levering", "pakket", "factuur", "winkelwagen", "delivery", "invoice", "parcel", "shopping cart",
+    "commande", "livraison", "facture", "colis", "panier", "bestellung", "lieferung", "rechnung", "paket", "warenkorb",
 ))  # fmt: skip
-"""Who writes this may want more than an end to mail: erasure, access, an answer. A person reads it (RULES.md 6.1)."""
+"""Who writes this may want more than an end to mail, or something else: erasure, access, an answer, an order that
+is not to be sent. A person reads it (RULES.md 6.1), and of a clear wish nobody reads a word."""
 _HOW = Phrases(("how do", "how can", "how to", "how does", "hoe kan", "hoe moet", "hoe meld", "hoe schrijf", "wie kann",
                 "wie melde", "wie muss", "comment"))  # fmt: skip
 _OFFERS = Phrases((

@@ -36,7 +36,8 @@ STOPS = [
     "Désabonnement SVP", "Désabonnez-moi s'il vous plaît", "Je ne souhaite plus recevoir vos courriels.",
     "Merci de me désinscrire de votre liste", "desinscription", "abmelden", "Bitte abmelden!",
     "Bitte melden Sie mich ab.", "Ich möchte den Newsletter abbestellen. MfG Bob", "Keine E-Mails mehr bitte",
-    "Nehmen Sie mich aus dem Verteiler", "austragen",
+    "Nehmen Sie mich aus dem Verteiler", "austragen", "Je m'oppose à la publicité", "Plus de mails svp",
+    "Ik maak bezwaar tegen reclame", "Ich widerspreche der Werbung", "I object to marketing",
 ]  # fmt: skip
 
 
@@ -56,7 +57,9 @@ UNCLEAR = [
     "Please cancel my order", "Delete all my personal data and unsubscribe me",
     "Verwijder mijn gegevens (AVG) en schrijf mij uit", "Löschen Sie mich und erteilen Sie Auskunft nach DSGVO",
     "Retirez-moi de la liste et supprimez mes données", "leave it with the neighbours", "Please stop by tomorrow",
-    "Wilt u zich afmelden? Klik hier.",
+    "Wilt u zich afmelden? Klik hier.", "Stop met de bestelling van de wijn graag",
+    "Graag nog de factuur, en geen reclame meer", "Verwijder dit product uit mijn winkelwagen",
+    "I do not want any delay with the delivery", "J'aimerais recevoir plus de mails",
 ]  # fmt: skip
 
 
