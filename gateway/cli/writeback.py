@@ -32,7 +32,7 @@ Every = Annotated[bool, typer.Option("--all", help="All that are not done.")]
 
 
 def told(config: ConfigPath = DEFAULT_CONFIG, controller: ControllerName = None, as_json: Json = False) -> None:
-    """Who was told of opt-outs and erasures, and who still has to be: jobs by target and state, of the last 30 days."""
+    """Who was told of opt-outs and erasures, and who still has to be: jobs by target and state."""
     loaded = command.configuration(config)
     names = [one.id for one in command.controllers_of(loaded, controller)]
 

@@ -29,6 +29,9 @@ KEPT_FOR: Final = timedelta(days=30)
 """How long a job stays visible after its end; one that was given up can be tried again until then."""
 REMINDED_AFTER: Final = timedelta(days=7)
 """How often at most a tool is told of a person it mails although they opted out."""
+TOLD_KEPT_FOR: Final = timedelta(days=730)
+"""How long it stays on record who was told of somebody on file: they may ask by name (GDPR art. 15(1)(c); RULES.md
+S13). It is as long as the audit log, without content, and goes when the person is erased."""
 LEASE: Final = timedelta(seconds=90)
 """How long a worker may take over a job, after which it is somebody else's: longer than any call."""
 

@@ -25,6 +25,7 @@ from gateway.store.telling import (
     LEASE,
     ONE_CLICK,
     REMINDED_AFTER,
+    TOLD_KEPT_FOR,
     TRIED_FOR,
     Drift,
     Event,
@@ -324,7 +325,8 @@ def stop_keeping(handles: Handles, now: datetime) -> int:
 
 def sweep(handles: Handles, now: datetime, n: int) -> int:
     """Forget jobs that ended long ago, n at most; how many."""
-    old = list(SQL.swept(handles.db, before=milliseconds(now - KEPT_FOR), n=n))
+    before, told_before = milliseconds(now - KEPT_FOR), milliseconds(now - TOLD_KEPT_FOR)
+    old = list(SQL.swept(handles.db, before=before, told_before=told_before, n=n))
     for controller_id, job_id in old:
         SQL.drop_job(handles.db, controller_id=controller_id, job_id=job_id)
     return len(old)

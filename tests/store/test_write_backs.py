@@ -12,7 +12,7 @@ import pytest
 from gateway.store import sqlite
 from gateway.store.contract import Act, SuppressionRow
 from gateway.store.evidence import Erasure
-from gateway.store.telling import EVERY, KEPT_FOR, LEASE, ONE_CLICK, Job, JobEnd, State, Target, ToolLink
+from gateway.store.telling import EVERY, KEPT_FOR, LEASE, ONE_CLICK, TOLD_KEPT_FOR, Job, JobEnd, State, Target, ToolLink
 from tests.store.test_contract import BLOCK, NOW, Home, stop
 
 ANNA = "anna@example.org"
@@ -185,6 +185,19 @@ async def test_what_is_told_is_sealed_and_forgotten_once_it_is_told(home: Home, 
     told = ["crm.example:443", "lists.example:443", "tool.example:443"]
     assert await store.hosts_told("acme", home.key(ANNA)) == told  # the person may ask (GDPR art. 15, 19)
     assert await store.hosts_told("acme", home.key("bob@example.org")) == []
+    await store.sweep_write_backs(NOW + TOLD_KEPT_FOR - timedelta(days=1), 100)
+    assert await store.hosts_told("acme", home.key(ANNA)) == told
+    assert await store.sweep_write_backs(NOW + TOLD_KEPT_FOR + timedelta(days=1), 100) == 3
+    assert await store.hosts_told("acme", home.key(ANNA)) == []
+
+
+async def test_who_was_told_of_an_erasure_is_forgotten_as_before(home: Home, store: sqlite.SqliteStore) -> None:
+    await store.record([home.consent(ANNA)])
+    await store.erase(erasure(home, ANNA))
+    for job in await jobs(store):
+        await ended(store, job)
+    await store.sweep_write_backs(NOW + KEPT_FOR + timedelta(seconds=1), 100)
+    assert rows(home, "SELECT count(*) FROM write_backs") == [(0,)]
 
 
 def erasure(home: Home, address: str) -> Erasure:

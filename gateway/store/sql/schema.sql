@@ -373,7 +373,7 @@ CREATE INDEX write_backs_due ON write_backs (host, due_at) WHERE state = 'waitin
 CREATE INDEX write_backs_held ON write_backs (worker) WHERE state = 'waiting' AND worker IS NOT NULL;
 CREATE INDEX write_backs_person ON write_backs (controller_id, recipient_key, job_id);
 CREATE INDEX write_backs_apart ON write_backs (controller_id, recipient_key) WHERE apart = 1;
-CREATE INDEX write_backs_ended ON write_backs (ended_at) WHERE state <> 'waiting';
+CREATE INDEX write_backs_ended ON write_backs (ended_at, state, apart) WHERE state <> 'waiting';
 
 -- The newsletter tool's own one-click address for a person, the newest for each stream and purpose; sealed under the
 -- person's key. Rows go when the person is erased.

@@ -84,9 +84,11 @@ UPDATE write_backs INDEXED BY write_backs_apart SET apart = 2 WHERE controller_i
 UPDATE write_backs SET state = 'dropped', content = NULL
 WHERE state = 'failed' AND apart = 1 AND ended_at < :before;
 
--- name: swept(before, n)
+-- name: swept(before, told_before, n)
+-- What was told of somebody who is on file stays longer: they may ask who got their data. By the index write_backs_ended.
 SELECT controller_id, job_id FROM write_backs
-WHERE state <> 'waiting' AND apart <> 1 AND ended_at < :before ORDER BY ended_at LIMIT :n;
+WHERE state <> 'waiting' AND apart <> 1 AND ended_at < :before
+  AND (state <> 'done' OR apart <> 0 OR ended_at < :told_before) ORDER BY ended_at LIMIT :n;
 
 -- name: drop_job(controller_id, job_id)!
 DELETE FROM write_backs WHERE controller_id = :controller_id AND job_id = :job_id;
