@@ -239,7 +239,7 @@ def test_a_live_refusal_is_on_record_beside_what_came_back(made: Path, tmp_path:
         done = consentgate("report", "bounces", "--json", "--addresses", "--config", installation.config)
         [row] = map(json.loads, done.stdout.splitlines())
         assert (row["recipient"], row["source"], row["status"]) == (ANNA, "live", "5.1.1")
-        table = consentgate("report", "bounces", "--config", installation.config).stdout
+        table = consentgate("report", "bounces", "--config", installation.config).stdout.decode()
         assert told_of[0].recipient_key is not None and told_of[0].recipient_key.hex() in table
         consentgate("person", "erase", ANNA, "--config", installation.config)
         assert rows(relay) == []
