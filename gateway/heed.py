@@ -204,8 +204,10 @@ async def _by_word(store: Store, event: Event, known: Known, about: _About, lett
     plain = canonical(about.told.address or "")
     if plain is None:
         return about
-    key = await record.key_on_file(store, known.ring, about.controller_id, plain)
-    return replace(about, recipient_key=key, address=plain)
+    person = await record.on_file(store, known.ring, about.controller_id, plain)
+    if event.kind == "other" and not letter.asked and not (person.seen or person.suppressions):
+        return about  # a stranger's: it is read, and nothing assumed of whom any spam to postmaster@ may name
+    return replace(about, recipient_key=person.recipient_key, address=plain)
 
 
 def _first(event: Event) -> Recipient:

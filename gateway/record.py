@@ -15,7 +15,7 @@ import uuid_utils
 
 from gateway import log
 from gateway.config import Config
-from gateway.store.contract import UNDO_WITHIN, Act, Store, SuppressionRow, Who
+from gateway.store.contract import UNDO_WITHIN, Act, Person, Store, SuppressionRow, Who
 from gateway.store.corresponding import OwedLetter
 from gateway.store.evidence import Note
 from suppression.address import canonical
@@ -105,8 +105,12 @@ async def opt_out_by_address(
 
 async def key_on_file(store: Store, ring: KeyRing, controller_id: str, plain: str) -> bytes:
     """The key a person's rows stand under: an older one where they were there before the keys were rotated."""
-    person = (await store.people([Who(controller_id, ring.recipient_keys(controller_id, plain), ())]))[0]
-    return person.recipient_key
+    return (await on_file(store, ring, controller_id, plain)).recipient_key
+
+
+async def on_file(store: Store, ring: KeyRing, controller_id: str, plain: str) -> Person:
+    """What is known of the person at an address; `seen` is False for a stranger."""
+    return (await store.people([Who(controller_id, ring.recipient_keys(controller_id, plain), ())]))[0]
 
 
 async def suppress(

@@ -153,6 +153,17 @@ def test_an_unclear_reply_waits_for_a_person_and_counts_as_an_objection_meanwhil
     assert text in row.content["text"] and row.task == "open"
 
 
+@pytest.mark.parametrize(("author", "assumed"), [("wie@stranger.example", False), (PAM, True)])
+def test_what_a_stranger_writes_is_read_and_nothing_assumed_of_them(relay: Relay, author: str, assumed: bool) -> None:
+    """Spam to postmaster@ names whom it likes; only of people we know is it an objection meanwhile."""
+    text = "Wat kost een advertentie bij jullie?"
+    mail = f"From: <{author}>\r\nSubject: vraag\r\n\r\n{text}\r\n".encode()
+    told(relay, "postmaster@bounce.acme.example", mail, sender=author)
+    [row] = [one for one in rows(relay, waiting=True) if one.content.get("address") == author]
+    assert row.content["text"] == text
+    assert (row.recipient_key is not None) is assumed
+
+
 def test_an_automatic_reply_does_nothing(relay: Relay) -> None:
     mail = still_mailed(relay, MIA, "vakantie")
     away = replied(
