@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from gateway import log
 from gateway.__main__ import COMMANDS, usage
+from gateway.counters import METRICS
 from gateway.mail import reply
 from gateway.settings.table import markdown
 from gateway.words import Words
@@ -125,7 +126,7 @@ def log_events() -> str:
                 what = re.sub(r" \(P\d+\)", "", " ".join((inspect.getdoc(function) or "").split()))
                 events.append((f"`{name}`", said.group(1), what, ", ".join(f"`{field}`" for field in _written(source))))
     counters = []
-    for metric in log.METRICS:
+    for metric in METRICS:
         described = next(iter(metric.describe()))
         suffix = "_total" if described.type == "counter" else ""
         labels = ", ".join(f"`{label}`" for label in metric._labelnames)

@@ -1,90 +1,46 @@
 """What the gateway says of itself: one function per event, and the counters that go with it.
 
-Lines go to standard error as key=value text or JSON. They name messages, copies, streams, logins and reason codes,
-never an address, a subject or a body (P9). `_redact` is the last net under that rule: it masks what looks like an
-address. Counters are read at /metrics; docs/operator.md lists events and counters, held against this module by a test.
+Lines go to standard error, formed by log_line.py. They name messages, copies, streams, logins and reason codes, never
+an address, a subject or a body (P9). Counters (counters.py) are read at /metrics. docs/log-events.md lists events and
+counters, held against this module by a test.
 """
 
-import contextlib
 import logging
-import re
-import sys
-import traceback
-from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any, Final, Literal, TextIO
+from collections.abc import Iterable
+from typing import Any, Literal, TextIO
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
-Level = Literal["debug", "info", "warning", "error"]
-_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_ADDRESS: Final = re.compile(r"(?<![^\s<>\"'()\[\],;:=])[^\s<>\"'()\[\],;:=]+@[^\s<>\"'()\[\],;:]+")
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+from gateway.counters import (
+    ACCEPT_SECONDS,
+    BUGS,
+    CAMPAIGNS_STOPPED,
+    COPIES,
+    DECISIONS,
+    HAND_OVER_SECONDS,
+    HOOK_EVENTS,
+    HOOKS_REFUSED,
+    LOGIN_FAILURES,
+    MESSAGES,
+    OPT_OUTS,
+    REFUSED_CONNECTIONS,
+    REPORTS,
+    SIGN_UPS,
+    SIGNATURES,
+    STORE_FAILURES,
+    TOLD,
+)
+from gateway.log_line import Level, shape, trace_of
 
 _log: Any = structlog.get_logger()
-
-MESSAGES: Final = Counter("consentgate_messages", "Messages answered after DATA.", ["result"])
-DECISIONS: Final = Counter("consentgate_decisions", "Decisions made, per outcome.", ["decision", "reason_code"])
-SIGNATURES: Final = Counter("consentgate_signature_checks", "Our signatures verified from what left.", ["result"])
-COPIES: Final = Counter("consentgate_copies", "Copies that reached an end or were tried again.", ["route", "state"])
-OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
-SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
-TOLD: Final = Counter("consentgate_write_backs", "Attempts to tell others of what people said.", ["target", "outcome"])
-REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
-HOOK_EVENTS: Final = Counter("consentgate_hook_events", "Events that providers told.", ["provider", "outcome"])
-HOOKS_REFUSED: Final = Counter("consentgate_hooks_refused", "Requests of providers refused.", ["provider", "cause"])
-CAMPAIGNS_STOPPED: Final = Counter("consentgate_campaigns_stopped", "Campaigns stopped by complaints.")
-LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
-REFUSED_CONNECTIONS: Final = Counter("consentgate_refused_connections", "SMTP connections refused.", ["cause"])
-STORE_FAILURES: Final = Counter("consentgate_store_failures", "Times the store could not be used.", ["where"])
-BUGS: Final = Counter("consentgate_bugs", "Exceptions nobody expected.", ["where"])
-SESSIONS: Final = Gauge("consentgate_sessions", "SMTP sessions now.")
-QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
-ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
-HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
-METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, SIGNATURES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS, HOOK_EVENTS, HOOKS_REFUSED,
-    CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS, STORE_FAILURES, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS,
-    HAND_OVER_SECONDS,
-)  # fmt: skip
 
 
 def configure(form: Literal["text", "json"] = "text", level: Level = "info", stream: TextIO | None = None) -> None:
     """Set form and least level of the log, once at start; libraries' warnings take the same way."""
-    last: Any = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _redact,
-            last,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=_Stream(stream or sys.stderr)),  # type: ignore[arg-type]
-        cache_logger_on_first_use=False,
-    )
+    shape(form, level, stream)
     global _log
     _log = structlog.get_logger().bind()
     logging.root.handlers[:] = [_Foreign(level=logging.WARNING)]
-
-
-class _Stream:
-    """A stream that may fail: the disk under the log may be full, or its reader gone, and mail goes on all the same."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
 
 
 class _Foreign(logging.Handler):
@@ -92,25 +48,6 @@ class _Foreign(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         library(name=record.name, said=str(record.msg), error=record.exc_info[1] if record.exc_info else None)
-
-
-def _redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    for key, value in event.items():
-        if isinstance(value, str):
-            if "@" in value:
-                event[key] = _ADDRESS.sub("(address)", value)
-        elif not isinstance(value, int | float | bool | None):
-            event[key] = _ADDRESS.sub("(address)", str(value))
-    return event
-
-
-def trace_of(error: BaseException | None) -> str:
-    """Type and places of an exception, innermost last, without its text: that may quote what a person wrote."""
-    if error is None:
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)[-6:]
-    places = [f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}" for frame in frames]
-    return " ".join([type(error).__name__, *places])
 
 
 # The life of the process

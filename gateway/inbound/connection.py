@@ -20,6 +20,7 @@ from typing import TypeVar
 from aiosmtpd.smtp import SMTP
 
 from gateway import log
+from gateway.counters import SESSIONS
 from gateway.inbound import sasl
 from gateway.inbound.door import Door, Peer
 from gateway.mail import reply
@@ -163,7 +164,7 @@ class Connection(SMTP):
             self.end(reply.TOO_MANY_CONNECTIONS)
             return
         door.conversations.add(self)
-        log.SESSIONS.inc()
+        SESSIONS.inc()
         try:
             await self._converse()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -172,7 +173,7 @@ class Connection(SMTP):
             log.bug(where=f"smtp {door.name}", error=error)
             self.end(reply.INTERNAL)
         finally:
-            log.SESSIONS.dec()
+            SESSIONS.dec()
             door.conversations.discard(self)
             door.connections.leave(ip)
             self._hang_up()
