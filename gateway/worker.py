@@ -26,6 +26,7 @@ from gateway.addressees import targets
 from gateway.appraise import keep_counting
 from gateway.be_told import TOKENS_KEPT, BeTold
 from gateway.config import Config
+from gateway.confirm import Confirmations
 from gateway.correspond import Correspondence
 from gateway.deliver import Deliver
 from gateway.forward import Forwards
@@ -148,9 +149,9 @@ class Worker:
         self._accept = Accept(store, self._deliver, ring=self._ring, lookalikes=self._lookalikes, clock=clock)
         self._hear = Hear(store, clock=clock)
         self._be_told = BeTold(store, clock=clock)
-        self._sign_ups = SignUps(
-            store, self._words, self._ring, token_keys(self._ring), clock=clock, wake=self._deliver.wake
-        )
+        tokens = token_keys(self._ring)
+        self._sign_ups = SignUps(store, self._words, self._ring, tokens, clock=clock, wake=self._deliver.wake)
+        self._confirmations = Confirmations(store, self._ring, tokens, clock=clock)
         self._write_back = WriteBack(store, worker=name, clock=clock)
         self._client: HttpClient | None = None
         self._letters = Correspondence(store, self._words, clock=clock, wake=self._deliver.wake)
@@ -242,6 +243,7 @@ class Worker:
         self._write_back.configure(config, client)
         self._be_told.configure(known, client)
         self._sign_ups.configure(config, scales)
+        self._confirmations.configure(config, scales)
         self._letters.configure(config, scales)
         self._web.pages = self._pages(config, scales)
         self.config = config
@@ -262,7 +264,7 @@ class Worker:
             Site(
                 config=config, store=store, words=self._words, scales=scales, ring=ring, tokens=token_keys(ring),
                 clock=self._clock, secret=next(iter(ring.derived("web").values())),
-                sign_ups=self._sign_ups, be_told=self._be_told,
+                sign_ups=self._sign_ups, confirmations=self._confirmations, be_told=self._be_told,
                 link_context=lambda token: link_context(store, config, token, self._clock()),
                 captured_mail=lambda controller, message, copy: captured_mail(
                     store, config, renderer, controller, message, copy

@@ -21,6 +21,7 @@ from argon2 import PasswordHasher
 
 from gateway.be_told import BeTold
 from gateway.config import Config
+from gateway.confirm import Confirmations
 from gateway.heed import Known
 from gateway.keys import signers
 from gateway.mail.envelope import Rcpt
@@ -185,6 +186,8 @@ class Acme:
                 self.numbers[controller.id, kind, name] = await self.store.number(controller.id, kind, name)
         self.sign_ups = SignUps(self.store, self.words, self.ring, self.tokens, clock=self.clock, wake=lambda _: None)
         self.sign_ups.configure(self.config, Scales(self.config, frozenset()))
+        self.confirmations = Confirmations(self.store, self.ring, self.tokens, clock=self.clock)
+        self.confirmations.configure(self.config, Scales(self.config, frozenset()))
         self.be_told = BeTold(self.store, clock=self.clock)
         self.be_told.configure(Known(config=self.config, ring=self.ring, tokens=self.tokens), self.http)
         site = Site(
@@ -196,7 +199,7 @@ class Acme:
             notices=Notices(
                 self.config, self.words, Scales(self.config, frozenset(signers(self.config))), self.ring
             ),
-            sign_ups=self.sign_ups,
+            sign_ups=self.sign_ups, confirmations=self.confirmations,
             be_told=self.be_told,
         )  # fmt: skip
         self.app = build_app(site, note=self._note, version="test")

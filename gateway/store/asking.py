@@ -21,6 +21,11 @@ class Limit(NamedTuple):
     mailed: bool
 
 
+def limit_of(recipient_key: bytes) -> bytes:
+    """The name of the limit of an address: a keyed hash of it already."""
+    return b"address/" + recipient_key
+
+
 class Once(NamedTuple):
     """Marks a request that may come twice: keyed hashes of its own name and of all it says."""
 

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from gateway.be_told import BeTold
 from gateway.config import Config
+from gateway.confirm import Confirmations
 from gateway.notice import Notices
 from gateway.rehearse import Rehearsals
 from gateway.sign_up import SignUps
@@ -63,6 +64,7 @@ class Site:
     secret: bytes
     link_context: Callable[[LinkToken], Awaitable[LinkContext | None]]
     sign_ups: SignUps
+    confirmations: Confirmations
     captured_mail: Callable[[str, str, int], Awaitable[bytes | None]]
     rehearsals: Rehearsals
     notices: Notices

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.sign_up import Seen
+from gateway.confirm import Seen
 from gateway.web.public.page import Pages
 from gateway.web.public.unsubscribe import failed
 from gateway.web.site import PATIENCE, Site
@@ -34,11 +34,11 @@ class Confirm:
 
     async def show(self, request: Request) -> Response:
         """What is asked, and the button."""
-        return await self._answer(request, self._site.sign_ups.look)
+        return await self._answer(request, self._site.confirmations.look)
 
     async def act(self, request: Request) -> Response:
         """Confirm. Whatever the body says: whoever posts here means it."""
-        return await self._answer(request, self._site.sign_ups.confirm)
+        return await self._answer(request, self._site.confirmations.confirm)
 
     async def _answer(self, request: Request, call: Callable[[str], Awaitable[Seen | None]]) -> Response:
         text = request.path_params["token"]
