@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from gateway.config import Controller
-from gateway.store.contract import Staff, Store, Who
+from gateway.store.contract import Store, Who
 from gateway.store.rulings import SimilarRuling, State
+from gateway.store.staff import Staff
 from suppression.similarity import Pair, ruled, similar, similar_pairs
 
 RECENT = timedelta(days=30)

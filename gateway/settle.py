@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Final, Literal
 
 from gateway import log, record
-from gateway.store.contract import Act, Staff, Store, SuppressionRow
+from gateway.store.contract import Act, Store, SuppressionRow
 from gateway.store.returned import WAITING, ReturnedRow, Task
+from gateway.store.staff import Staff
 from suppression.address import canonical
 from suppression.vault import KeyRing
 

@@ -35,7 +35,8 @@ from gateway.show import link_context
 from gateway.sign_up import SignUps
 from gateway.store import sqlite
 from gateway.store.access import ApiKey
-from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Staff, Who
+from gateway.store.contract import Act, Arrival, Ending, NewCopy, Ruling, Who
+from gateway.store.staff import Staff
 from gateway.web.api import keys
 from gateway.web.server import build_app
 from gateway.web.site import Site

@@ -25,7 +25,7 @@ from gateway.config import Address, Config
 from gateway.mail import dkim
 from gateway.settings.kinds import DATABASE, HOSTS, Bad, Kind
 from gateway.settings.load import ConfigError, load
-from gateway.store.contract import Staff
+from gateway.store.staff import Staff
 
 SETTINGS_FILE: Final = "consentgate.toml"
 SELECTOR: Final = "cg1"

@@ -10,8 +10,8 @@ from gateway.cli.api_keys import key
 from gateway.cli.command import DEFAULT_CONFIG, ConfigPath, Json
 from gateway.cli.refusal import Refused
 from gateway.config import Config
-from gateway.store.contract import Staff
 from gateway.store.evidence import Note
+from gateway.store.staff import Staff
 
 ROLES = ("submitter", "marketer", "privacy", "operator", "auditor", "administrator")
 

@@ -1,4 +1,4 @@
-"""What every store promises about the keys of the API: values and calls. People's passwords: contract.Staff."""
+"""What every store promises about the keys of the API: values and calls. People's passwords: staff.Staff."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -14,7 +14,7 @@ from gateway.store.ahead import Fresh
 from gateway.store.asking import SignUps
 from gateway.store.checks import Checks
 from gateway.store.corresponding import Letters, OwedLetter
-from gateway.store.evidence import Evidence, Note
+from gateway.store.evidence import Evidence
 from gateway.store.history import Past
 from gateway.store.holding import Holding
 from gateway.store.hooked import Hooks
@@ -25,6 +25,7 @@ from gateway.store.rehearsal import Rehearsals
 from gateway.store.reporting import Reporting
 from gateway.store.returned import Refusal, Returns
 from gateway.store.rulings import Rulings
+from gateway.store.staff import StaffList
 from gateway.store.telling import ToolLink, WriteBacks
 from suppression.decision import Decision
 from suppression.facts import Suppression
@@ -324,17 +325,6 @@ class Taken(NamedTuple):
     stopped: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Staff:
-    """A member of staff who may sign in. `controllers` empty: all. Sessions begun before `signed_out_at` are over."""
-
-    name: str
-    password_hash: str
-    roles: tuple[str, ...]
-    controllers: tuple[str, ...]
-    signed_out_at: datetime | None = None
-
-
 class Store(
     Evidence,
     Access,
@@ -352,6 +342,7 @@ class Store(
     Letters,
     Checks,
     Hooks,
+    StaffList,
     Protocol,
 ):
     """One installation's memory. Every call is one transaction.
@@ -359,7 +350,8 @@ class Store(
     Ledger and erasure: evidence.py; what proves consents: material.py; API: access.py; the past: history.py;
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
     sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py;
-    letters that are owed: corresponding.py; our own mail looked at again: checks.py; providers that tell: hooked.py.
+    letters that are owed: corresponding.py; our own mail looked at again: checks.py; providers that tell: hooked.py;
+    staff: staff.py.
     """
 
     async def close(self) -> None: ...
@@ -391,11 +383,6 @@ class Store(
     async def waiting(self, n: int) -> int: ...
     async def sweep(self, *, now: datetime, captures_before: datetime) -> int: ...
 
-    # names, staff
+    # names
     async def number(self, controller_id: str, kind: str, name: str) -> int: ...
     async def name(self, number: int) -> tuple[str, str, str] | None: ...
-    async def staff(self, name: str) -> Staff | None: ...
-    async def all_staff(self) -> list[Staff]: ...
-    async def put_staff(self, staff: Staff, now: datetime, notes: Sequence[Note] = ()) -> None: ...
-    async def sign_out(self, name: str, now: datetime) -> None: ...
-    async def remove_staff(self, name: str, notes: Sequence[Note] = ()) -> bool: ...

@@ -25,7 +25,6 @@ from gateway.store.contract import (
     ClaimedCopy,
     Ending,
     Person,
-    Staff,
     Statement,
     Stop,
     StoredMessage,
@@ -52,6 +51,7 @@ from gateway.store.sqlite_reports import SqliteReports
 from gateway.store.sqlite_returns import SqliteReturns
 from gateway.store.sqlite_rulings import SqliteRulings
 from gateway.store.sqlite_sign_ups import SqliteSignUps
+from gateway.store.staff import Staff
 from suppression.vault import KeyRing
 
 SCHEMA_VERSION = "3"

@@ -17,7 +17,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.store.contract import Staff
+from gateway.store.staff import Staff
 
 LASTS: Final = timedelta(hours=8)
 

@@ -21,12 +21,12 @@ from gateway.store.contract import (
     NewCopy,
     Person,
     Ruling,
-    Staff,
     StoreUnavailable,
     SuppressionRow,
     Who,
 )  # fmt: skip
 from gateway.store.queue import LONG_BODY
+from gateway.store.staff import Staff
 from suppression.decision import Decision
 from suppression.vault import KeyRing
 

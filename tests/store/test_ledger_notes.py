@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from gateway import prove
 from gateway.store import proving, sqlite
-from gateway.store.contract import Act, Staff
+from gateway.store.contract import Act
 from gateway.store.evidence import Note
+from gateway.store.staff import Staff
 from suppression import ledger
 from tests.core.test_law_standing import acts
 from tests.installation import ROOT

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.config import Config
 from gateway.keys import key_ring
-from gateway.store.contract import Staff, Store, Who
+from gateway.store.contract import Store, Who
+from gateway.store.staff import Staff
 from tests.installation import newsletter
 from tests.story.relay import Relay, fresh, relaying, with_store
 from tests.story.reports import bounced, complained, replied, told

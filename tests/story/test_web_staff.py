@@ -19,7 +19,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from gateway.store.contract import Staff
+from gateway.store.staff import Staff
 from gateway.web.guard import FREE_TRIES
 from gateway.web.session import LASTS
 from tests.acme import OTHER, PASSWORD, Acme, acme, newsletter, pressed

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.config import Controller
 from gateway.record import staff_acts
-from gateway.store.contract import Staff
+from gateway.store.staff import Staff
 from gateway.web.public.form import read_form
 from gateway.web.session import Session, Sessions
 from gateway.web.site import Site

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gateway import log
-from gateway.store.contract import Staff
+from gateway.store.staff import Staff
 from gateway.web.guard import client_key, from_elsewhere, guessing
 from gateway.web.public.form import read_form
 from gateway.web.staff.desk import Desk
