@@ -74,7 +74,7 @@ def one_run(command: list[str]) -> None:
     most = 0.0
     while process.poll() is None:
         most = max(most, sum(proportional(pid) for pid in family(process.pid)))
-        time.sleep(0.1)  # between two looks: no call tells the most that a family of processes held at once
+        time.sleep(0.5)  # between two looks, which cost: no call tells the most that a family of processes held
     seconds = time.monotonic() - began
     if process.returncode:
         sys.exit(f"exit {process.returncode}: {' '.join(command)}")

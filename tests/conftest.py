@@ -15,13 +15,37 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
-@pytest.fixture(scope="session")
-def corpus() -> Path:
-    """The shared corpus, beside the folder the checkout lies in; tests over it are skipped where it is not."""
+def found_corpus() -> Path | None:
+    """The shared corpus, beside the folder the checkout lies in or in it; None where it is not."""
     for folder in (ROOT.parent / "shared" / "corpus", ROOT / "shared" / "corpus"):
         if (folder / "README.md").is_file():
             return folder
-    pytest.skip("shared corpus not found")
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where the corpus is missing, one test of each file over it is skipped and says so; the others are left out."""
+    if found_corpus() is not None:
+        return
+    told: set[Path] = set()
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        over_corpus = "corpus" in getattr(item, "fixturenames", ())
+        (left if over_corpus and item.path in told else kept).append(item)
+        if over_corpus:
+            told.add(item.path)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The shared corpus; tests over it are skipped where it is not."""
+    found = found_corpus()
+    if found is None:
+        pytest.skip("shared corpus not found: the tests of this file over it are not run")
+    return found
 
 
 @pytest.fixture(scope="session")

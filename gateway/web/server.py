@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from gateway.counters import QUEUE
+from gateway.store.contract import StoreUnavailable
 from gateway.web.api.application import PREFIX, add_api
 from gateway.web.edge import Edge, Note
 from gateway.web.guard import is_nearby
@@ -99,6 +101,10 @@ def _machine_routes(site: Site, desk: Desk) -> list[Route]:
         """Counters, for this machine and private networks: how much a company mails is nobody else's business."""
         if not is_nearby(request):
             raise HTTPException(404)
+        try:
+            QUEUE.set(await site.store.waiting(site.config.limits.queue_copies))
+        except StoreUnavailable as error:  # the other counters are worth having above all then
+            failed("metrics", error)
         return Response(generate_latest(), 200, {"Content-Type": CONTENT_TYPE_LATEST})
 
     async def style(request: Request) -> Response:

@@ -519,7 +519,13 @@ def test_p9_log_metrics_and_answers_name_nobody(installation: Installation) -> N
             answers.append(str(session.docmd(f"RCPT TO:<{secret}@example.org>")))
             answers.append(str(session.docmd(f"{secret} x")))
         relay.gateway.eventually(lambda: "event=failed" in relay.gateway.log() and "event=tried" in relay.gateway.log())
-        log, metrics = relay.gateway.log(), relay.http("GET", f"{installation.url}/metrics").text
+        page = f"{installation.url}/metrics"
+        relay.gateway.eventually(
+            lambda: (
+                re.search(r"^consentgate_queue_copies [1-9]", relay.http("GET", page).text, re.MULTILINE) is not None
+            )
+        )
+        log, metrics = relay.gateway.log(), relay.http("GET", page).text
         replies = rows(installation, "SELECT reply FROM copies WHERE reply IS NOT NULL")
         relay.gateway.stop()
         log = relay.gateway.log()
