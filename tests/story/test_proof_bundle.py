@@ -344,7 +344,10 @@ def _made_up(files: dict[str, bytes]) -> None:
         (line_changed("ledger.jsonl", 0, _later), "did not commit to the private fields"),
         (line_changed("ledger.jsonl", 0, lambda row: {**row, "at": row["at"] - 1000}), "is not what was sealed"),
         (line_changed("ledger.jsonl", 0, lambda row: {**row, "seq": row["seq"] + 1}), "is not what was sealed"),
-        (line_changed("chain.jsonl", 2, lambda content: content[:-1] + "f"), "is not what the entries before it"),
+        (
+            line_changed("chain.jsonl", 2, lambda content: content[:-1] + ("0" if content[-1] == "f" else "f")),
+            "is not what the entries before it",
+        ),
         (line_changed("chain.jsonl", 2, lambda _: None), "is not what the entries before it"),
         (line_changed("chain.jsonl", -1, lambda head: {**head, "seq": head["seq"] - 1}), "signature that does not fit"),
         (line_changed("chain.jsonl", -1, lambda _: None), "does not end at a signed head"),
