@@ -27,11 +27,11 @@ from gateway.files.table import Refusal
 from gateway.reading import BATCH, HELD, Placed, Rejects, Source, lay_aside
 from gateway.second_reader import shared_out
 from gateway.spill import Spill
-from gateway.store.ahead import Encoded, Fresh, Random, first_row, new_id, with_entry
+from gateway.store.ahead import Random, first_row, new_id, with_entry
 from gateway.store.contract import Statement, Stop, Who
+from gateway.store.sealed_rows import SealedBatch, SealedRows
 from suppression import ledger
 from suppression.chain import following
-from suppression.vault import PersonSecret
 
 AHEAD_BYTES: Final = 4_000_000
 """What may wait in the process that commits, about twice this: a bound on its memory, some five commits' worth."""
@@ -42,7 +42,7 @@ READ: Final = "read"
 SORTED: Final = "sorted"
 """All of it is read; so many rows are good."""
 ROWS: Final = "rows"
-"""Some good rows: the next commit's worth."""
+"""Some good rows, field by field: the next commit's worth."""
 DONE: Final = "done"
 """There are no more: `Rest` as a tuple."""
 REFUSED: Final = "refused"
@@ -114,21 +114,14 @@ async def _told(process: asyncio.subprocess.Process, order: bytes) -> AsyncGener
         ) from None  # fmt: skip
 
 
-def taken_up(rows: list[tuple[Any, ...]], clerk: Clerk) -> list[Statement | Stop]:
-    """Rows from the other process as the store takes them."""
-    if clerk.kind == "suppressions":
-        return [clerk.file(Who(clerk.controller_id, row[0], row[1]), Stated(*row[2:])) for row in rows]
-    return [_statement(row, clerk) for row in rows]
-
-
-def _statement(row: tuple[Any, ...], clerk: Clerk) -> Statement:
-    keys, global_keys, address, kinds, later, profile, purposes, marks_stay, secret, *rest = row
-    fresh = Fresh(PersonSecret(secret), *rest)
-    return Statement(
-        who=Who(clerk.controller_id, keys, global_keys), address=address,
-        entries=[(kind, Encoded(kept)) for kind, kept in zip(kinds, (fresh, *later), strict=True)],
-        profile=profile, purposes=purposes, public=clerk.mark_that_stays if marks_stay else clerk.mark, fresh=fresh,
-    )  # fmt: skip
+def taken_up(fields: tuple[Any, ...], clerk: Clerk) -> list[Stop] | SealedBatch:
+    """Rows from the other process, field by field, as the store takes them."""
+    if clerk.kind != "suppressions":
+        return SealedBatch(clerk.controller_id, SealedRows(*fields), clerk.mark, clerk.mark_that_stays)
+    return [
+        clerk.stop(Who(clerk.controller_id, keys, global_keys), Stated(*stated))
+        for keys, global_keys, *stated in zip(*fields, strict=True)
+    ]
 
 
 # The side that reads
@@ -168,7 +161,7 @@ def _answers(order: _Order) -> Iterator[tuple[str, Any]]:
         yield SORTED, spill.rows
         rows = spill.sorted()
         while some := list(itertools.islice(rows, BATCH)):
-            yield ROWS, [press.row(*row) for row in some]
+            yield ROWS, tuple(zip(*itertools.starmap(press.row, some), strict=True))
     summary = clerk.summary
     yield DONE, tuple(Rest(summary.rejected, summary.first_rejected, dict(summary.unknown), rejects.written))
 
@@ -204,7 +197,7 @@ class _Press:
         self, keys: tuple[bytes, ...], global_keys: tuple[bytes, ...], address: str, kinds: tuple[str, ...],
         plains: tuple[bytes, ...], profile: dict[str, str], purposes: list[str] | None, marks_stay: bool,
     ) -> tuple[Any, ...]:  # fmt: skip
-        """One row, sealed as if its person were new."""
+        """One row, sealed as if its person were new: the fields of `SealedRows`."""
         clerk, random, place = self._clerk, self._random, keys[0]
         fresh = first_row(
             clerk.controller_id, place, address, profile, kinds[0], plains[0], alone=len(plains) == 1, random=random

@@ -27,6 +27,7 @@ from gateway.foresee import Foresight
 from gateway.reading import BATCH, HELD, Rejects, Source, each_row, lay_aside, opened, rejected_path, sort_in
 from gateway.spill import Spill
 from gateway.store.contract import Statement, Stop, Store, Taken, Who
+from gateway.store.sealed_rows import SealedBatch
 from suppression.vault import KeyRing
 
 GAP_SECONDS: Final = 0.01
@@ -166,11 +167,17 @@ class _Commits:
         self.done = 0
         """Rows that were committed."""
 
-    async def add(self, batch: Sequence[Statement | Stop]) -> None:
+    async def add(self, batch: Sequence[Stop] | SealedBatch) -> None:
         """Begin with a batch once the one before it is committed, and others had the database in between."""
         await self._finish()
         await asyncio.sleep(self._free_from - monotonic())
-        self._under_way = asyncio.create_task(_put(self._desk.store, batch, at=self._desk.now, dry=False))
+        self._under_way = asyncio.create_task(self._commit(batch))
+
+    async def _commit(self, batch: Sequence[Stop] | SealedBatch) -> list[Taken]:
+        store, at = self._desk.store, self._desk.now
+        if isinstance(batch, SealedBatch):
+            return await store.take_in_sealed(batch, at=at)
+        return await store.take_in_stops(batch, at=at, dry=False)
 
     async def _finish(self) -> None:
         if self._under_way is not None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from suppression.standing import Document
 
 if TYPE_CHECKING:
-    from gateway.store.contract import Who
+    from gateway.store.contract import Taken, Who
+    from gateway.store.sealed_rows import SealedBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Imported(Protocol):
 
     async def put_import(self, brought: Import) -> None: ...
     async def imports(self, controller_id: str) -> Sequence[Import]: ...
+    async def take_in_sealed(self, batch: SealedBatch, *, at: datetime) -> list[Taken]: ...
     async def add_hashes(
         self, controller_id: str, hashes: Sequence[tuple[str, bytes]], *, at: datetime, dry: bool
     ) -> list[bool]: ...

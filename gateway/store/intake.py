@@ -19,6 +19,7 @@ from gateway.store.connection import Handles
 from gateway.store.contract import Statement, Stop, SuppressionRow, Taken, Who
 from gateway.store.keys import of_neighbours, opened, sealed
 from gateway.store.people import EVERYWHERE, SQL
+from gateway.store.sealed_rows import SealedBatch
 from gateway.store.sealing import last_entry_id
 from gateway.store.suppressions import suppression_row
 from suppression import ledger, standing
@@ -37,6 +38,7 @@ LET_LOG_GROW: Final = f"PRAGMA wal_autocheckpoint = {LOG_PAGES}"
 Prepared = Mapping[bytes, Fresh]
 """By the newest recipient key."""
 NONE_PREPARED: Final[Prepared] = {}
+_NEW: Final = Taken("kept", new_person=True, stopped=False)
 
 
 def unknown(handles: Handles, statements: Sequence[Statement]) -> set[bytes]:
@@ -70,14 +72,25 @@ def take_in(
     """Take in consents, sales and facts about people. Rows of erased people change nothing (RULES.md 6.4)."""
     if not dry:
         handles.db.execute(LET_LOG_GROW)
-        if (all_new := newcomers.take_in(handles, statements, at)) is not None:
-            return all_new
     batch = _Batch(handles, at, prepared)
     batch.read([statement.who for statement in statements])
     taken = [_state(batch, statement) for statement in statements]
     if not dry:
         batch.write()
     return taken
+
+
+def take_in_sealed(handles: Handles, batch: SealedBatch, at: datetime) -> list[Taken]:
+    """The same for rows that came sealed: as they are where everybody among them is new."""
+    handles.db.execute(LET_LOG_GROW)
+    if newcomers.take_in(handles, batch, at):
+        return [_NEW] * len(batch.rows.keys)
+    statements = batch.statements()
+    prepared: dict[bytes, Fresh] = {}
+    for one in statements:
+        if one.fresh is not None:
+            prepared.setdefault(one.who.recipient_keys[0], one.fresh)  # of rows of one person the first counts
+    return take_in(handles, statements, at, dry=False, prepared=prepared)
 
 
 def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bool) -> list[Taken]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import aiosql
 
-from gateway.store import intake, newcomers, pairing, people, queue, suppressions, write_backs
+from gateway.store import intake, pairing, people, queue, suppressions, write_backs
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Gatherer, Handles, Writer
 from gateway.store.contract import (
@@ -193,10 +193,8 @@ class SqliteStore(
     async def take_in(self, statements: Sequence[Statement], *, at: datetime, dry: bool) -> list[Taken]:
         if dry:
             return await self._read(partial(intake.take_in, statements=statements, at=at, dry=True))
-        prepared = newcomers.made_elsewhere(statements)
-        if prepared is None:
-            new = await self._read(partial(intake.unknown, statements=statements))
-            prepared = intake.prepare(statements, new)
+        new = await self._read(partial(intake.unknown, statements=statements))
+        prepared = intake.prepare(statements, new)
         return await self._enter(
             partial(intake.take_in, statements=statements, at=at, dry=False, prepared=prepared)
         )  # fmt: skip

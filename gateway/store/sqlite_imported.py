@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from gateway.store import hash_lists, imports, roster
+from gateway.store import hash_lists, imports, intake, roster
 from gateway.store.columns import milliseconds
-from gateway.store.contract import Who
+from gateway.store.contract import Taken, Who
 from gateway.store.imported import Import, RosterPage, UndonePage
+from gateway.store.sealed_rows import SealedBatch
 from gateway.store.sqlite_base import SqliteBase
 from suppression.standing import Document
 
@@ -20,6 +21,9 @@ class SqliteImported(SqliteBase):
 
     async def imports(self, controller_id: str) -> Sequence[Import]:
         return await self._read(partial(imports.imports, controller_id=controller_id))
+
+    async def take_in_sealed(self, batch: SealedBatch, *, at: datetime) -> list[Taken]:
+        return await self._enter(partial(intake.take_in_sealed, batch=batch, at=at))
 
     async def add_hashes(
         self, controller_id: str, hashes: Sequence[tuple[str, bytes]], *, at: datetime, dry: bool

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gateway import record
 from gateway.store import ahead, intake, sqlite
 from gateway.store.contract import Statement, Taken
+from gateway.store.sealed_rows import SealedBatch, SealedRows
 from suppression.ledger import encode
 from suppression.vault import PLACE_BYTES, SECRET_BYTES, PersonSecret
 from tests.installation import ROOT
@@ -159,13 +160,19 @@ def test_a_profile_is_stored_as_its_canonical_json(address: str, profile: dict[s
     assert ahead._filed(address, profile) == encode({"address": address, **profile})
 
 
-def sealed_elsewhere(home: Keyed, statement: Statement, entry_id: bytes) -> Statement:
-    """A row as the process that reads a file hands it over."""
-    [place], random = statement.who.recipient_keys, ahead.Random()
+def sealed_elsewhere(home: Keyed, statement: Statement, entry_id: bytes) -> tuple[Any, ...]:
+    """A row as the process that reads a file hands it over: the fields of SealedRows."""
+    who, random = statement.who, ahead.Random()
+    [place] = who.recipient_keys
     [(kind, _)], [plain] = statement.entries, statement.encoded
     row = ahead.first_row("acme", place, statement.address, {}, kind, plain, alone=True, random=random)
     fresh = ahead.with_entry(row, "acme", place, plain, entry_id=entry_id, ring=home.ring, random=random)
-    return replace(statement, entries=[(kind, ahead.Encoded(plain))], fresh=fresh)
+    said = (statement.address, (kind,), (), {}, statement.purposes, False)
+    return who.recipient_keys, who.global_keys, *said, fresh.secret.secret, *fresh[1:]
+
+
+def batch_of(rows: Sequence[tuple[Any, ...]]) -> SealedBatch:
+    return SealedBatch("acme", SealedRows(*zip(*rows, strict=True)), {}, {})
 
 
 async def test_what_another_process_sealed_is_written_as_it_is_or_not_at_all(
@@ -176,20 +183,20 @@ async def test_what_another_process_sealed_is_written_as_it_is_or_not_at_all(
     await consents(store, home, 1)
     await store.seal()
     late = [ahead.new_id() for _ in range(4)]
-    rows = [
+    batch = batch_of([
         sealed_elsewhere(home, said(home, address, id=f"{address}{number}"), entry_id)
         for number, (address, entry_id) in enumerate([
             ("anna@example.org", early[0]), ("bea@example.org", late[0]), ("bea@example.org", late[1]),
             ("p0@example.org", late[2]), ("carl@example.org", early[1]), ("dora@example.org", late[3]),
         ])
-    ]  # fmt: skip
-    assert outcomes(await taken(store, *rows)) == ["kept"] * 6
-    assert outcomes(await taken(store, *rows)) == ["unchanged"] * 6
+    ])  # fmt: skip
+    assert outcomes(await store.take_in_sealed(batch, at=NOW)) == ["kept"] * 6
+    assert outcomes(await store.take_in_sealed(batch, at=NOW)) == ["unchanged"] * 6
     entries = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
     ids = [row.entry_id for row in entries]
     assert len(ids) == 7 and not set(ids) & set(early) and {late[0], late[1], late[2]} <= set(ids)
     written = {row.private for row in entries}
-    as_made = [row.fresh is not None and row.fresh.private in written for row in rows]
+    as_made = [private in written for private in batch.rows.private]
     assert as_made == [False, True, False, False, False, True]
     assert await findings(store, home) == [] and await differences(store) == []
     assert await store.address("acme", home.key("dora@example.org")) == "dora@example.org"
@@ -222,8 +229,8 @@ async def test_a_batch_of_newcomers_comes_out_as_any_other(home: Keyed, store: s
         await taken(store, said(home, "first@example.org"))
         with sqlite3.connect(home.data) as db:
             db.execute("UPDATE tails SET seq = 7")
-    sealed = [sealed_elsewhere(home, one, ahead.new_id()) for one in sealed]
-    found = await taken(store, *sealed)
+    batch = batch_of([sealed_elsewhere(home, one, ahead.new_id()) for one in sealed])
+    found = await store.take_in_sealed(batch, at=NOW)
     assert found == await taken(store, *made_here)
     standing = [
         [[person.readable, person.addressed, [one.id for one in person.standing.consents]] for person in people]
@@ -232,7 +239,7 @@ async def test_a_batch_of_newcomers_comes_out_as_any_other(home: Keyed, store: s
     assert standing[0] == standing[1]
     entries = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
     private = {entry.private for entry in entries}
-    as_made = [one.fresh is not None and one.fresh.private in private for one in sealed]
+    as_made = [one in private for one in batch.rows.private]
     known = {"listed": 3, "key lost": 3, "comes twice": 5}.get(odd)
     assert as_made == [number != known for number in range(6)]
     assert unsealed(home) == (12 if odd == "end forged" else 0)
