@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 from gateway import log
 from gateway.addressees import peers
@@ -79,8 +78,7 @@ class WriteBack:
                     if not taken_back:
                         await self._store.take_back_write_backs(self._worker, self._clock())
                         taken_back = True
-                    for job in await self._claimed():
-                        calls.create_task(self._do(job))
+                    await self._begin(calls)
                 except StoreUnavailable as down:
                     log.store_unavailable(where="write-back", error=down)
                 with contextlib.suppress(TimeoutError):
@@ -88,18 +86,18 @@ class WriteBack:
                         await self._free.wait()
                 self._free.clear()
 
-    async def _claimed(self) -> list[Job]:
-        """Jobs that are due, for hosts that have room."""
-        now, jobs = self._clock(), []
+    async def _begin(self, calls: asyncio.TaskGroup) -> None:
+        """Begin the jobs that are due, for hosts that have room; each host's at once, since a store that fails at the
+        next host must not take with it what is claimed already."""
+        now = self._clock()
         for host in await self._store.write_backs_due(now):
             rest = self._rests.get(host)
             resting = rest is not None and rest.until is not None and now < rest.until
             room = min(PER_HOST - self._busy[host], AT_ONCE - self._busy.total())
             if room > 0 and not resting:
-                found = await self._store.claim_write_backs(self._worker, host, now=now, n=room)
-                self._busy[host] += len(found)
-                jobs += found
-        return jobs
+                for job in await self._store.claim_write_backs(self._worker, host, now=now, n=room):
+                    self._busy[host] += 1
+                    calls.create_task(self._do(job))
 
     async def _do(self, job: Job) -> None:
         try:
@@ -123,7 +121,7 @@ class WriteBack:
             return _Spoken(await converse(self._client, dialogue, self._peers(job, controller)))
         except HttpFailed as failed:
             return _Spoken(Verdict(outcome="later", note=str(failed)), failed.kind not in _NOBODY_THERE)
-        except Exception as error:
+        except Exception as error:  # a system may answer what nobody thought of: the others are told all the same
             log.bug(where="write-back", error=error)
             return _Spoken(Verdict(outcome="later", note=type(error).__name__))
 
@@ -189,7 +187,7 @@ def dialogue_of(job: Job, controller: Controller, now: datetime) -> Dialogue | V
         hook = controller.webhooks[name]
         said = {"type": job.event, "timestamp": written(job.at), "data": {"controller": controller.id, **content}}
         return webhook.tell(
-            hook.url, hook.secrets, message_id=f"msg_{UUID(bytes=job.job_id).hex}", timestamp=int(now.timestamp()),
+            hook.url, hook.secrets, message_id=f"msg_{job.job_id.hex()}", timestamp=int(now.timestamp()),
             content=said,
         )  # fmt: skip
     tool = controller.tools.get(name)
