@@ -70,13 +70,15 @@ async def settle(
 
 async def _object(store: Store, ring: KeyRing, row: ReturnedRow, now: datetime) -> None:
     """What was read is an objection: of whom it came back from, else by the address it names. It stands on its own, and
-    no answer to another reply takes it back."""
+    no answer to another reply takes it back. Others are told of it only now (store/write_backs.py)."""
     plain = canonical(row.content.get("address", ""))
     if row.recipient_key is None and plain is None:
         raise NotSettled("nobody")
     key = row.recipient_key or await record.key_on_file(store, ring, row.controller_id, plain or "")
+    theirs = plain is not None and key in ring.recipient_keys(row.controller_id, plain)  # people answer from elsewhere
     await record.suppress(
-        store, row.controller_id, key, purpose=None, reason="objection", source="staff", now=now, address=plain
+        store, row.controller_id, key, purpose=None, reason="objection", source="staff", now=now,
+        address=plain if theirs else None,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import aiosql
 
-from gateway.store import people
+from gateway.store import people, suppressions
 from gateway.store.ahead import new_id
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
@@ -60,8 +60,11 @@ def opted_out(
 ) -> int:  # fmt: skip
     """Jobs for an opt-out that was placed now: for each target that it concerns, and for the tool's own addresses.
 
-    None for whoever has no address on file: there is nobody then whom others know. How many were made.
+    None for whoever has no address on file: there is nobody then whom others know. None either while it is only
+    assumed: who was told cannot be untold, and somebody is about to read the reply (settle.py). How many were made.
     """
+    if row.assumed:
+        return 0
     content = {
         "scope": row.scope, "purpose": row.purpose, "reason": row.reason, "source": row.source, "at": written(row.at),
         "ref": row.suppression_id.hex(),
@@ -240,6 +243,8 @@ def remember(handles: Handles, secret: PersonSecret, arrival: Arrival, link: Too
     )  # fmt: skip
     if copy.ruling.decision.reason_code not in OPT_OUTS:
         return
+    if _assumed_only(handles, arrival.controller_id, copy.recipient_key):
+        return
     since = milliseconds(arrival.at - REMINDED_AFTER)
     if SQL.reminded(handles.db, **place, target=ONE_CLICK, host=link.host, since=since) is None:
         made = _Making(handles, arrival.controller_id, copy.recipient_key, arrival.at, None)
@@ -247,6 +252,12 @@ def remember(handles: Handles, secret: PersonSecret, arrival: Arrival, link: Too
             "scope": "purpose" if link.purpose else "sender", "purpose": link.purpose or None,
             "at": written(arrival.at), "url": link.url,
         })  # fmt: skip
+
+
+def _assumed_only(handles: Handles, controller_id: str, recipient_key: bytes) -> bool:
+    """Whether nothing keeps a person out but an unclear reply that nobody has read."""
+    standing = [one for one in suppressions.of_person(handles, controller_id, recipient_key) if one.lifted_at is None]
+    return bool(standing) and all(one.assumed for one in standing)
 
 
 # Jobs and their workers

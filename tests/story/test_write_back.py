@@ -6,15 +6,21 @@ import hmac
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from gateway.config import Config
+from gateway.keys import key_ring
+from gateway.settle import settle
+from gateway.store.contract import Store
 from tests.endpoints import Call, Endpoint, Reply, trusted
 from tests.installation import ANNA, Installation, consent, newsletter, order
-from tests.story.relay import Relay, fresh, load, load_people, one_click_url, relaying
+from tests.story.relay import Relay, fresh, load, load_people, one_click_url, relaying, with_store
+from tests.story.reports import come_back, replied
 
 SECRET, OLD = base64.b64encode(b"n" * 32).decode(), base64.b64encode(b"o" * 32).decode()
 
@@ -260,6 +266,34 @@ def test_an_opt_out_of_somebody_known_by_address_alone_is_told_too(
         [call] = endpoint.until(lambda calls: len(calls) > 0)
         told(relay, "done")
     assert verified(call, SECRET)["data"]["address"] == "stranger@example.org"
+
+
+def test_nobody_is_told_of_an_unclear_reply_before_somebody_has_read_it(
+    installation: Installation, endpoint: Endpoint
+) -> None:
+    """It counts as an objection at once (RULES.md 5.2.8), but a tool that was told could not be untold."""
+    add(installation, webhook("crm", endpoint))
+    with relaying(installation) as relay:
+        mail = relay.passes(ANNA, with_link(endpoint.url("/off")))
+        reply = replied(mail, "Hoe komen jullie aan mijn adres?", author="elders@example.net")
+        assert come_back(relay, mail.mail_from, reply, sender="elders@example.net")[0] == 250
+        assert relay.kept_out(ANNA, with_link(endpoint.url("/off"), "Nog eens")) == "OBJECTED_TO_MARKETING"
+        with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db")) as db:
+            assert db.execute("SELECT count(*) FROM write_backs").fetchone() == (0,)
+        assert with_store(installation, _read_as_objection) == "objection"
+        calls = endpoint.until(lambda calls: len(calls) == 2)
+        told(relay, "done")
+    assert {call.path for call in calls} == {"/hook", "/off"}
+    hook = next(call for call in calls if call.path == "/hook")
+    assert verified(hook, SECRET)["data"]["address"] == ANNA
+
+
+async def _read_as_objection(store: Store, config: Config) -> str:
+    [row] = await store.came_back("acme", waiting=True, n=9)
+    return await settle(
+        store, key_ring(config), "acme", row.report_id, "objection", by="privacy", role="privacy", two=False,
+        now=datetime.now(UTC),
+    )  # fmt: skip
 
 
 def test_no_line_of_the_log_names_anybody(installation: Installation, authority: trustme.CA) -> None:
