@@ -113,7 +113,7 @@ def _work(
         code = 0
     except (BrokenPipeError, Refusal):  # the first is gone, or finds the same fault at the same line
         pass
-    except Exception:
+    except Exception:  # whatever it is: the frames above are the first's, which would go on a second time
         traceback.print_exc()
     finally:
         os._exit(code)
