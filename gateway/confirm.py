@@ -108,8 +108,7 @@ class Confirmations:
                 controller=found.controller.id, lifted=len(lifts) + len(narrowed),
                 minutes=round((now - found.asked.at).total_seconds() / 60),
             )  # fmt: skip
-        again = await self._find(text)
-        assert again is not None
+        again = await self._find(text) or found  # the settings may have changed in between
         preferences = await self._preferences(again)
         seen = self._seen(again, "confirmed" if done else "already")
         return replace(seen, barred=self._barred(again, now), preferences=preferences)
