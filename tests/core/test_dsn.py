@@ -213,7 +213,8 @@ def test_a_report_says_in_words_what_each_status_means(tmp_path: Path, place: in
         assert made is not None and made.body is not None and made.envelope["mail_from"] == ""
         message = email.message_from_bytes(made.body, policy=email.policy.default)
         assert not message.defects and message["Bcc"] is None and message["To"] == "news@acme.example"
-        first = next(iter(message.iter_parts()))  # type: ignore[attr-defined]
+        assert isinstance(message, EmailMessage)
+        first = next(message.iter_parts())
         assert (first.get_content_type(), first["Content-Language"]) == ("text/plain", language)
         return str(first.get_content())
 
