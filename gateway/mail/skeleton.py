@@ -22,9 +22,10 @@ SHORTEST = 12
 """Words below which a text is too short to be like another: no skeleton."""
 
 _HIDDEN = (b"head", b"style", b"script", b"template")
-_TAG = re.compile(r"<[^<>]*>")
-_ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"']+|@[^\s<>@]{1,255}")
-_WORD = re.compile(r"[^\W_]+|[#%€]")
+_TAG = re.compile(r"<[^<>]*+>")
+_ADDRESSES = tuple(map(re.compile, (r"https?://[^\s<>\"']++", r"www\.[^\s<>\"']++", r"@[^\s<>@]{1,255}+")))
+"""Each begins with what it is searched by: together in one expression they take forty times as long."""
+_WORD = re.compile(r"[^\W_]++|[#%€]")
 _MARKS = re.compile(r"[\u0300-\u036f\u200b-\u200f\u034f\xad\ufeff]+")
 """Accents, and what is put between letters so that no one finds the word: nothing of either is seen."""
 _GREETING = re.compile(
@@ -35,11 +36,12 @@ _GREETING = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """The displayed text. `words`: in the one form; `code`: the leaf's decoded octets, lower case, links and all."""
+    """The displayed text. `words`: in the one form; `code`: the leaf's decoded octets, lower case, links and all;
+    `ungreeted`: the words without the subject's and without whom a greeting names."""
 
     words: tuple[str, ...]
     code: bytes
-    plain: str
+    ungreeted: tuple[str, ...]
 
     @property
     def line(self) -> str:
@@ -52,7 +54,7 @@ def shown_text(message: Message, subject: str) -> Text:
     shown = displayed(message)
     part = shown.html or shown.text
     if part is None:
-        return Text(words=tuple(words_of(subject)), code=b"", plain="")
+        return Text(words=tuple(words_of(subject)), code=b"", ungreeted=())
     leaf = read_leaf(part)
     data = leaf.data[:LONGEST]
     code = data.lower()
@@ -60,8 +62,21 @@ def shown_text(message: Message, subject: str) -> Text:
     text = visible.decode(leaf.codec or "utf-8", "replace")
     if leaf.kind == "html":
         text = " ".join(html.unescape(_TAG.sub(" ", text)).split())
-    plain = folded(text)
-    return Text(words=(*words_of(subject), *_words(plain)), code=code, plain=plain)
+    words, ungreeted = _read(_without_addresses(folded(text)))
+    return Text(words=(*words_of(subject), *words), code=code, ungreeted=tuple(ungreeted))
+
+
+def _read(plain: str) -> tuple[list[str], list[str]]:
+    """The words of a text, and those without whom a greeting names. Each word is read once."""
+    words: list[str] = []
+    ungreeted: list[str] = []
+    at = 0
+    for greeting in _GREETING.finditer(plain):
+        ungreeted += _add_words(words, plain[at : greeting.end(1)])
+        _add_words(words, plain[greeting.end(1) : greeting.end()])
+        at = greeting.end()
+    ungreeted += _add_words(words, plain[at:])
+    return words, ungreeted
 
 
 def _visible(data: bytes, low: bytes) -> bytes:
@@ -92,17 +107,26 @@ def folded(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """The words of a text or a phrase; a word with a digit, and several in a row, are one `#`."""
-    return _words(folded(text))
-
-
-def _words(plain: str) -> list[str]:
     words: list[str] = []
-    for word in _WORD.findall(_ADDRESS.sub(" ", plain)):
+    _add_words(words, _without_addresses(folded(text)))
+    return words
+
+
+def _without_addresses(plain: str) -> str:
+    for address in _ADDRESSES:
+        plain = address.sub(" ", plain)
+    return plain
+
+
+def _add_words(words: list[str], plain: str) -> list[str]:
+    """Put the words of a further piece of text to those before it; what was put."""
+    before = len(words)
+    for word in _WORD.findall(plain):
         if word.isalpha() or word in "%€":
             words.append(word)
         elif not words or words[-1] != "#":
             words.append("#")
-    return words
+    return words[before:]
 
 
 def skeleton(text: Text, names: Collection[str]) -> bytes:
@@ -110,7 +134,7 @@ def skeleton(text: Text, names: Collection[str]) -> bytes:
 
     `names`: words of the recipient's own name, folded as words are.
     """
-    kept = [word for word in _words(_GREETING.sub(r"\1 ", text.plain)) if word not in names and word != "#"]
+    kept = [word for word in text.ungreeted if word not in names and word != "#"]
     if len(kept) < SHORTEST:
         return b""
     return hashlib.sha256(" ".join(kept).encode("utf-8", "replace")).digest()[:16]
