@@ -199,7 +199,8 @@ def _aside(told: Recipient) -> Recipient:
 
 async def _by_word(store: Store, event: Event, known: Known, about: _About, letter: Letter) -> _About:
     """Nothing proves whom it is about. Who writes a letter may speak for the address they write from."""
-    if letter.from_nobody or event.kind not in ("unsubscribe", "other") or event.feedback_type is not None:
+    spoken = event.kind in ("unsubscribe", "other") or (letter.asked and event.kind == "auto-reply")
+    if letter.from_nobody or not spoken or event.feedback_type is not None:
         return about
     plain = canonical(about.told.address or "")
     if plain is None:
@@ -247,8 +248,10 @@ def _returned(event: Event, about: _About, letter: Letter, now: datetime) -> Ret
     if event.feedback_type is not None:
         task = {**returned.content, **(letter.words or {})}
         return replace(returned, task="open", content=task) if event.needs_person else returned
-    if event.kind == "auto-reply":
+    if event.kind == "auto-reply" and not letter.asked:
         return returned if about.proven else None
+    # mail programs that ask to stop for people call what they send automatic; nothing of ours that machines answer to
+    # is from the address of opt-outs
     return _letter(event, about, letter, returned, now)
 
 

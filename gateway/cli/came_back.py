@@ -68,10 +68,10 @@ async def _rows(
     store: "Store", controller: str, since: datetime | None, kind: str | None, waiting: bool, addresses: bool
 ) -> AsyncIterator["ReturnedRow"]:
     """The rows that meet the filters, page by page."""
-    before = None
+    past = None
     while True:
         page = await store.came_back(
-            controller, since=since, kinds=() if kind is None else (kind,), waiting=waiting, before=before, n=PAGE,
+            controller, since=since, kinds=() if kind is None else (kind,), waiting=waiting, past=past, n=PAGE,
             addresses=addresses,
         )  # fmt: skip
         for row in page:
@@ -79,7 +79,7 @@ async def _rows(
                 yield row
         if len(page) < PAGE:
             return
-        before = page[-1].report_id
+        past = page[-1].report_id
 
 
 def _fields(row: "ReturnedRow", addresses: bool) -> dict[str, Any]:

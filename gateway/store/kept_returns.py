@@ -75,13 +75,13 @@ def refused(handles: Handles, ending: "Ending") -> None:
 
 def listed(
     handles: Handles, controller_id: str, since: datetime | None, kinds: Sequence[str], waiting: bool,
-    recipient_key: bytes | None, before: bytes | None, n: int, addresses: bool,
+    recipient_key: bytes | None, past: bytes | None, n: int, addresses: bool,
 ) -> list[ReturnedRow]:  # fmt: skip
-    """The next n rows, newest first."""
-    place = {"controller_id": controller_id, "before": before or LAST_ID, "n": n}
+    """The next n rows behind `past`, the last one seen: newest first; those that wait for a person, oldest first."""
+    place = {"controller_id": controller_id, "before": past or LAST_ID, "n": n}
     filters = {"since": milliseconds(since) if since else 0, "kinds": json.dumps(list(kinds))}
     if waiting:
-        rows = list(SQL.waiting(handles.db, **place))
+        rows = list(SQL.waiting(handles.db, controller_id=controller_id, after=past or b"", n=n))
     elif recipient_key is not None:
         rows = list(SQL.of_person(handles.db, **place, **filters, recipient_key=recipient_key))
     else:

@@ -40,11 +40,11 @@ class SqliteReturns(SqliteWriteBacks):
 
     async def came_back(
         self, controller_id: str, *, since: datetime | None = None, kinds: Sequence[str] = (), waiting: bool = False,
-        recipient_key: bytes | None = None, before: bytes | None = None, n: int, addresses: bool = False,
+        recipient_key: bytes | None = None, past: bytes | None = None, n: int, addresses: bool = False,
     ) -> list[ReturnedRow]:  # fmt: skip
         return await self._read(partial(
             kept_returns.listed, controller_id=controller_id, since=since, kinds=kinds, waiting=waiting,
-            recipient_key=recipient_key, before=before, n=n, addresses=addresses,
+            recipient_key=recipient_key, past=past, n=n, addresses=addresses,
         ))  # fmt: skip
 
     async def count_returned(self, controller_id: str, since: datetime) -> list[tuple[str, str, str, int]]:

@@ -89,6 +89,18 @@ async def _kinds(store: Store, config: Config, address: str) -> list[str]:
     return [entry.kind for entry in history.own.entries]
 
 
+def test_who_waits_longest_is_listed_first(relay: Relay, office: httpx.Client) -> None:
+    """However many come in behind: what is cut off of a long list is the newest."""
+    for text in ("eerste vraag?", "tweede vraag?"):
+        mail = f"From: <{text[:6]}@stranger.example>\r\nSubject: vraag\r\n\r\nEen {text}\r\n".encode()
+        told(relay, "postmaster@bounce.acme.example", mail, sender="wie@stranger.example")
+    for text in ("eerste vraag?", "tweede vraag?"):
+        [row] = with_store(relay.installation, lambda store, config: store.came_back("acme", waiting=True, n=1))
+        assert row.content["text"] == f"Een {text}"
+        said = {**fields(read(office)), "report": row.report_id.hex(), "answer": "done"}
+        assert office.post("/staff/returns/answer", data=said).status_code == 200
+
+
 def test_an_objection_stays_one(relay: Relay, office: httpx.Client) -> None:
     unclear(relay, BEN)
     page = read(office)

@@ -18,9 +18,9 @@ from tests.story.upstream import Mail
 
 PEOPLE = [f"{name}@example.org" for name in (
     "abe", "bas", "cor", "dirk", "eva", "fien", "gijs", "hans", "ines", "jan", "kim", "lot", "mia", "nel", "oda",
-    "pam",
+    "pam", "wes",
 )]  # fmt: skip
-ABE, BAS, COR, DIRK, EVA, FIEN, GIJS, HANS, INES, JAN, KIM, LOT, MIA, NEL, ODA, PAM = PEOPLE
+ABE, BAS, COR, DIRK, EVA, FIEN, GIJS, HANS, INES, JAN, KIM, LOT, MIA, NEL, ODA, PAM, WES = PEOPLE
 TOOL = "news@acme.example"
 
 
@@ -162,6 +162,15 @@ def test_what_a_stranger_writes_is_read_and_nothing_assumed_of_them(relay: Relay
     [row] = [one for one in rows(relay, waiting=True) if one.content.get("address") == author]
     assert row.content["text"] == text
     assert (row.recipient_key is not None) is assumed
+
+
+def test_mail_to_the_address_of_opt_outs_is_one_though_a_program_wrote_it(relay: Relay) -> None:
+    still_mailed(relay, WES, "afmelden")
+    said = f"From: <{WES}>\r\nSubject: bericht\r\nAuto-Submitted: auto-generated\r\n\r\n.\r\n".encode()
+    told(relay, "postmaster@bounce.acme.example", said, sender=WES)
+    still_mailed(relay, WES, "nog steeds")
+    told(relay, "unsub@bounce.acme.example", said + b"\r\n", sender=WES)
+    assert relay.kept_out(WES, newsletter("daarna")) == "OBJECTED_TO_MARKETING"
 
 
 def test_an_automatic_reply_does_nothing(relay: Relay) -> None:

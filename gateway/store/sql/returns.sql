@@ -56,13 +56,13 @@ ORDER BY report_id DESC LIMIT :n;
 SELECT kind, bounce_class, reason, count(*) FROM returns WHERE controller_id = :controller_id AND report_id >= :after
 GROUP BY kind, bounce_class, reason;
 
--- name: waiting(controller_id, before, n)
--- What a person has to look at, the newest first.
+-- name: waiting(controller_id, after, n)
+-- What a person has to look at, the oldest first: who waits longest is not buried under a flood.
 SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,
   content
 FROM returns INDEXED BY returns_waiting
-WHERE controller_id = :controller_id AND report_id < :before AND task IN ('open', 'proposed')
-ORDER BY report_id DESC LIMIT :n;
+WHERE controller_id = :controller_id AND report_id > :after AND task IN ('open', 'proposed')
+ORDER BY report_id LIMIT :n;
 
 -- name: one(controller_id, report_id)^
 SELECT report_id, at, kind, source, proven, bounce_class, reason, status, dead, task, recipient_key, message_id, stream, campaign,

@@ -99,7 +99,7 @@ class Returns:
         counts: dict[tuple[str, str], int] = {}
         for one in visitor.controllers:
             waiting += await site.store.came_back(one, waiting=True, n=WAIT_LISTED, addresses=True)
-            latest += await site.store.came_back(one, before=start, n=LISTED + 1, addresses=True)
+            latest += await site.store.came_back(one, past=start, n=LISTED + 1, addresses=True)
             for kind, bounce_class, reason, n in await site.store.count_returned(one, site.clock() - COUNTED):
                 place = (bounce_class if kind == "bounce" else kind, reason if kind == "bounce" else "")
                 counts[place] = counts.get(place, 0) + n
