@@ -22,7 +22,7 @@ from gateway.config import Config, Controller, Stream
 from gateway.letters import Name, written
 from gateway.mail.letter import Automatic, Letter, make_letter
 from gateway.post import Outgoing
-from gateway.store.contract import UNCLEAR, Act, Arrival, Person, Ruling, Store, Who
+from gateway.store.contract import UNCLEAR, Act, Arrival, Person, Ruling, Store, StoreUnavailable, Who
 from gateway.store.corresponding import OwedKind, OwedLetter
 from gateway.weigh import Case, Scales
 from gateway.words import Language, Words
@@ -84,7 +84,9 @@ class Correspondence:
                 owed = list(group)
                 try:
                     written_now = await self._write(owed, now)
-                except (LookupError, ValueError, TypeError, ArithmeticError) as bug:
+                except StoreUnavailable:
+                    raise
+                except Exception as bug:  # one letter must not keep back the others, nor end who keeps house
                     log.letter_put_off(controller=controller_id, letter=kind, error=bug)
                     await self._store.put_off_letters(owed, now + TRY_AGAIN)
                     continue

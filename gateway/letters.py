@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from jinja2 import TemplateError
 from markupsafe import escape
 
 from gateway import log
@@ -47,7 +46,7 @@ def written(
     """The letter, from the controller's own templates or from ours. `must`: what text and HTML have to show."""
     try:
         return own(words, controller, name, language, must=must, **values)
-    except (TemplateError, Unfit, KeyError, TypeError, ValueError, OSError) as unfit:
+    except Exception as unfit:  # a template is a program of its own, and may raise whatever it likes
         log.template_unfit(controller=controller.id, letter=name, error=unfit)
         return _filled(words, controller, name, language, None, values)
 

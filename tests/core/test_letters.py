@@ -217,7 +217,17 @@ def test_a_controller_has_its_own_templates_and_nobody_else_has_them(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "broken", ["Klik hier.", "{{ link }} {{ nobody }}", "{% if %}", "{{ link }} {{ t('no.such') }}", "{{ link"]
+    "broken",
+    [
+        "Klik hier.",
+        "{{ link }} {{ nobody }}",
+        "{% if %}",
+        "{{ link }} {{ t('no.such') }}",
+        "{{ link",
+        "{{ 1 // 0 }}",
+        "{{ link.encode().nothing.at_all }}",
+        "{% include 'mail/confirm.txt' %}",
+    ],
 )
 def test_a_template_that_says_not_what_it_must_is_passed_by(
     tmp_path: Path, controller: Controller, broken: str
