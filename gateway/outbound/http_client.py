@@ -29,6 +29,8 @@ MOST: Final = 64 * 1024
 """Bytes of an answer's body that are read."""
 _HEAD: Final = 16 * 1024
 _READ: Final = 16 * 1024
+_INTERIM: Final = 16
+"""Interim answers (1xx; RFC 9110 15.2) before the one that counts; a server that sends no other is given up."""
 _LOOK_UPS: Final = 4
 """Names looked up at one time, in threads of their own: a silent name server must not hold up other work."""
 _KEPT: Final = frozenset(("retry-after", "content-type"))
@@ -170,6 +172,7 @@ async def _exchange(
 async def _answer(talk: h11.Connection, reader: asyncio.StreamReader) -> Answer:
     head: h11.Response | None = None
     body = bytearray()
+    interim = 0
     while True:
         event = talk.next_event()
         if event is h11.NEED_DATA:
@@ -178,10 +181,14 @@ async def _answer(talk: h11.Connection, reader: asyncio.StreamReader) -> Answer:
             head = event
         elif isinstance(event, h11.Data):
             body += event.data
-        elif not isinstance(event, h11.InformationalResponse):
+        elif isinstance(event, h11.InformationalResponse):
+            interim += 1
+        else:
             break
         if len(body) > MOST:
             break
+        if interim > _INTERIM:
+            raise HttpFailed("protocol", "interim answers without end")
     if head is None:
         raise HttpFailed("lost", "closed without an answer")
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}

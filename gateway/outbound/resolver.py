@@ -5,6 +5,7 @@ It says apart "there is none" (an empty answer) and "nobody answered" (Unanswere
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.config import Address
 
@@ -31,7 +32,7 @@ class Resolver:
         records = sorted(await self._ask(name, "MX"), key=lambda record: int(record.preference))
         return tuple(str(record.exchange).rstrip(".") for record in records)
 
-    async def _ask(self, name: str, kind: str) -> list:  # type: ignore[type-arg]  # dnspython's records have no type of their own
+    async def _ask(self, name: str, kind: str) -> list[Any]:  # dnspython's records have no type of their own
         import dns.asyncresolver
         import dns.exception
         import dns.nameserver

@@ -1,6 +1,7 @@
 """The one outbound HTTP client, against servers with real certificates: what it calls, and what it never does."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Sequence
 
@@ -141,7 +142,14 @@ async def test_huge_head_and_what_is_no_http_are_refused(authority: trustme.CA, 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    for speak, kind in ((rubbish, "protocol"), (silent, "lost")):
+    async def hints(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Interim answers without end, and never the one that counts."""
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+                await writer.drain()
+
+    for speak, kind in ((rubbish, "protocol"), (silent, "lost"), (hints, "protocol")):
         async with await asyncio.start_server(speak, "127.0.0.1", 0) as listening:
             port = listening.sockets[0].getsockname()[1]
             plain = Peer(host="127.0.0.1", port=port, plain=True)
