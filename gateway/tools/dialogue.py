@@ -41,7 +41,7 @@ class Answer:
         """The body as JSON; None where it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     @property
@@ -74,6 +74,16 @@ def judge(answer: Answer, *, done: str = "") -> Verdict:
     if answer.status == 410:
         return Verdict(outcome="never", note="410 gone")
     return Verdict(outcome="later", note=str(answer.status), after=_wait(answer))
+
+
+def judge_api(answer: Answer, *, done: str) -> Verdict:
+    """The same for an API, whose word is JSON or nothing (204). A page of 200, as a proxy or a login before the tool
+    has it, told nobody; nor did an answer that speaks of errors, whatever its status."""
+    if answer.good and answer.status != 204:
+        said = answer.json()
+        if not isinstance(said, dict) or said.get("errors"):
+            return Verdict(outcome="later", note=f"{answer.status}, but not as the API answers")
+    return judge(answer, done=done)
 
 
 def _wait(answer: Answer) -> int | None:

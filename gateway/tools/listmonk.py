@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from gateway.tools.dialogue import JSON_TYPE, Answer, Dialogue, Request, Verdict, as_json, basic, judge
+from gateway.tools.dialogue import JSON_TYPE, Answer, Dialogue, Request, Verdict, as_json, basic, judge, judge_api
 
 _MOST = 50
 """Subscribers that a search may bring; a whole address has one."""
@@ -37,7 +37,7 @@ def stop(
             method="PUT", url=f"{base}/api/subscribers/lists", headers=(login, JSON_TYPE), body=body
         )  # fmt: skip
     answer: Answer = yield request
-    return judge(answer, done="deleted" if delete else "blocklisted" if lists is None else "unsubscribed")
+    return judge_api(answer, done="deleted" if delete else "blocklisted" if lists is None else "unsubscribed")
 
 
 def _find(base: str, login: tuple[str, str], address: str) -> Generator[Request, Answer, int | Verdict]:
@@ -70,4 +70,4 @@ def probe(base: str, username: str, password: str) -> Dialogue:
     answer: Answer = yield Request(
         method="GET", url=f"{base}/api/subscribers?{urlencode(query)}", headers=(basic(username, password),)
     )
-    return judge(answer, done="may read subscribers")
+    return judge_api(answer, done="may read subscribers")

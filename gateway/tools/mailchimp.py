@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.tools.dialogue import JSON_TYPE, Answer, Dialogue, Request, Verdict, as_json, basic, judge
+from gateway.tools.dialogue import JSON_TYPE, Answer, Dialogue, Request, Verdict, as_json, basic, judge_api
 
 _ANYBODY: Final = "consentgate"
 """Mailchimp reads the API key alone; the user's name may be anything."""
@@ -30,7 +30,7 @@ def stop(base: str, key: str, address: str, *, audiences: Sequence[str], delete:
         answer: Answer = yield request
         if answer.status == 404:
             continue
-        verdict = judge(answer, done="deleted" if delete else "unsubscribed")
+        verdict = judge_api(answer, done="deleted" if delete else "unsubscribed")
         if verdict.outcome != "done":
             return verdict
     return verdict
@@ -39,4 +39,4 @@ def stop(base: str, key: str, address: str, *, audiences: Sequence[str], delete:
 def probe(base: str, key: str) -> Dialogue:
     """Whether the key is good. Changes nothing."""
     answer: Answer = yield Request(method="GET", url=f"{base}/ping", headers=(basic(_ANYBODY, key),))
-    return judge(answer, done="the key is good")
+    return judge_api(answer, done="the key is good")

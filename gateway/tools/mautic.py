@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from gateway.tools.dialogue import Answer, Dialogue, Request, Verdict, basic, judge
+from gateway.tools.dialogue import Answer, Dialogue, Request, Verdict, basic, judge, judge_api
 
 _UNSUBSCRIBED: Final = 1
 """Mautic's reason: the contact asked for it."""
@@ -32,7 +32,9 @@ def stop(
             answer: Answer = yield request
             if answer.status == 404:
                 continue
-            verdict = judge(answer, done="deleted" if delete else "do not contact" if segments is None else "removed")
+            verdict = judge_api(
+                answer, done="deleted" if delete else "do not contact" if segments is None else "removed"
+            )
             if verdict.outcome != "done":
                 return verdict
     return verdict
@@ -83,4 +85,4 @@ def probe(base: str, username: str, password: str) -> Dialogue:
     answer: Answer = yield Request(
         method="GET", url=f"{base}/api/contacts?{asked}", headers=(basic(username, password),)
     )  # fmt: skip
-    return judge(answer, done="may read contacts")
+    return judge_api(answer, done="may read contacts")

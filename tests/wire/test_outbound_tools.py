@@ -233,6 +233,30 @@ async def test_mailchimp_unsubscribes_where_somebody_is_and_adds_nobody(
         assert await said(client, mailchimp.probe(base, "key-us1")) == ("done", "the key is good")
 
 
+async def test_a_page_with_200_is_no_word_of_the_tool(authority: trustme.CA, client: HttpClient) -> None:
+    """As a proxy or a login before it answers; errors in an answer of 200 likewise, and JSON without a bottom."""
+    lies = [
+        Reply(body=b"<html>Sign in</html>"), (200, {"errors": [{"code": 500}]}), Reply(body=b"[" * 50_000), Reply(),
+    ]  # fmt: skip
+    found = {"data": {"results": [{"id": 7, "email": BRIEN}]}}
+    contact = {"contacts": [{"id": 3, "fields": {"all": {"email": BRIEN}}}]}
+    for lie in lies:
+        with Endpoint(authority, [lie]) as server:
+            base = server.url("")
+            for dialogue in (
+                mailchimp.stop(base, "key-us1", BRIEN, audiences=["aa11"]), mailchimp.probe(base, "key-us1"),
+                listmonk.probe(base, "api", "token"), mautic.probe(base, "api", "token"),
+                listmonk.stop(base, "api", "token", BRIEN, lists=None),
+                mautic.stop(base, "api", "token", BRIEN, segments=None),
+            ):  # fmt: skip
+                assert (await said(client, dialogue))[0] == "later"
+        with Endpoint(authority, [(200, found), lie]) as server:
+            assert (await said(client, listmonk.stop(server.url(""), "api", "token", BRIEN, lists=None)))[0] == "later"
+        with Endpoint(authority, [(200, contact), lie]) as server:
+            quiet = mautic.stop(server.url(""), "api", "token", BRIEN, segments=None)
+            assert (await said(client, quiet))[0] == "later"
+
+
 async def test_a_tool_that_asks_to_wait_is_waited_for(authority: trustme.CA, client: HttpClient) -> None:
     with Endpoint(authority, [Reply(status=429, headers={"Retry-After": "900"})]) as server:
         dialogue = mailchimp.stop(server.url("/3.0"), "key-us1", BRIEN, audiences=["aa11"])
