@@ -8,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import postgres
 from tests.installation import ROOT, Gateway, Installation, consentgate, free_ports
 
 # A busy machine is slow now and then; what a property test finds must not depend on it.
@@ -82,3 +83,18 @@ def gateway(installation: Installation) -> Iterator[Gateway]:
         yield running.start()
     finally:
         running.kill()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.Server]:
+    """A PostgreSQL server for the tests of one process; each takes databases of its own on it."""
+    with postgres.running() as running:
+        yield running
+
+
+@pytest.fixture
+def empty_pair(postgresql: postgres.Server) -> Iterator[postgres.Pair]:
+    """Two empty databases, for data and for keys; removed afterwards, whoever still uses them."""
+    pair = postgresql.new_pair()
+    yield pair
+    postgresql.drop(pair)
