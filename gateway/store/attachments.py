@@ -1,4 +1,4 @@
-"""Files that prove consents in SQLite, sealed under the person's key. Functions of a database thread's handles.
+"""Files that prove consents, sealed under the person's key. Functions of a database thread's handles.
 
 The ledger entry says what a file is, in fields that only the person's key opens, and holds the digest of the sealed
 bytes in the open: a changed byte shows without any key. When a person is erased the rows go and the key is destroyed.

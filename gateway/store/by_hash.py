@@ -11,7 +11,6 @@ import aiosql
 
 from gateway.store.connection import Handles
 from gateway.store.contract import Who
-from gateway.store.keys import of_many
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "hash_lists.sql"), "sqlite3")
 
@@ -31,4 +30,4 @@ def listed(handles: Handles, controller_id: str, whos: Sequence[Who]) -> Mapping
 
 def rows(handles: Handles, controller_id: str, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
     """Of several keys of hashes, those on the list, and since when (ms)."""
-    return [(key, at) for key, at in of_many(handles.db, SQL.hashes_of_many.sql, controller_id, keys)]
+    return [(key, at) for key, at in handles.db.of_many(SQL.hashes_of_many.sql, controller_id, keys)]

@@ -1,125 +1,104 @@
-"""SQLite connections: one writer that commits groups, and readers that answer many questions per hop.
+"""What the store asks of a database's driver; one writer that commits groups, and readers that answer many at once.
 
-A unit of work is a function of the database thread's handles; all units that wait when a transaction begins share it,
-each in a savepoint of its own: one that fails takes only itself back. A call returns after COMMIT (WAL,
-synchronous=FULL: the commit is on disk).
+A unit of work is a function of the database thread's handles; all units that wait when a transaction begins share it:
+one that fails takes only itself back. A call returns after COMMIT. The drivers: sqlite_connection, postgres_connection.
 """
 
 import asyncio
-import os
-import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, Generic, TypeVar
-
-import aiosqlite
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway.store.contract import StoreUnavailable
-from gateway.store.keys import Keys
-from suppression.vault import KeyRing
+
+if TYPE_CHECKING:
+    from gateway.store.keys import Keys
 
 T = TypeVar("T")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-ASK_SECONDS = 0.003
-"""How often a transaction asks whether another process has finished its own."""
 GROUP = 512
 """Units in one transaction at most: a bound on how long the others wait."""
+
+
+class Rows(Protocol):
+    """What a statement gave, as sqlite3's cursors hold it."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(Protocol):
+    """A connection, used in its own thread: as much of sqlite3's as the store needs, and what each does in its way.
+
+    Statements are written for SQLite, and so that they mean the same elsewhere.
+    """
+
+    @property
+    def in_transaction(self) -> bool: ...
+    def execute(self, sql: str, parameters: Any = ..., /) -> Rows: ...
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Rows: ...
+    def close(self) -> None: ...
+
+    def begin(self) -> None:
+        """Open a writing transaction, waiting for others as long as the connection is patient."""
+        ...
+
+    def of_many(self, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement over several keys, in which KEYS stands for them."""
+        ...
+
+    def of_rows(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The same for rows of values of one length, for which WANTED stands."""
+        ...
+
+    def insert_long(self, sql: str, named: Mapping[str, Any], column: tuple[str, str], pieces: Sequence[bytes]) -> None:
+        """Insert a row with a long value, that of :pieces in the statement. `column`: table and name."""
+        ...
+
+    def let_log_grow(self) -> None:
+        """Many rows are going to be written by this connection."""
+        ...
+
+    def emptied(self) -> bool:
+        """See that nothing that was deleted lingers outside the tables. False where that has to be tried again."""
+        ...
 
 
 @dataclass(slots=True)
 class Handles:
     """What a unit of work gets: the data, and the keys."""
 
-    db: sqlite3.Connection
-    keys: Keys
+    db: Database
+    keys: "Keys"
 
 
-def _unusable(file: Path) -> str | None:
-    """What keeps a database file from being used, and what to do: SQLite would not even name the file."""
-    if not file.exists():
-        return f"there is no file {file}. Restore it from your copy, or make a new installation with: consentgate init."
-    for path, what in ((file, "file"), (file.parent, "folder")):
-        if not os.access(path, os.R_OK | os.W_OK):
-            return f"the {what} {path} cannot be written by this user. Correct its owner or mode."
-    return None
+class Thread(Protocol):
+    """A pair of connections, to data and keys, with a thread of its own."""
 
-
-class Thread:
-    """One SQLite connection with a thread of its own (aiosqlite)."""
-
-    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool, patience: float = 5.0) -> None:
-        """`patience`: seconds to wait for another process's transaction."""
-        self._paths = (path, keys_path)
-        self._patience = patience
-        self._ring = ring
-        self._read_only = read_only
-        self._connection: aiosqlite.Connection | None = None
-        self._handles: Handles | None = None
-
-    async def open(self) -> None:
-        path, keys_path = self._paths
-        if odd := _unusable(path) or _unusable(keys_path):
-            raise StoreUnavailable(f"the database does not open: {odd}")
-        connection = None
-        mode = "ro" if self._read_only else "rw"
-        try:
-            connection = aiosqlite.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                timeout=self._patience,
-                isolation_level=None,
-                cached_statements=256,
-            )
-            self._connection = await connection
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "mmap_size=268435456"):
-                if not (self._read_only and pragma.startswith("journal_mode")):
-                    await self._connection.execute(f"PRAGMA {pragma}")
-            self._handles = Handles(self._connection._conn, Keys(keys_path, self._ring, self._patience))
-            self._opened = [(file, _identity(file)) for file in self._paths]
-        except (sqlite3.Error, OSError) as failed:
-            await self.close()
-            if connection is not None:
-                connection._thread.join(self._patience)  # or its last word finds the event loop closed
-            raise StoreUnavailable(f"the database does not open: {failed}") from failed
+    async def open(self) -> None: ...
 
     async def run(self, work: Callable[[Handles], T]) -> T:
         """Do the work in the database's thread. One hop, whatever the number of statements in it."""
-        if self._connection is None or self._handles is None:
-            raise StoreUnavailable("the database is closed")
-        # aiosqlite's public calls hop once per statement; its own way to run a function hops once per function.
-        # tests/store pins this name to the locked version.
-        result: T = await self._connection._execute(self._guarded, work)  # type: ignore[no-untyped-call]
-        return result
+        ...
 
-    def _guarded(self, work: Callable[[Handles], T]) -> T:
-        """Only while the files are where they were: what is written to a file that was moved or deleted is lost."""
-        assert self._handles is not None
-        for file, identity in self._opened:
-            try:
-                in_place = _identity(file) == identity
-            except OSError as gone:
-                raise StoreUnavailable(f"{file.name} cannot be reached: {gone.strerror}") from gone
-            if not in_place:
-                raise StoreUnavailable(f"{file.name} was replaced while it was in use: restart")
-        return work(self._handles)
+    async def commit(self, units: Sequence[Callable[[Handles], Any]]) -> list[Any]:
+        """All units in one transaction; the result of each, or how it Failed. StoreUnavailable: nothing was written."""
+        ...
 
-    async def close(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            if self._handles is not None:
-                self._handles.keys.close()
-            await connection.close()
+    async def close(self) -> None: ...
 
 
-def _identity(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_dev, found.st_ino
+@dataclass(slots=True)
+class Failed:
+    """What became of a unit that raised an error of its own."""
+
+    why: Exception
 
 
 class Writer:
@@ -155,9 +134,9 @@ class Writer:
             group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
             units = [unit for unit, _ in group]
             try:
-                results = await self._thread.run(partial(commit, units=units))
-            except (sqlite3.Error, StoreUnavailable) as failed:
-                results = [_Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
+                results = await self._thread.commit(units)
+            except StoreUnavailable as failed:
+                results = [Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
             _hand_out([done for _, done in group], results)
             units.clear()  # the database's thread, too, remembers its last work until the next
             del group, results
@@ -167,62 +146,10 @@ def _hand_out(waiting: Sequence["asyncio.Future[Any]"], results: Sequence[Any]) 
     for done, result in zip(waiting, results, strict=True):
         if done.done():
             continue
-        if isinstance(result, _Failed):
+        if isinstance(result, Failed):
             done.set_exception(result.why)
         else:
             done.set_result(result)
-
-
-@dataclass(slots=True)
-class _Failed:
-    why: Exception
-
-
-def commit(handles: Handles, units: Sequence[Callable[[Handles], Any]]) -> list[Any]:
-    """All units in one transaction; the result or the failure of each. A failed COMMIT raises: nothing was written."""
-    db, results = handles.db, []
-    begin(db)
-    try:
-        for unit in units:
-            db.execute("SAVEPOINT unit")
-            try:
-                results.append(unit(handles))
-            except sqlite3.OperationalError:
-                raise  # disk full, locked, gone: the whole transaction is in doubt
-            except Exception as failed:  # the unit's own fault is the caller's to see; its neighbours go on
-                db.execute("ROLLBACK TO unit")
-                results.append(_Failed(failed))
-            db.execute("RELEASE unit")
-        handles.keys.commit()  # first: a row whose key is missing could not be read
-        db.execute("COMMIT")
-    except BaseException:
-        handles.keys.rollback()
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-    return results
-
-
-def begin(db: sqlite3.Connection) -> None:
-    """Open a writing transaction, waiting for other processes as long as the connection is patient.
-
-    SQLite itself asks for a taken lock ever more rarely, after a while ten times a second: whoever writes batch after
-    batch would hardly ever be found between two.
-    """
-    patience = db.execute("PRAGMA busy_timeout").fetchone()[0]
-    until = monotonic() + patience / 1000
-    db.execute("PRAGMA busy_timeout = 0")
-    try:
-        while True:
-            try:
-                db.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as failed:
-                if failed.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > until:
-                    raise
-            sleep(ASK_SECONDS)
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 class Gatherer(Generic[Q, A]):

@@ -1,9 +1,8 @@
-"""The past in SQLite: entries about people, opened, and decisions as they fell. See history.Past, call by call."""
+"""The past: entries about people, opened, and decisions as they fell. See history.Past, call by call."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import SuppressionRow, Who
 from gateway.store.history import Decided, History, Owned
-from gateway.store.keys import KEYS_AT_ONCE, of_many, opened
+from gateway.store.keys import opened
 from gateway.store.people import EVERYWHERE
 from gateway.store.reports import Subjects
 from gateway.store.suppressions import suppression_row
@@ -98,24 +97,21 @@ def _entries(
     unreadable: dict[_Place, list[Entry]] = {}
     opening = [(place, secrets[place]) for place in places if place in secrets]
     instead = list(_stand_ins(handles, secrets))
-    step = KEYS_AT_ONCE // 3
-    for start in range(0, len(opening) + len(instead), step):
-        some = [*opening, *instead][start : start + step]
-        values = [
-            value for n, (place, secret) in enumerate(some) for value in (n, place.owner, secret.subject(place.key))
-        ]
-        for n, entry_id, at, kind, public, private, commitment in handles.db.execute(_entries_sql(len(some)), values):
-            place, secret = some[n]
-            entry = ledger.Entry(
-                controller_id=place.owner, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
-                private=private, commitment=commitment,
-            )  # fmt: skip
-            try:
-                fields = {**json.loads(public), **ledger.read_private(entry, secret)}
-            except (Unreadable, ValueError):
-                unreadable.setdefault(place, []).append(Entry(entry_id=entry_id, at=at, kind=kind, fields={}))
-                continue
-            found.setdefault(place, []).append(Entry(entry_id=entry_id, at=at, kind=kind, fields=fields))
+    under = [*opening, *instead]
+    wanted = [(n, place.owner, secret.subject(place.key)) for n, (place, secret) in enumerate(under)]
+    rows = handles.db.of_rows(SQL.entries_of_many.sql, wanted)
+    for n, entry_id, at, kind, public, private, commitment in rows:
+        place, secret = under[n]
+        entry = ledger.Entry(
+            controller_id=place.owner, entry_id=entry_id, at=at, kind=kind, subject=b"", public=public.encode(),
+            private=private, commitment=commitment,
+        )  # fmt: skip
+        try:
+            fields = {**json.loads(public), **ledger.read_private(entry, secret)}
+        except (Unreadable, ValueError):
+            unreadable.setdefault(place, []).append(Entry(entry_id=entry_id, at=at, kind=kind, fields={}))
+            continue
+        found.setdefault(place, []).append(Entry(entry_id=entry_id, at=at, kind=kind, fields=fields))
     for place, _ in instead:
         found.get(place, []).sort(key=lambda one: one.entry_id)
     return found, unreadable
@@ -128,15 +124,10 @@ def _stand_ins(handles: Handles, secrets: Mapping[_Place, PersonSecret]) -> Iter
             yield _Place(owner, key), secret
 
 
-@lru_cache(maxsize=64)
-def _entries_sql(people: int) -> str:
-    return str(SQL.entries_of_many.sql).replace("WANTED", ",".join(["(?, ?, ?)"] * people))
-
-
 def _listed(handles: Handles, places: Sequence[_Place]) -> dict[_Place, dict[bytes, Listed]]:
     found: dict[_Place, dict[bytes, Listed]] = {}
     for owner, keys in _by_owner(places).items():
-        for row in of_many(handles.db, people.SQL.suppressions_of_many.sql, owner, keys):
+        for row in handles.db.of_many(people.SQL.suppressions_of_many.sql, owner, keys):
             one = suppression_row(owner, row[0], row[1:])
             found.setdefault(_Place(owner, row[0]), {})[one.suppression_id] = _on_list(one)
     return found
@@ -155,7 +146,7 @@ def _with_row(handles: Handles, wanted: Sequence[Who], sql: str) -> set[_Place]:
     return {
         _Place(owner, row[0])
         for owner, keys in _by_owner(places).items()
-        for row in of_many(handles.db, sql, owner, keys)
+        for row in handles.db.of_many(sql, owner, keys)
     }  # fmt: skip
 
 
@@ -164,7 +155,7 @@ def addresses(handles: Handles, controller_id: str, recipient_keys: Sequence[byt
     keys = list(dict.fromkeys(recipient_keys))
     secrets = handles.keys.readable(controller_id, keys)
     found = {}
-    for key, profile in of_many(handles.db, people.SQL.profiles_of_many.sql, controller_id, list(secrets)):
+    for key, profile in handles.db.of_many(people.SQL.profiles_of_many.sql, controller_id, list(secrets)):
         plain = opened(secrets[key].key, profile, profile_row(controller_id, key))
         if plain is not None:
             found[key] = str(json.loads(plain).get("address"))

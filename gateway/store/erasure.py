@@ -1,4 +1,4 @@
-"""A person is erased in SQLite (GDPR art. 17, RULES.md 6.4). Functions of a database thread's handles.
+"""A person is erased (GDPR art. 17, RULES.md 6.4). Functions of a database thread's handles.
 
 What stays: one suppression (keyed hash, scope, date, reason), opt-outs from before in the same form, decisions that no
 longer say whose they were, and ledger entries that nobody can read or link. What was sealed for the person is
@@ -20,7 +20,6 @@ from gateway.store.ahead import new_id
 from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
 from gateway.store.evidence import Erased, Erasure
-from gateway.store.keys import emptied
 from suppression import ledger
 from suppression.rules import SUPPRESSION_SOURCES
 from suppression.vault import RECIPIENT_KEY_BYTES, SECRET_BYTES, PersonSecret
@@ -166,6 +165,6 @@ def on_list(handles: Handles, stone: Tombstone, *, in_force: bool = False) -> bo
 
 
 def empty_logs(handles: Handles) -> bool:
-    """Cut off both write-ahead logs. False where somebody is reading: then later."""
+    """See that nothing that was deleted lingers in either database. False where somebody is in the way: then later."""
     keys = handles.keys.truncate()
-    return emptied(handles.db) and keys
+    return handles.db.emptied() and keys

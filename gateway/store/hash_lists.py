@@ -1,4 +1,4 @@
-"""Lists of people who must not be mailed, by hash of their address, in SQLite. Functions of a thread's handles.
+"""Lists of people who must not be mailed, by hash of their address. Functions of a thread's handles.
 
 A hash somebody sent is kept under a key of this installation, as recipient keys are: the bare hash of an address is as
 good as the address for whoever has a list of addresses. The ledger's entries name every key, at most KEYS each, so that

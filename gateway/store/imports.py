@@ -1,4 +1,4 @@
-"""Imports in SQLite: the list of them, and taking one back. Functions of a database thread's handles.
+"""Imports: the list of them, and taking one back. Functions of a database thread's handles.
 
 What one import brought is known by its entries in the ledger, which carry its id. Taking it back writes one entry a
 person, `import_undone`, that holds what the person's records are without it; nothing of the ledger is deleted (P7).

@@ -1,4 +1,4 @@
-"""Many statements at once into SQLite: what `consentgate import` writes, a batch per transaction.
+"""Many statements at once: what `consentgate import` writes, a batch per transaction.
 
 The same rows in the same tables as people.record and suppressions.add make one at a time; here the look-ups and
 inserts of a batch are gathered, and a person who is met twice is read once. Looking without writing (`dry`) runs on a
@@ -29,11 +29,6 @@ from suppression.evidence import outweighs
 from suppression.fields import FactsError
 from suppression.suppression_list import in_force
 from suppression.vault import PersonSecret
-
-LOG_PAGES: Final = 8000
-"""Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
-into the database: a page that many rows change is then moved once, and others find no more than 32 MB left to move."""
-LET_LOG_GROW: Final = f"PRAGMA wal_autocheckpoint = {LOG_PAGES}"
 
 Prepared = Mapping[bytes, Fresh]
 """By the newest recipient key."""
@@ -71,7 +66,7 @@ def take_in(
 ) -> list[Taken]:
     """Take in consents, sales and facts about people. Rows of erased people change nothing (RULES.md 6.4)."""
     if not dry:
-        handles.db.execute(LET_LOG_GROW)
+        handles.db.let_log_grow()
     batch = _Batch(handles, at, prepared)
     batch.read([statement.who for statement in statements])
     taken = [_state(batch, statement) for statement in statements]
@@ -82,7 +77,7 @@ def take_in(
 
 def take_in_sealed(handles: Handles, batch: SealedBatch, at: datetime) -> list[Taken]:
     """The same for rows that came sealed: as they are where everybody among them is new."""
-    handles.db.execute(LET_LOG_GROW)
+    handles.db.let_log_grow()
     if newcomers.take_in(handles, batch, at):
         return [_NEW] * len(batch.rows.keys)
     statements = batch.statements()
@@ -96,7 +91,7 @@ def take_in_sealed(handles: Handles, batch: SealedBatch, at: datetime) -> list[T
 def take_in_stops(handles: Handles, stops: Sequence[Stop], at: datetime, dry: bool) -> list[Taken]:
     """Put suppressions on the list, with their ledger entries; one that stands, or stood and was lifted, is left."""
     if not dry:
-        handles.db.execute(LET_LOG_GROW)
+        handles.db.let_log_grow()
     batch = _Batch(handles, at, NONE_PREPARED)
     for everywhere in (False, True):
         batch.read([stop.who for stop in stops if (stop.who.controller_id == EVERYWHERE) == everywhere])

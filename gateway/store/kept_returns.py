@@ -1,4 +1,4 @@
-"""Rows of what came back, in SQLite: written, sealed, read. Functions of a database thread's handles."""
+"""Rows of what came back: written, sealed, read. Functions of a database thread's handles."""
 
 import json
 from collections.abc import Sequence

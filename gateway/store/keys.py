@@ -1,23 +1,21 @@
 """The keys database: secrets of persons and of hours, wrapped under the installation key.
 
 It stands apart from the data, with secure deletion, so that destroying a row destroys what it sealed, in the
-write-ahead log, in free pages and in old copies of the data too. Used inside a database thread, beside that thread's
+database's logs, in free pages and in old copies of the data too. Used inside a database thread, beside that thread's
 connection; a new secret is committed before the row that needs it.
 """
 
 import contextlib
 import hmac
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 import aiosql
 
 from gateway.store.ahead import person_row
+from gateway.store.connection import Database
 from suppression.chain import TailKeys
 from suppression.vault import (
     NONCE_BYTES,
@@ -31,8 +29,6 @@ from suppression.vault import (
 )
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "keys.sql"), "sqlite3")
-KEYS_AT_ONCE: Final = 1000
-"""Recipient keys in one statement; every SQLite takes that many."""
 STAND_IN: Final = b"/stand-in"
 """Behind a recipient key: the row of what stands in for a secret that is lost."""
 APART: Final = b"/write-back"
@@ -40,12 +36,11 @@ APART: Final = b"/write-back"
 
 
 class Keys:
-    """Secrets by person and hour. One connection, used by one thread."""
+    """Secrets by person and hour."""
 
-    def __init__(self, path: Path, ring: KeyRing, patience: float = 5.0) -> None:
-        uri = f"{path.absolute().as_uri()}?mode=rw"  # never made here: an empty one would look like nobody's
-        self._db = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON")
+    def __init__(self, db: Database, ring: KeyRing) -> None:
+        """`db`: a connection to the keys database, used by one thread, and closed with this."""
+        self._db = db
         self._ring = ring
         self.tails = TailKeys(ring.derived("ledger", "tail"))
         """What authenticates the end of the ledger."""
@@ -58,7 +53,7 @@ class Keys:
     def begin(self) -> None:
         """Open a writing transaction, unless one is open. Taken after the data's own, always in this order."""
         if not self._db.in_transaction:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.begin()
 
     def commit(self) -> None:
         if self._db.in_transaction:
@@ -101,7 +96,7 @@ class Keys:
         """The same secrets as they are stored. `neighbours`: the keys are likely to follow each other."""
         between, each = SQL.person_keys_between.sql, SQL.person_keys_of_many.sql
         if not neighbours:
-            return dict(of_many(self._db, each, controller_id, recipient_keys))
+            return dict(self._db.of_many(each, controller_id, recipient_keys))
         wanted = set(recipient_keys)
         found = of_neighbours(self._db, between, each, controller_id, recipient_keys)
         return {key: wrapped for key, wrapped in found if key in wanted}
@@ -237,37 +232,14 @@ class Keys:
         return any(dropped)
 
     def truncate(self) -> bool:
-        """Empty the write-ahead log, so that no destroyed key lingers there. False while somebody else is reading."""
-        return emptied(self._db)
-
-
-def emptied(db: sqlite3.Connection) -> bool:
-    """Move the write-ahead log into the database and cut it off; False where another connection is in its way.
-
-    It waits for readers a quarter of a second at most: writers wait behind it.
-    """
-    patience = db.execute("PRAGMA busy_timeout").fetchone()[0]
-    db.execute("PRAGMA busy_timeout = 250")
-    try:
-        return not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {patience}")
-
-
-def of_many(db: sqlite3.Connection, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
-    """The rows of a statement over several recipient keys, in which KEYS stands for them."""
-    for start in range(0, len(keys), KEYS_AT_ONCE):
-        some = keys[start : start + KEYS_AT_ONCE]
-        names, filled = _with_places(sql, len(some))
-        yield from db.execute(filled, {"controller_id": controller_id, **dict(zip(names, some, strict=True))})
+        """See that no destroyed key lingers on the disk. False while somebody else is in the way."""
+        return self._db.emptied()
 
 
 def of_neighbours(
-    db: sqlite3.Connection, between: str, each: str, controller_id: str, keys: Sequence[bytes]
+    db: Database, between: str, each: str, controller_id: str, keys: Sequence[bytes]
 ) -> Iterator[tuple[Any, ...]]:
-    """The same for keys that are often neighbours, as in a sorted file; rows of keys in between may come too.
+    """The rows over several keys that are often neighbours, as in a sorted file; rows of keys in between may come too.
 
     Reading all between the first and the last takes a fifth of the time. `each` is for where that would be too many.
     """
@@ -276,13 +248,7 @@ def of_neighbours(
     most = 2 * len(keys) + 16
     named = {"controller_id": controller_id, "first": min(keys), "last": max(keys), "n": most}
     rows = db.execute(between, named).fetchall()
-    yield from rows if len(rows) < most else of_many(db, each, controller_id, keys)
-
-
-@lru_cache(maxsize=128)
-def _with_places(sql: str, n: int) -> tuple[Sequence[str], str]:
-    names = [f"k{number}" for number in range(n)]
-    return names, sql.replace("KEYS", ",".join(":" + name for name in names))
+    yield from rows if len(rows) < most else db.of_many(each, controller_id, keys)
 
 
 def sealed(key: bytes, plain: bytes, bound_to: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Letters that are owed, in SQLite. Functions of a database thread's handles.
+"""Letters that are owed. Functions of a database thread's handles.
 
 Settled rows stay for a while: they say what a person was told lately, so that nobody is told the same twice.
 """

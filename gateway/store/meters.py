@@ -1,4 +1,4 @@
-"""The proof of whole lists in SQLite: standings page by page, and what was counted. Functions of a thread's handles."""
+"""The proof of whole lists: standings page by page, and what was counted. Functions of a thread's handles."""
 
 import json
 from collections.abc import Sequence

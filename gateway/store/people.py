@@ -1,4 +1,4 @@
-"""People, their standing and what is written about them, in SQLite. Functions of a database thread's handles."""
+"""People, their standing and what is written about them. Functions of a database thread's handles."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from gateway.store.connection import Handles
 from gateway.store.contract import Act, Person, Who
 from gateway.store.evidence import Note
 from gateway.store.history import Profile
-from gateway.store.keys import KEYS_AT_ONCE, Keys, opened, sealed
+from gateway.store.keys import Keys, opened, sealed
 from gateway.store.sealing import last_entry_id
 from suppression import ledger, standing
 from suppression.chain import following
@@ -64,26 +64,19 @@ def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
     known = _Known(
         handles.keys.wrapped(controller_id, own), {}, set(), {}, hashed, ruled.standing(handles, controller_id)
     )
-    for start in range(0, len(rows), KEYS_AT_ONCE // 2):
-        wanted = [value for row in rows[start : start + KEYS_AT_ONCE // 2] for value in row]
-        for what, key, *columns in handles.db.execute(_known_sql(len(wanted) // 2), wanted):
-            if what == "standing":
-                known.standings[key] = (columns[0], columns[1])
-            elif what == "profile":
-                known.addressed.add(key)
-            else:
-                at, lifted_at, scope, purpose, reason, owner, lifted_for, source = columns
-                known.suppressions.setdefault(key, []).append(Suppression(
-                    scope=scope, controller_id=owner or None, purpose=purpose, reason=reason, at=instant(at),
-                    lifted_at=None if lifted_at is None else instant(lifted_at),
-                    lifted_for=lifted_purposes(lifted_for), source=source,
-                ))  # fmt: skip
+    for what, key, *columns in handles.db.of_rows(SQL.known_of_many.sql, rows):
+        if what == "standing":
+            known.standings[key] = (columns[0], columns[1])
+        elif what == "profile":
+            known.addressed.add(key)
+        else:
+            at, lifted_at, scope, purpose, reason, owner, lifted_for, source = columns
+            known.suppressions.setdefault(key, []).append(Suppression(
+                scope=scope, controller_id=owner or None, purpose=purpose, reason=reason, at=instant(at),
+                lifted_at=None if lifted_at is None else instant(lifted_at),
+                lifted_for=lifted_purposes(lifted_for), source=source,
+            ))  # fmt: skip
     return known
-
-
-@lru_cache(maxsize=64)
-def _known_sql(people: int) -> str:
-    return str(SQL.known_of_many.sql).replace("WANTED", ",".join(["(?, ?)"] * people))
 
 
 def _person(handles: Handles, known: _Known, who: Who) -> Person:

@@ -1,4 +1,4 @@
-"""The rows of a proof in SQLite. See proof.Proofs, call by call. Functions of a database thread's handles."""
+"""The rows of a proof. See proof.Proofs, call by call. Functions of a database thread's handles."""
 
 import json
 from collections.abc import Sequence

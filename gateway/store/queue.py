@@ -1,4 +1,4 @@
-"""The queue in SQLite: messages, copies and their endings. Functions of a database thread's handles.
+"""The queue: messages, copies and their endings. Functions of a database thread's handles.
 
 States of a copy are those of mail/outcome.py; `captured` and `held` still need the original.
 """
@@ -6,7 +6,6 @@ States of a copy are those of mail/outcome.py; `captured` and `held` still need 
 import hashlib
 import json
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,7 +16,7 @@ import aiosql
 
 from gateway.store import kept_returns, people, write_backs
 from gateway.store.columns import instant, milliseconds
-from gateway.store.connection import Handles
+from gateway.store.connection import Database, Handles
 from gateway.store.contract import Act, Arrival, ClaimedCopy, Ending, NewCopy, StoredMessage, tally
 from gateway.store.keys import opened, sealed
 from suppression.vault import NONCE_BYTES, Unreadable, seal_long
@@ -87,25 +86,15 @@ def _enqueue(handles: Handles, arrival: Arrival) -> None:
     count(handles, controller_id, arrival.stream, arrival.campaign, counts)
 
 
-def _add_body(
-    db: sqlite3.Connection, controller_id: str, message_id: bytes, hour: int, spool: bytes, body: bytes
-) -> None:
-    """Keep the original, sealed. A long one is written into a row made for it: SQLite would copy a value twice."""
+def _add_body(db: Database, controller_id: str, message_id: bytes, hour: int, spool: bytes, body: bytes) -> None:
+    """Keep the original, sealed; a long one in pieces."""
     place = {"controller_id": controller_id, "message_id": message_id, "hour": hour}
     bound_to = b"body/" + message_id
     if len(body) <= LONG_BODY:
         db.execute(SQL.add_body.sql, {**place, "body": sealed(spool, body, bound_to)})
         return
     pieces = seal_long(spool, body, bound_to, os.urandom(NONCE_BYTES))
-    (cache,) = db.execute("PRAGMA cache_size").fetchone()
-    db.execute("PRAGMA cache_size = -2048")  # its pages go to the log at once, and push no others out
-    try:
-        (row,) = db.execute(SQL.add_room_for_body.sql, {**place, "size": sum(map(len, pieces))}).fetchone()
-        with db.blobopen("bodies", "body", row) as stored:
-            for piece in pieces:
-                stored.write(piece)
-    finally:
-        db.execute(f"PRAGMA cache_size = {cache}")
+    db.insert_long(SQL.add_long_body.sql, place, ("bodies", "body"), pieces)
 
 
 def _copy_row(arrival: Arrival, copy: NewCopy, spool: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What reports and pages read, in SQLite. Functions of a database thread's handles."""
+"""What reports and pages read. Functions of a database thread's handles."""
 
 import json
 from collections.abc import Mapping

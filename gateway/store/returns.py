@@ -1,4 +1,4 @@
-"""What comes back and what it does, in SQLite. Functions of a database thread's handles.
+"""What comes back and what it does. Functions of a database thread's handles.
 
 A report is stored with all that follows from it in one transaction: the opt-out, the mark on the address, the counters,
 a campaign's stop, the report on its way to the tool. Told again, it changes nothing.

@@ -9,7 +9,7 @@ from gateway.store.connection import Handles
 from gateway.store.contract import Who
 from gateway.store.imported import Enrolled, RosterPage
 from gateway.store.imports import SQL
-from gateway.store.keys import of_many, opened
+from gateway.store.keys import opened
 from suppression import standing
 
 
@@ -17,7 +17,7 @@ def page(handles: Handles, controller_id: str, after: bytes, n: int) -> RosterPa
     """The next n people, by recipient key. Whose key is gone, or whose row does not open, is counted."""
     rows = [tuple(row) for row in SQL.roster(handles.db, controller_id=controller_id, after=after, n=n)]
     secrets = handles.keys.readable(controller_id, [row[0] for row in rows])
-    facts = dict(of_many(handles.db, people.SQL.standings_of_many.sql, controller_id, list(secrets)))
+    facts = dict(handles.db.of_many(people.SQL.standings_of_many.sql, controller_id, list(secrets)))
     found = []
     for key, profile in rows:
         plain = opened(secrets[key].key, profile, profile_row(controller_id, key)) if key in secrets else None

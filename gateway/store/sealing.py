@@ -1,4 +1,4 @@
-"""The ledger's chain in SQLite: entries get their places, and the end of each chain is kept. See suppression/chain.py.
+"""The ledger's chain: entries get their places, and the end of each chain is kept. See suppression/chain.py.
 
 Entries are committed unsealed by whoever acts. `seal` gives them their places in a transaction of its own, in the order
 of their ids; transactions that write are serial, so that several processes may call it and no chain forks. It goes on

@@ -1,4 +1,4 @@
-"""Sign-ups in SQLite. Functions of a database thread's handles.
+"""Sign-ups. Functions of a database thread's handles.
 
 A sign-up is stored with its ledger entry, its counters and its mail in one transaction: two that come at the same
 moment cannot both send a mail (RULES.md B6). One that nobody confirmed goes again, and with it whoever was known by

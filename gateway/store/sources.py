@@ -1,4 +1,4 @@
-"""Files about lists of third parties in SQLite, every version. Functions of a database thread's handles.
+"""Files about lists of third parties, every version. Functions of a database thread's handles.
 
 They name the staff who checked, so they are sealed under the controller's own key; the ledger has the digest of what is
 stored.

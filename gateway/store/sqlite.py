@@ -1,62 +1,16 @@
-"""The SQLite store: one database file, one file of keys; one writer per process, readers beside it.
-
-What it never does: answer before the commit, write outside a group, or read a person without their key. Any error of
-the driver becomes StoreUnavailable.
-"""
+"""The SQLite store: one database file, one file of keys."""
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
-from functools import partial
+from collections.abc import AsyncIterator
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import aiosql
-
-from gateway.store import intake, pairing, people, queue, suppressions, write_backs
-from gateway.store.columns import instant, milliseconds
-from gateway.store.connection import Gatherer, Handles, Writer
-from gateway.store.contract import (
-    Act,
-    Arrival,
-    ClaimedCopy,
-    Ending,
-    Person,
-    Statement,
-    Stop,
-    StoredMessage,
-    StoreUnavailable,
-    SuppressionRow,
-    Taken,
-    Who,
-)  # fmt: skip
-from gateway.store.corresponding import OwedLetter
-from gateway.store.evidence import Note
-from gateway.store.sqlite_access import SqliteAccess
-from gateway.store.sqlite_base import translated
-from gateway.store.sqlite_checks import SqliteChecks
-from gateway.store.sqlite_evidence import SqliteEvidence
-from gateway.store.sqlite_history import SqliteHistory
-from gateway.store.sqlite_holding import SqliteHolding
-from gateway.store.sqlite_hooks import SqliteHooks
-from gateway.store.sqlite_imported import SqliteImported
-from gateway.store.sqlite_letters import SqliteLetters
-from gateway.store.sqlite_material import SqliteMaterial
-from gateway.store.sqlite_proof import SqliteProof
-from gateway.store.sqlite_rehearsal import SqliteRehearsal
-from gateway.store.sqlite_reports import SqliteReports
-from gateway.store.sqlite_returns import SqliteReturns
-from gateway.store.sqlite_rulings import SqliteRulings
-from gateway.store.sqlite_sign_ups import SqliteSignUps
-from gateway.store.staff import Staff
+from gateway.store.sql_store import SCHEMA_VERSION, SqlStore
+from gateway.store.sqlite_connection import SqliteThread
 from suppression.vault import KeyRing
 
-SCHEMA_VERSION = "3"
-"""As the last line of schema.sql stamps it."""
-SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "settings.sql"), "sqlite3")
+__all__ = ["SCHEMA_VERSION", "SqliteStore", "create", "opened"]
 
 
 def create(path: Path, keys_path: Path) -> None:
@@ -83,219 +37,13 @@ async def opened(path: Path, keys_path: Path, ring: KeyRing) -> AsyncIterator["S
         await store.close()
 
 
-class SqliteStore(
-    SqliteEvidence,
-    SqliteAccess,
-    SqliteMaterial,
-    SqliteHistory,
-    SqliteRehearsal,
-    SqliteImported,
-    SqliteProof,
-    SqliteReports,
-    SqliteSignUps,
-    SqliteRulings,
-    SqliteHolding,
-    SqliteReturns,
-    SqliteLetters,
-    SqliteChecks,
-    SqliteHooks,
-):
+class SqliteStore(SqlStore):
     """See contract.Store, call by call."""
 
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:
-        """`patience`: as in SqliteBase."""
-        super().__init__(path, keys_path, ring, patience=patience)
-        self._numbers: dict[tuple[str, str, str], int] = {}
-        self._names: dict[int, tuple[str, str, str]] = {}
-
-    async def open(self) -> None:
-        """Connect. StoreUnavailable where the files are not there, or of another version."""
-        for thread in self._threads:
-            await thread.open()
-        self._writer = Writer(self._write_thread)
-        self._people: Gatherer[Sequence[Who], list[Person]] = Gatherer(self._read_people, limit=64)
-        await self.check()
-        if not await self._read(pairing.are_paired):
-            await self._write(pairing.pair)
-
-    async def close(self) -> None:
-        if hasattr(self, "_writer"):
-            with contextlib.suppress(StoreUnavailable):
-                await self._seal_own()
-            await self._writer.close()
-            await self._people.close()
-        for thread in reversed(self._threads):  # the writer last: it puts the write-ahead log away
-            await thread.close()
-
-    async def check(self) -> None:
-        """Raise StoreUnavailable unless the database answers and has our schema."""
-        found = await self._read(lambda h: h.db.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone())
-        if found is None or found[0] != SCHEMA_VERSION:
-            raise StoreUnavailable("the database has another schema version: run `consentgate migrate`")
-
-    # people and what they said
-
-    async def _read_people(self, asked: Sequence[Sequence[Who]]) -> list[list[Person]]:
-        wanted = [who for whos in asked for who in whos]
-        found = iter(await translated(self._fast_thread, partial(people.people, wanted=wanted)))
-        return [list(islice(found, len(whos))) for whos in asked]
-
-    async def people(self, wanted: Sequence[Who]) -> list[Person]:
-        return await self._people.ask(wanted)
-
-    async def record(self, acts: Sequence[Act]) -> list[bool]:
-        def unit(handles: Handles) -> list[bool]:
-            done = people.record(handles, acts)
-            for act, changed in zip(acts, done, strict=True):
-                if changed:
-                    write_backs.acted(handles, self._told(act.controller_id), act)
-            return done
-
-        return await self._enter(unit)
-
-    async def opt_out(
-        self, acts: Sequence[Act], row: SuppressionRow, message_id: bytes | None, *, owed: OwedLetter | None = None
-    ) -> SuppressionRow:
-        def unit(handles: Handles) -> SuppressionRow:
-            placed = suppressions.add(handles, acts, row, owed)
-            if message_id is not None and placed is row:
-                queue.count_opt_out(handles, row.controller_id, message_id)
-            if placed is row:
-                write_backs.opted_out(handles, self._told(row.controller_id), row, message_id)
-            return placed
-
-        return await self._enter(unit)
-
-    async def lift(self, acts: Sequence[Act], row: SuppressionRow) -> bool:
-        def unit(handles: Handles) -> bool:
-            changed = suppressions.lift(handles, acts, row)
-            if changed:
-                write_backs.lifted(handles, self._told(row.controller_id), row)
-            return changed
-
-        return await self._enter(unit)
-
-    async def suppressions_of(self, controller_id: str, recipient_key: bytes) -> list[SuppressionRow]:
-        return await self._read(
-            partial(suppressions.of_person, controller_id=controller_id, recipient_key=recipient_key)
+        """`patience`: seconds to wait for another process's transaction before giving up."""
+        super().__init__(
+            write=SqliteThread(path, keys_path, ring, read_only=False, patience=patience),
+            fast=SqliteThread(path, keys_path, ring, read_only=True),
+            slow=SqliteThread(path, keys_path, ring, read_only=True),
         )
-
-    async def suppression_page(
-        self, controller_id: str, *, after: tuple[bytes, bytes], n: int, addresses: bool
-    ) -> list[SuppressionRow]:
-        return await self._read(
-            partial(suppressions.page, controller_id=controller_id, after=after, n=n, addresses=addresses)
-        )
-
-    async def address(self, controller_id: str, recipient_key: bytes) -> str | None:
-        return await self._read(partial(people.address, controller_id=controller_id, recipient_key=recipient_key))
-
-    async def take_in(self, statements: Sequence[Statement], *, at: datetime, dry: bool) -> list[Taken]:
-        if dry:
-            return await self._read(partial(intake.take_in, statements=statements, at=at, dry=True))
-        new = await self._read(partial(intake.unknown, statements=statements))
-        prepared = intake.prepare(statements, new)
-        return await self._enter(
-            partial(intake.take_in, statements=statements, at=at, dry=False, prepared=prepared)
-        )  # fmt: skip
-
-    async def take_in_stops(self, stops: Sequence[Stop], *, at: datetime, dry: bool) -> list[Taken]:
-        unit = partial(intake.take_in_stops, stops=stops, at=at, dry=dry)
-        return await (self._read(unit) if dry else self._enter(unit))
-
-    # the queue
-
-    async def enqueue(self, *arrivals: Arrival) -> None:
-        await self._write(partial(queue.enqueue, arrivals=arrivals))
-
-    async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]:
-        return await self._write(partial(queue.claim, worker=worker, route=route, now=now, n=n))
-
-    async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None:
-        return await self._read(partial(queue.message, controller_id=controller_id, message_id=message_id))
-
-    async def finish(self, worker: str, endings: Sequence[Ending]) -> None:
-        self._note_entries()  # an ending may teach something about a person
-        await self._write(partial(queue.finish, worker=worker, endings=endings))
-
-    async def renew(self, worker: str, until: datetime) -> None:
-        lease = milliseconds(until)
-        await self._write(lambda h: queue.SQL.renew(h.db, worker=worker, lease_until=lease))
-
-    async def take_back(self, worker: str, now: datetime) -> int:
-        at = milliseconds(now)
-        return await self._write(lambda h: int(queue.SQL.take_back(h.db, worker=worker, now=at)))
-
-    async def next_due(self, route: str) -> datetime | None:
-        row = await self._read(lambda h: queue.SQL.next_due(h.db, route=route))
-        return None if row is None or row[0] is None else instant(row[0])
-
-    async def waiting(self, n: int) -> int:
-        row = await self._read(lambda h: queue.SQL.waiting(h.db, n=n))
-        return int(row[0])
-
-    async def sweep(self, *, now: datetime, captures_before: datetime) -> int:
-        return await self._write(partial(queue.sweep, now=now, captures_before=captures_before))
-
-    # names, staff
-
-    async def number(self, controller_id: str, kind: str, name: str) -> int:
-        wanted = (controller_id, kind, name)
-        if wanted not in self._numbers:
-            await self._write(partial(_add_number, wanted=wanted))
-            await self._read_numbers()
-        return self._numbers[wanted]
-
-    async def name(self, number: int) -> tuple[str, str, str] | None:
-        if number not in self._names:
-            await self._read_numbers()
-        return self._names.get(number)
-
-    async def _read_numbers(self) -> None:
-        rows = await self._read(lambda h: list(SQL.numbers(h.db)))
-        self._names = {number: (controller_id, kind, name) for controller_id, kind, name, number in rows}
-        self._numbers = {value: number for number, value in self._names.items()}
-
-    async def staff(self, name: str) -> Staff | None:
-        row = await self._read(lambda h: SQL.staff(h.db, name=name))
-        return None if row is None else _staff(row)
-
-    async def all_staff(self) -> list[Staff]:
-        return [_staff(row) for row in await self._read(lambda h: list(SQL.all_staff(h.db)))]
-
-    async def put_staff(self, staff: Staff, now: datetime, notes: Sequence[Note] = ()) -> None:
-        row = {
-            "name": staff.name, "password_hash": staff.password_hash, "roles": " ".join(staff.roles),
-            "controllers": " ".join(staff.controllers), "changed_at": milliseconds(now),
-        }  # fmt: skip
-
-        def unit(handles: Handles) -> None:
-            SQL.put_staff(handles.db, **row)
-            people.note(handles, notes)
-
-        await self._enter(unit)
-
-    async def sign_out(self, name: str, now: datetime) -> None:
-        at = milliseconds(now)
-        await self._write(lambda h: SQL.sign_out(h.db, name=name, signed_out_at=at))
-
-    async def remove_staff(self, name: str, notes: Sequence[Note] = ()) -> bool:
-        def unit(handles: Handles) -> bool:
-            removed = bool(SQL.remove_staff(handles.db, name=name))
-            people.note(handles, notes if removed else ())
-            return removed
-
-        return await self._enter(unit)
-
-
-def _add_number(handles: Handles, wanted: tuple[str, str, str]) -> None:
-    controller_id, kind, name = wanted
-    SQL.add_number(handles.db, controller_id=controller_id, kind=kind, name=name)
-
-
-def _staff(row: Sequence[Any]) -> Staff:
-    name, password_hash, roles, controllers, signed_out_at = row
-    return Staff(
-        name=name, password_hash=password_hash, roles=tuple(roles.split()), controllers=tuple(controllers.split()),
-        signed_out_at=None if signed_out_at is None else instant(signed_out_at),
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The list of suppressions in SQLite: each change with its ledger entries. Functions of a database thread's handles."""
+"""The list of suppressions: each change with its ledger entries. Functions of a database thread's handles."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Wordings in SQLite: what people were shown, once by its digest. Functions of a database thread's handles."""
+"""Wordings: what people were shown, once by its digest. Functions of a database thread's handles."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Write-back jobs in SQLite: made with what they tell of, claimed, ended. Functions of a database thread's handles.
+"""Write-back jobs: made with what they tell of, claimed, ended. Functions of a database thread's handles.
 
 A job whose content does not open any more is given up by its worker: the person was erased meanwhile, and then what
 still has to be said of them stands in jobs of their erasure.

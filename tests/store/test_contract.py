@@ -504,6 +504,6 @@ async def test_the_hot_statements_use_an_index(home: Home) -> None:
 
 
 def test_the_database_library_still_runs_functions_in_its_thread() -> None:
-    """connection.py rests on these names of the locked version."""
+    """sqlite_connection.py rests on these names of the locked version."""
     assert callable(aiosqlite.Connection._execute)
     assert callable(aiosqlite.connect("unused.db")._thread.join)

@@ -7,10 +7,9 @@ VALUES (:controller_id, :message_id, :accepted_at, :stream, :campaign, :mode, :k
 -- name: add_body(controller_id, message_id, hour, body)!
 INSERT INTO bodies (controller_id, message_id, hour, body) VALUES (:controller_id, :message_id, :hour, :body);
 
--- name: add_room_for_body(controller_id, message_id, hour, size)^
--- A body of so many octets, which are written afterwards.
-INSERT INTO bodies (controller_id, message_id, hour, body) VALUES (:controller_id, :message_id, :hour, zeroblob(:size))
-RETURNING rowid;
+-- name: add_long_body(controller_id, message_id, hour, pieces)!
+-- See connection.Database.insert_long.
+INSERT INTO bodies (controller_id, message_id, hour, body) VALUES (:controller_id, :message_id, :hour, :pieces);
 
 -- name: add_copies(controller_id, message_id, copy_no, recipient_key, state, verdict, reason_code, cite, as_of, basis, packs, trace, rcpt, route, due_at, worker)*!
 INSERT INTO copies (controller_id, message_id, copy_no, recipient_key, state, verdict, reason_code, accept_code, cite,

@@ -1,4 +1,4 @@
-"""Rehearsals in SQLite. Functions of a database thread's handles, and the store's calls."""
+"""Rehearsals. Functions of a database thread's handles, and the store's calls."""
 
 import json
 from collections import Counter
@@ -15,12 +15,12 @@ from gateway.store.connection import Handles
 from gateway.store.contract import Ruling, tally
 from gateway.store.keys import opened
 from gateway.store.rehearsal import Moved, RehearsedCopy, RehearsedMessage, Released
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "rehearsal.sql"), "sqlite3")
 
 
-class SqliteRehearsal(SqliteBase):
+class SqlRehearsal(SqlBase):
     """See rehearsal.Rehearsals, call by call."""
 
     async def rehearsed(

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about checks of our own mail. See checks.Checks, call by call."""
+"""The store's calls about checks of our own mail. See checks.Checks, call by call."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -8,13 +8,13 @@ import aiosql
 from gateway.store.checks import CheckNote, KeptChecks
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "checks.sql"), "sqlite3")
 
 
-class SqliteChecks(SqliteBase):
-    """What SqliteStore promises about checks."""
+class SqlChecks(SqlBase):
+    """What SqlStore promises about checks."""
 
     async def note_checks(self, notes: Sequence[CheckNote]) -> None:
         def write(handles: Handles) -> None:

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about proofs. See proof.Proofs, call by call."""
+"""The store's calls about proofs. See proof.Proofs, call by call."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,12 +6,12 @@ from functools import partial
 from gateway.store import proving
 from gateway.store.contract import Who
 from gateway.store.proof import Passage, Place, ShownEntry
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 from suppression.chain import Stored
 
 
-class SqliteProof(SqliteBase):
-    """What SqliteStore promises about proofs."""
+class SqlProof(SqlBase):
+    """What SqlStore promises about proofs."""
 
     async def entries_shown(self, who: Who) -> list[ShownEntry]:
         return await self._read(partial(proving.entries_shown, who=who))

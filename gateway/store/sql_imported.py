@@ -1,4 +1,4 @@
-"""The SQLite store's calls about imports as wholes. See imported.Imported, call by call."""
+"""The store's calls about imports as wholes. See imported.Imported, call by call."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,12 +9,12 @@ from gateway.store.columns import milliseconds
 from gateway.store.contract import Taken, Who
 from gateway.store.imported import Import, RosterPage, UndonePage
 from gateway.store.sealed_rows import SealedBatch
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 from suppression.standing import Document
 
 
-class SqliteImported(SqliteBase):
-    """What SqliteStore promises about imports."""
+class SqlImported(SqlBase):
+    """What SqlStore promises about imports."""
 
     async def put_import(self, brought: Import) -> None:
         await self._write(partial(imports.put_import, brought=brought))

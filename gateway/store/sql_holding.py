@@ -1,4 +1,4 @@
-"""The SQLite store's calls about mail that waits for an answer. See holding.Holding, call by call."""
+"""The store's calls about mail that waits for an answer. See holding.Holding, call by call."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from gateway.store.contract import Arrival
 from gateway.store.holding import Answer, HeldMail, Seen
 from gateway.store.keys import opened
 from gateway.store.reports import Subjects
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "holding.sql"), "sqlite3")
 _BYTES = 128
 """A bitmap on disk."""
 
 
-class SqliteHolding(SqliteBase):
-    """What SqliteStore promises about held mail."""
+class SqlHolding(SqlBase):
+    """What SqlStore promises about held mail."""
 
     async def held_mail(self, controller_id: str, *, n: int) -> list[HeldMail]:
         return await self._read(partial(_held_mail, controller_id=controller_id, n=n))

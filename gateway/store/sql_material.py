@@ -1,4 +1,4 @@
-"""The SQLite store's calls about the material that proves consents. See material.Material, call by call."""
+"""The store's calls about the material that proves consents. See material.Material, call by call."""
 
 import json
 from collections.abc import Collection
@@ -19,14 +19,14 @@ from gateway.store.material import (
     Said,
     StandingPage,
 )  # fmt: skip
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 from suppression.evidence import Wording
 from suppression.proof_meter import Meter
 from suppression.provenance import ListSource
 
 
-class SqliteMaterial(SqliteBase):
-    """What SqliteStore promises about material."""
+class SqlMaterial(SqlBase):
+    """What SqlStore promises about material."""
 
     async def keep_wording(self, controller_id: str, wording: Wording, *, at: datetime) -> bytes:
         return await self._enter(partial(wordings.keep, controller_id=controller_id, wording=wording, at=at))

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about keys of the API. See access.Access, call by call."""
+"""The store's calls about keys of the API. See access.Access, call by call."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,13 +9,13 @@ import aiosql
 
 from gateway.store.access import ApiKey
 from gateway.store.columns import instant, milliseconds
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "access.sql"), "sqlite3")
 
 
-class SqliteAccess(SqliteBase):
-    """What SqliteStore promises about who may call."""
+class SqlAccess(SqlBase):
+    """What SqlStore promises about who may call."""
 
     async def api_key(self, controller_id: str, key_id: bytes) -> ApiKey | None:
         row = await self._read(lambda h: SQL.api_key(h.db, controller_id=controller_id, key_id=key_id))

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about letters that are owed. See corresponding.Letters, call by call."""
+"""The store's calls about letters that are owed. See corresponding.Letters, call by call."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,11 +7,11 @@ from functools import partial
 from gateway.store import letters
 from gateway.store.contract import Act, Arrival
 from gateway.store.corresponding import OwedLetter
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 
-class SqliteLetters(SqliteBase):
-    """What SqliteStore promises about letters."""
+class SqlLetters(SqlBase):
+    """What SqlStore promises about letters."""
 
     async def owe(self, letter: OwedLetter) -> bool:
         return await self._write(partial(letters.owe, letter=letter))

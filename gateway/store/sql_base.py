@@ -1,38 +1,32 @@
-"""What every part of the SQLite store stands on: threads, reading and writing, and the sealing of its entries."""
+"""What every part of the store stands on: threads, reading and writing, and the sealing of its entries."""
 
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
 from gateway.store import sealing
 from gateway.store.connection import Handles, Thread, Writer
-from gateway.store.contract import StoreUnavailable
 from gateway.store.evidence import Sealing
-from suppression.vault import KeyRing
 
 T = TypeVar("T")
 SEAL_SECONDS = 1.0
 """How long entries of this process wait at most while it goes on writing."""
 
 
-class SqliteBase:
+class SqlBase:
     """One writer and two readers, each a thread of its own. The parts of the store derive from it."""
 
     _writer: Writer
 
-    def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, patience: float = 5.0) -> None:
-        """`patience`: seconds to wait for another process's transaction before giving up."""
-        self._write_thread = Thread(path, keys_path, ring, read_only=False, patience=patience)
-        self._fast_thread = Thread(path, keys_path, ring, read_only=True)  # decisions: never behind a long report
-        self._slow_thread = Thread(path, keys_path, ring, read_only=True)
-        self._threads = (self._write_thread, self._fast_thread, self._slow_thread)
+    def __init__(self, *, write: Thread, fast: Thread, slow: Thread) -> None:
+        """`fast`: for decisions, which never wait behind a long report."""
+        self._write_thread, self._fast_thread, self._slow_thread = write, fast, slow
+        self._threads = (write, fast, slow)
         self._unsealed_since: float | None = None
         """When this process wrote entries that it has not sealed yet (monotonic seconds)."""
 
     async def _read(self, work: Callable[[Handles], T]) -> T:
-        return await translated(self._slow_thread, work)
+        return await self._slow_thread.run(work)
 
     async def _write(self, unit: Callable[[Handles], T]) -> T:
         return await self._writer.write(unit)
@@ -63,11 +57,3 @@ class SqliteBase:
             sealed += done.entries
             if done.entries < sealing.BATCH:
                 return Sealing(entries=sealed, refused=done.refused)
-
-
-async def translated(thread: Thread, work: Callable[[Handles], T]) -> T:
-    """What a reading thread gives; the driver's errors as StoreUnavailable."""
-    try:
-        return await thread.run(work)
-    except sqlite3.Error as failed:
-        raise StoreUnavailable(f"the database cannot be read: {failed}") from failed

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about sign-ups. See asking.SignUps, call by call."""
+"""The store's calls about sign-ups. See asking.SignUps, call by call."""
 
 from datetime import datetime
 from functools import partial
@@ -6,11 +6,11 @@ from functools import partial
 from gateway.store import sign_ups, write_backs
 from gateway.store.asking import Asked, Asking, Confirming, Expired, SignUp
 from gateway.store.connection import Handles
-from gateway.store.sqlite_write_backs import SqliteWriteBacks
+from gateway.store.sql_write_backs import SqlWriteBacks
 
 
-class SqliteSignUps(SqliteWriteBacks):
-    """What SqliteStore promises about sign-ups."""
+class SqlSignUps(SqlWriteBacks):
+    """What SqlStore promises about sign-ups."""
 
     async def ask(self, asking: Asking) -> Asked:
         return await self._enter(partial(sign_ups.ask, asking=asking))

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about ledger and erasure. See evidence.Evidence, call by call."""
+"""The store's calls about ledger and erasure. See evidence.Evidence, call by call."""
 
 import asyncio
 import contextlib
@@ -11,15 +11,15 @@ from gateway.store import erasure, hash_lists, people, queue, rebuild, sealing, 
 from gateway.store.connection import Handles
 from gateway.store.contract import Arrival, StoreUnavailable
 from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage
-from gateway.store.sqlite_write_backs import SqliteWriteBacks
+from gateway.store.sql_write_backs import SqlWriteBacks
 from suppression.chain import Stored
 
 EMPTY_TRIES, EMPTY_SECONDS = 5, 0.2
 """How often, and how far apart, the databases' logs are tried to be emptied, so that mail passes in between."""
 
 
-class SqliteEvidence(SqliteWriteBacks):
-    """What SqliteStore promises besides people and queue."""
+class SqlEvidence(SqlWriteBacks):
+    """What SqlStore promises besides people and queue."""
 
     async def note(
         self, controller_id: str, kind: str, public: Mapping[str, Any], private: Mapping[str, Any] | None = None, *,

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about the past. See history.Past, call by call."""
+"""The store's calls about the past. See history.Past, call by call."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,11 +7,11 @@ from functools import partial
 from gateway.store import entries, people
 from gateway.store.contract import Who
 from gateway.store.history import Decided, History, Profile
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 
-class SqliteHistory(SqliteBase):
-    """What SqliteStore promises about the past."""
+class SqlHistory(SqlBase):
+    """What SqlStore promises about the past."""
 
     async def histories(self, wanted: Sequence[Who]) -> list[History]:
         return await self._read(partial(entries.histories, wanted=wanted)) if wanted else []

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about hooks. See hooked.Hooks, call by call."""
+"""The store's calls about hooks. See hooked.Hooks, call by call."""
 
 import hmac
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ import aiosql
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.hooked import Hook
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "hooks.sql"), "sqlite3")
 
 
-class SqliteHooks(SqliteBase):
-    """What SqliteStore promises about hooks."""
+class SqlHooks(SqlBase):
+    """What SqlStore promises about hooks."""
 
     async def hook(self, name: bytes) -> Hook | None:
         row = await self._read(lambda h: SQL.hook(h.db, name=name))

@@ -1,16 +1,16 @@
-"""The SQLite store's calls about write-back. See telling.WriteBacks, call by call."""
+"""The store's calls about write-back. See telling.WriteBacks, call by call."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from gateway.store import write_backs
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 from gateway.store.telling import Drift, Job, JobCount, JobEnd, JobRow, State, Target
 
 
-class SqliteWriteBacks(SqliteBase):
-    """What SqliteStore promises about write-back."""
+class SqlWriteBacks(SqlBase):
+    """What SqlStore promises about write-back."""
 
     _targets: Mapping[str, Sequence[Target]] = {}
 

@@ -1,4 +1,4 @@
-"""The SQLite store's calls about what comes back. See returned.Returns, call by call."""
+"""The store's calls about what comes back. See returned.Returns, call by call."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,13 +10,13 @@ from gateway.store.contract import Act, SuppressionRow
 from gateway.store.evidence import Note
 from gateway.store.people import note
 from gateway.store.returned import CampaignStop, Heeded, Returned, ReturnedRow, SentCopy, Task
-from gateway.store.sqlite_write_backs import SqliteWriteBacks
+from gateway.store.sql_write_backs import SqlWriteBacks
 
 BATCH = 1000
 
 
-class SqliteReturns(SqliteWriteBacks):
-    """What SqliteStore promises about what comes back."""
+class SqlReturns(SqlWriteBacks):
+    """What SqlStore promises about what comes back."""
 
     async def sent_copy(self, controller_id: str, message_id: bytes, copy_no: int) -> SentCopy | None:
         return await self._read(

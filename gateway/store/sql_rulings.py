@@ -1,4 +1,4 @@
-"""The SQLite store's calls about rulings on similar products. See rulings.Rulings, call by call."""
+"""The store's calls about rulings on similar products. See rulings.Rulings, call by call."""
 
 import json
 from datetime import datetime
@@ -8,13 +8,13 @@ from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.ruled import SQL
 from gateway.store.rulings import KeptOut, SimilarRuling
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 from suppression import ledger
 from suppression.vault import PersonSecret, Unreadable
 
 
-class SqliteRulings(SqliteBase):
-    """What SqliteStore promises about rulings."""
+class SqlRulings(SqlBase):
+    """What SqlStore promises about rulings."""
 
     async def rulings(self, controller_id: str) -> list[SimilarRuling]:
         return await self._read(partial(_rulings, controller_id=controller_id))

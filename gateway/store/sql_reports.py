@@ -1,4 +1,4 @@
-"""The SQLite store's calls about reports. See reporting.Reporting, call by call."""
+"""The store's calls about reports. See reporting.Reporting, call by call."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -7,11 +7,11 @@ from typing import Any
 
 from gateway.store import reports
 from gateway.store.reporting import Before, Captured, HeldOut
-from gateway.store.sqlite_base import SqliteBase
+from gateway.store.sql_base import SqlBase
 
 
-class SqliteReports(SqliteBase):
-    """What SqliteStore promises about reports."""
+class SqlReports(SqlBase):
+    """What SqlStore promises about reports."""
 
     async def held_out(
         self, controller_id: str, *, since: datetime | None, before: Before | None, n: int, addresses: bool
