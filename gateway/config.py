@@ -84,20 +84,36 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """How copies leave. `hosts` are tried in order; `rate_per_second` None means no limit. `dkim`: who signs.
+class Smarthost:
+    """One server of a smarthost route. The lowest `priority` is asked first; among equals `weight` is the share of
+    connections. `username` None: no login."""
 
+    host: str
+    port: int
+    priority: int = 1
+    weight: int = 1
+    username: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Smarthost({self.host!r}, {self.port}, priority={self.priority}, weight={self.weight})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How copies leave. `rate_per_second` None means no limit. `dkim`: who signs.
+
+    `domain_rates`: copies per second by recipient domain (A-labels), "*" for each domain that is not named.
     `provider`: who gets the header fields meant for it (mail/control_fields.py); None: nobody.
     """
 
     name: str
     kind: Literal["capture", "smarthost"]
-    hosts: tuple[Address, ...]
+    hosts: tuple[Smarthost, ...]
     tls: Literal["none", "opportunistic", "require", "verify"]
-    username: str | None
-    password: str | None
     connections: int
     rate_per_second: float | None
+    domain_rates: Mapping[str, float] = field(default_factory=dict)
     dkim: Signing = "own"
     provider: str | None = None
     return_path: Literal["auto", "always", "never"] = "auto"

@@ -206,7 +206,7 @@ def _recipients(config: Config, controller: Controller, decisions: Sequence[Deci
     """Who got the data by name (C-154/21): the mail servers that copies were handed to."""
     used = {one.stream for one in decisions if one.state in LEFT}
     routes = {controller.streams[name].route for name in used if name in controller.streams}
-    return sorted({host for route in routes if route in config.routes for host, _ in config.routes[route].hosts})
+    return sorted({one.host for route in routes if route in config.routes for one in config.routes[route].hosts})
 
 
 def _sources(standing: Standing) -> list[str]:

@@ -71,7 +71,7 @@ class Renderer:
         self._tokens = token_keys
         self._numbers = numbers
         self._signers = signers
-        self._omitted = {name: omitted(host for host, _ in route.hosts) for name, route in config.routes.items()}
+        self._omitted = {name: omitted(one.host for one in route.hosts) for name, route in config.routes.items()}
         self._offering: dict[bytes, Plan] = {}
 
     def copy(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from gateway.config import Route
+from gateway.config import Route, Smarthost
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ class ScriptedPeer:
         context: ssl.SSLContext | None = None,
         implicit: bool = False,
         port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         self._script: dict[str, list[Step]] = {
             key: list(steps) if isinstance(steps, list | tuple) else [steps]  # type: ignore[list-item]
@@ -97,7 +98,7 @@ class ScriptedPeer:
         self._implicit = implicit
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
-        self._want_port = port
+        self._place = (host, port)
         self.port = 0
         self.commands: list[str] = []
         """Every command line of every connection, in order, without line end; AUTH lines included."""
@@ -109,7 +110,7 @@ class ScriptedPeer:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._accepted, "127.0.0.1", self._want_port, ssl=self._context if self._implicit else None, limit=1 << 20
+            self._accepted, *self._place, ssl=self._context if self._implicit else None, limit=1 << 20
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -252,10 +253,17 @@ def route_to(
     connections: int = 10,
     rate_per_second: float | None = None,
     host: str = "127.0.0.1",
+    weights: Sequence[int] = (),
 ) -> Route:
-    """A smarthost route to these peers, or ports, in order."""
+    """A smarthost route to these peers, or ports, in order; with `weights` they share the load."""
     ports = [peer if isinstance(peer, int) else peer.port for peer in peers]
-    return Route(
-        name="test", kind="smarthost", hosts=tuple((host, port) for port in ports), tls=tls, username=username,
-        password=password, connections=connections, rate_per_second=rate_per_second,
+    hosts = tuple(
+        Smarthost(
+            host=host, port=port, priority=1 if weights else place + 1, weight=weights[place] if weights else 1,
+            username=username, password=password,
+        )
+        for place, port in enumerate(ports)
     )  # fmt: skip
+    return Route(
+        name="test", kind="smarthost", hosts=hosts, tls=tls, connections=connections, rate_per_second=rate_per_second
+    )

@@ -23,7 +23,7 @@ from gateway.cli.command import private
 from gateway.cli.refusal import Refused
 from gateway.config import Address, Config
 from gateway.mail import dkim
-from gateway.settings.kinds import DATABASE, HOSTS, Bad, Kind
+from gateway.settings.kinds import DATABASE, REMOTE, Bad, Kind
 from gateway.settings.load import ConfigError, load
 from gateway.store.staff import Staff
 
@@ -59,7 +59,7 @@ class Made:
 
 def smarthost_from(text: str | None) -> Address | None:
     """The value of --smarthost; Refused when it is no HOST:PORT."""
-    return None if text is None else _checked(HOSTS, "--smarthost", [text])[0]
+    return None if text is None else _checked(REMOTE, "--smarthost", text)
 
 
 def database_from(text: str) -> str:

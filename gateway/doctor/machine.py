@@ -68,7 +68,7 @@ def _signed_by(config: Config, loops: Loops, now: datetime) -> Iterator[Finding]
 
 
 def _providers(config: Config, stream: Stream) -> dict[str, Provider | None]:
-    return {host: provider_of(host) for host, _ in config.routes[stream.route].hosts}
+    return {one.host: provider_of(one.host) for one in config.routes[stream.route].hosts}
 
 
 def _by_us(config: Config, controller: Controller, stream: Stream) -> Finding | None:

@@ -92,7 +92,7 @@ async def _spf(domain: str, config: Config, resolver: Resolver) -> Finding:
         found = [text for text in await resolver.texts(domain) if re.match(r"v=spf1(?:\s|\Z)", text)]
     except Unanswered as silence:
         return Finding(check=check, good=False, text=f"DNS did not answer ({silence}): try again")
-    hosts = [host for route in config.routes.values() for host, _ in route.hosts]
+    hosts = [one.host for route in config.routes.values() for one in route.hosts]
     wanted = {one.spf for host in hosts if (one := provider_of(host)) is not None and one.spf}
     if not found:
         words = " ".join(["v=spf1", *(sorted(wanted) or ["a:YOUR-SMARTHOST"]), "~all"])

@@ -28,7 +28,7 @@ def _told(found: Sequence[Hook]) -> Iterator[Finding]:
 def _untold(config: Config, controller: Controller, found: Sequence[Hook]) -> Iterator[Finding]:
     have = {hook.provider for hook in found if hook.revoked_at is None}
     routes = {stream.route for stream in controller.streams.values()}
-    used = {one.name for route in routes for host, _ in config.routes[route].hosts if (one := provider_of(host))}
+    used = {one.name for route in routes for host in config.routes[route].hosts if (one := provider_of(host.host))}
     for provider, name in _TELL.items():
         if name in used and provider not in have:
             text = f"{name} takes mail and tells nothing of it: consentgate hook add --provider {provider}"

@@ -39,7 +39,7 @@ class _Copy:
 class Session:
     """A ready connection to the route, used by one task at a time, for any number of copies."""
 
-    __slots__ = ("_connection", "_open", "_stage", "_timeouts", "_turn", "_unclean", "_used")
+    __slots__ = ("_connection", "_open", "_stage", "_timeouts", "_trouble", "_turn", "_unclean", "_used")
 
     def __init__(
         self,
@@ -48,12 +48,18 @@ class Session:
         timeouts: Timeouts,
         reopen: Callable[[], Awaitable[Connection]],
         turn: Callable[[], Awaitable[None]] | None = None,
+        trouble: Callable[[Connection, Outcome], Awaitable[Connection | None]] | None = None,
     ) -> None:
-        """`reopen` gives a fresh connection when this one went stale; `turn` waits until the rate allows a copy."""
+        """`reopen` gives a fresh connection when this one went stale; `turn` waits until the rate allows a copy.
+
+        `trouble` is told when the host ends the connection, or refuses MAIL for now; where that was before it looked
+        at the recipient it may give a connection to another host, and the copy goes there at once.
+        """
         self._connection = connection
         self._timeouts = timeouts
         self._open = reopen
         self._turn = turn
+        self._trouble = trouble
         self._used = False
         self._unclean = False
         self._stage: Stage = "mail"
@@ -118,10 +124,9 @@ class Session:
             if not self.usable:
                 self.abort()
                 try:
-                    self._connection = await self._open()
+                    self._change_to(await self._open())
                 except ConnectFailed as failed:
                     return failed.outcome
-                self._used = self._unclean = False
             incapable = _incapable(self.features, raw, mail_from, rcpt, smtputf8)
             if incapable is not None:
                 return incapable
@@ -140,7 +145,26 @@ class Session:
                 raise
             if outcome.connection_over:
                 self._part(outcome)
-            return outcome
+            if not await self._goes_elsewhere(outcome):
+                return outcome
+
+    def _change_to(self, connection: Connection) -> None:
+        self._connection = connection
+        self._used = self._unclean = False
+
+    async def _goes_elsewhere(self, outcome: Outcome) -> bool:
+        """Tell of a host that is not well; whether there is a connection to another one for this copy."""
+        if outcome.state != "retry" or self._trouble is None:
+            return False
+        if not (outcome.connection_over or outcome.stage == "mail"):
+            return False
+        elsewhere = await self._trouble(self._connection, outcome)
+        if elsewhere is None:
+            return False
+        if self.usable:
+            self.close()
+        self._change_to(elsewhere)
+        return True
 
     async def _hand_over(self, copy: _Copy) -> Outcome:
         """MAIL, RCPT, DATA, message. Raises _Gone when a connection used before is found closed."""

@@ -1,6 +1,6 @@
 """Getting ready at one host: connection, greeting, EHLO, STARTTLS, AUTH.
 
-Purpose: `connect` gives a `Connection` on which MAIL may follow.
+Purpose: `connect` gives a `Connection` on which MAIL may follow; a host may have several addresses, all are tried.
 It never sends a password over an unencrypted line that leaves this machine, and goes on in clear only where the
 route's policy says so.
 Failures: `ConnectFailed`, with what that means for a copy; the socket is closed then, also when cancelled.
@@ -16,8 +16,13 @@ from dataclasses import dataclass
 
 from gateway.mail.answer import Answer
 from gateway.mail.outcome import Outcome, Stage, judge, judge_failure
-from gateway.outbound.link import Link, LinkFailed, LinkFailure, open_link
+from gateway.outbound.link import Link, LinkFailed, LinkFailure, addresses_of, open_link
 from gateway.outbound.tls_policy import TlsPolicy, starts_with_tls
+
+MOST_ADDRESSES = 8
+"""Addresses of one host that are tried for one connection."""
+ELSEWHERE: frozenset[Stage] = frozenset({"greeting", "ehlo", "starttls"})
+"""Where a host's next address may do better; all of them know the same logins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """Everything needed to get ready at one host. `name`: how we introduce ourselves in EHLO."""
+    """Everything needed to get ready at one host. `name`: how we introduce ourselves in EHLO.
+
+    `addresses`: where it is; empty: as the system says. `source`: our own address to connect from; None: any.
+    """
 
     host: str
     port: int
@@ -71,12 +79,15 @@ class Host:
     context: ssl.SSLContext | None
     credentials: Credentials | None
     timeouts: Timeouts
+    addresses: tuple[str, ...] = ()
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """A host that is ready for MAIL. `peer` is "host:port", for logs; `since` when it was opened, in loop time."""
 
+    to: Host
     link: Link
     features: Features
     peer: str
@@ -102,14 +113,38 @@ class _Refused(Exception):
 
 
 async def connect(to: Host, *, in_clear: bool = False) -> Connection:
-    """A connection ready for MAIL. `in_clear`: do not try TLS, after it failed and the policy allows that."""
+    """A connection ready for MAIL, at the first address of the host that gets ready.
+
+    `in_clear`: do not try TLS, after it failed and the policy allows that. ConnectFailed says what the first of the
+    addresses answered.
+    """
     peer = f"{to.host}:{to.port}"
+    try:
+        left = list(to.addresses or await addresses_of(to.host, to.port, to.timeouts.connect))[:MOST_ADDRESSES]
+    except LinkFailed as failed:
+        raise ConnectFailed(judge_failure("connect", failed.kind, failed.detail), failed.kind, peer) from None
+    first: ConnectFailed | None = None
+    while True:
+        try:
+            return await _get_ready(to, peer, left, in_clear)
+        except ConnectFailed as error:
+            first = first or error
+            if error.outcome.stage not in ELSEWHERE or not left:
+                raise first from None
+
+
+async def _get_ready(to: Host, peer: str, left: list[str], in_clear: bool) -> Connection:
+    """One connection to one of the addresses, which is then `left` no more."""
     link: Link | None = None
     stage: Stage = "connect"
     use_tls = to.policy.ask and not in_clear
     immediately = starts_with_tls(to.policy, to.port)
     try:
-        link = await open_link(to.host, to.port, to.timeouts.connect, to.context if immediately else None)
+        link, address = await open_link(
+            left, to.port, to.timeouts.connect, name=to.host, context=to.context if immediately else None,
+            source=to.source,
+        )  # fmt: skip
+        left.remove(address)
         stage = "greeting"
         _expect(stage, await link.answer(to.timeouts.greeting))
         stage = "ehlo"
@@ -134,7 +169,7 @@ async def connect(to: Host, *, in_clear: bool = False) -> Connection:
         if link is not None:
             link.abort()
         raise
-    return Connection(link=link, features=features, peer=peer, since=asyncio.get_running_loop().time())
+    return Connection(to=to, link=link, features=features, peer=peer, since=asyncio.get_running_loop().time())
 
 
 def _expect(stage: Stage, answer: Answer) -> None:

@@ -11,6 +11,8 @@ import ipaddress
 import socket
 import ssl
 from collections import deque
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Literal
 
 from gateway.mail.answer import Answer, AnswerReader, BadAnswer
@@ -19,6 +21,9 @@ MAX_UNREAD = 16
 """Replies that may wait unread; a pipelined group has four."""
 _LINGER = 5.0
 """Seconds a closed link gets for its last bytes (QUIT, TLS close) before the socket is cut."""
+
+NEXT_ADDRESS = 0.25
+"""Seconds after which the next address of a host is tried beside the one that is silent (RFC 8305 5)."""
 
 LinkFailure = Literal["refused", "unreachable", "dns", "timeout", "lost", "tls", "protocol"]
 
@@ -174,22 +179,80 @@ class Link(asyncio.Protocol):
             self._wake(self._room)
 
 
-async def open_link(host: str, port: int, seconds: float, context: ssl.SSLContext | None = None) -> Link:
-    """Connect, encrypted from the start when a `context` is given. LinkFailed when that does not succeed."""
-    loop = asyncio.get_running_loop()
+async def addresses_of(host: str, port: int, seconds: float) -> tuple[str, ...]:
+    """Where a host is: all its addresses as the system knows them, the families in turn (RFC 8305 4).
+
+    LinkFailed("dns") when it has none or nobody answers, "timeout" when that takes longer than `seconds`.
+    """
     try:
         async with asyncio.timeout(seconds):
-            _, link = await loop.create_connection(
-                Link, host, port, ssl=context, server_hostname=host if context is not None else None
-            )
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        raise LinkFailed("timeout") from None
+        raise LinkFailed("timeout", "name servers") from None
     except socket.gaierror as error:
         raise LinkFailed("dns", error.strerror or "") from None
     except UnicodeError:  # no label of a host name is longer than 63 octets
         raise LinkFailed("dns", "not a host name") from None
+    families: dict[int, list[str]] = {}
+    for family, _, _, _, place in found:
+        families.setdefault(family, []).append(str(place[0]))
+    turns = zip_longest(*families.values())
+    return tuple(dict.fromkeys(address for turn in turns for address in turn if address is not None))
+
+
+async def open_link(
+    addresses: Sequence[str], port: int, seconds: float, *, name: str, context: ssl.SSLContext | None = None,
+    source: str | None = None,
+) -> tuple[Link, str]:  # fmt: skip
+    """Connect to the first of a host's addresses that answers, and say which; encrypted at once with a `context`.
+
+    Each address has `seconds`; the next one is tried when one has failed or has been silent for a moment
+    (RFC 8305 5). `name`: the host's, for its certificate. `source`: our own address to connect from.
+    LinkFailed when none answers.
+    """
+    waiting = deque(addresses)
+    trying: dict[asyncio.Task[Link], str] = {}
+    failed = LinkFailed("dns", "no address")
+    try:
+        while waiting or trying:
+            if waiting:
+                address = waiting.popleft()
+                trying[asyncio.create_task(_open(address, port, seconds, name, context, source))] = address
+            done, _ = await asyncio.wait(
+                trying, timeout=NEXT_ADDRESS if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if (error := task.exception()) is None:
+                    return task.result(), trying.pop(task)
+                del trying[task]
+                if not isinstance(error, LinkFailed):
+                    raise error
+                if failed.kind in ("dns", "unreachable"):  # a family we have no way for says less than the others
+                    failed = error
+        raise failed
+    finally:
+        for task in trying:
+            task.cancel()
+        for beaten in await asyncio.gather(*trying, return_exceptions=True):
+            if isinstance(beaten, Link):  # it connected in the same moment
+                beaten.abort()
+
+
+async def _open(
+    address: str, port: int, seconds: float, name: str, context: ssl.SSLContext | None, source: str | None
+) -> Link:
+    try:
+        async with asyncio.timeout(seconds):
+            _, link = await asyncio.get_running_loop().create_connection(
+                Link, address, port, ssl=context, server_hostname=name if context is not None else None,
+                local_addr=(source, 0) if source is not None else None,
+            )  # fmt: skip
+    except TimeoutError:
+        raise LinkFailed("timeout") from None
     except ssl.SSLError as error:
         raise LinkFailed("tls", _reason(error)) from None
+    except (socket.gaierror, ValueError) as error:
+        raise LinkFailed("dns", getattr(error, "strerror", "") or "not an address") from None
     except ConnectionRefusedError:
         raise LinkFailed("refused") from None
     except OSError as error:

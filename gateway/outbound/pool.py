@@ -1,9 +1,11 @@
 """The connections of one smarthost route: how many, to which host, how fast, and for how long they are kept.
 
 Purpose: `async with pool.session() as session` gives a ready `Session`, reused where possible.
+Hosts are asked by priority; those of one priority get connections in proportion to their weights. A host that failed,
+or that refuses MAIL for now, is asked last until its cool-down is over, and the copy goes to the next one at once.
 It never opens more connections than the route allows, nor holds one that nobody used for `idle_seconds`.
-Failures: `ConnectFailed` when no host became ready. A host that failed is asked last until its cool-down is over;
-when all have just failed the answer comes at once, so that a full queue does not hammer a host that is down.
+Failures: `ConnectFailed` when no host became ready; when all have just failed the answer comes at once, so that a full
+queue does not hammer a host that is down.
 Known limit: rate and connections count per process.
 """
 
@@ -14,7 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Route
+from gateway.config import Route, Smarthost
+from gateway.mail.outcome import Outcome
 from gateway.outbound.client import Session
 from gateway.outbound.connect import ConnectFailed, Connection, Credentials, Host, Timeouts, connect
 from gateway.outbound.tls_policy import POLICIES, context_for, starts_with_tls
@@ -34,6 +37,18 @@ class Habits:
     cool_down: float = 30
     all_down: float = 1
     in_clear: float = 3600
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Place:
+    """One host of the route and how it does, in loop time. `credit`: what it is owed of the connections."""
+
+    host: Host
+    priority: int
+    weight: int
+    credit: int = 0
+    cooling_until: float = 0.0
+    clear_until: float = 0.0
 
 
 class Pace:
@@ -71,15 +86,15 @@ class Pool:
         self._habits = habits or Habits()
         policy = POLICIES[route.tls]
         context = context_for(policy, ca_file)
-        credentials = None
-        if route.username is not None:
-            credentials = Credentials(username=route.username, password=route.password or "")
-        self._hosts = [
-            Host(
-                host=host, port=port, name=hostname, policy=policy, context=context, credentials=credentials,
-                timeouts=self._timeouts,
+        self._places = [
+            _Place(
+                host=Host(
+                    host=one.host, port=one.port, name=hostname, policy=policy, context=context,
+                    credentials=_credentials(one), timeouts=self._timeouts,
+                ),
+                priority=one.priority, weight=one.weight,
             )
-            for host, port in route.hosts
+            for one in sorted(route.hosts, key=lambda one: one.priority)
         ]  # fmt: skip
         self._limit = max(1, route.connections)
         self._room_again = 0.0
@@ -88,8 +103,6 @@ class Pool:
         self._live = 0
         self._idle: list[tuple[float, Session]] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._cooling: dict[Host, float] = {}
-        self._clear_until: dict[Host, float] = {}
         self._last: tuple[float, ConnectFailed] | None = None
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -145,7 +158,10 @@ class Pool:
                         self._wake()
                         raise
                 else:
-                    return Session(connection, timeouts=self._timeouts, reopen=self._connect, turn=self._turn)
+                    return Session(
+                        connection, timeouts=self._timeouts, reopen=self._connect, turn=self._turn,
+                        trouble=self._trouble,
+                    )  # fmt: skip
             await self._wait()
 
     def _no_room(self, failed: ConnectFailed) -> bool:
@@ -210,14 +226,12 @@ class Pool:
             known = self._last[1]
             raise ConnectFailed(known.outcome, known.kind, known.peer)
         failed: ConnectFailed | None = None
-        for host in sorted(self._hosts, key=lambda h: self._cooling.get(h, 0.0) > now):
+        for place in self._in_turn(now):
             try:
-                connection = await self._connect_to(host)
+                connection = await self._connect_to(place)
             except ConnectFailed as error:
-                self._cooling[host] = self._loop.time() + self._habits.cool_down
                 failed = failed or error
             else:
-                self._cooling.pop(host, None)
                 self._last = None
                 return connection
         assert failed is not None
@@ -225,14 +239,56 @@ class Pool:
             self._last = (self._loop.time() + self._habits.all_down, failed)
         raise failed
 
-    async def _connect_to(self, host: Host) -> Connection:
+    async def _trouble(self, connection: Connection, outcome: Outcome) -> Connection | None:
+        """A host ended the connection or refused MAIL for now: it cools down.
+
+        For a copy that it has not looked at yet: a connection to another host, None where no other is well.
+        """
+        now = self._loop.time()
+        for place in self._places:
+            if place.host is connection.to:
+                place.cooling_until = now + self._habits.cool_down
+        if outcome.stage != "mail":
+            return None
+        for place in self._in_turn(now):
+            if place.cooling_until <= now:
+                with suppress(ConnectFailed):
+                    return await self._connect_to(place)
+        return None
+
+    def _in_turn(self, now: float) -> list[_Place]:
+        """Whom to ask, best first; the turns within a priority go round smoothly, by weight."""
+        well = [place for place in self._places if place.cooling_until <= now]
+        if well:
+            first = [place for place in well if place.priority == well[0].priority]
+            for place in first:
+                place.credit += place.weight
+            first.sort(key=lambda place: -place.credit)
+            first[0].credit -= sum(place.weight for place in first)
+            well[: len(first)] = first
+        return well + [place for place in self._places if place.cooling_until > now]
+
+    async def _connect_to(self, place: _Place) -> Connection:
         """One host; a second time in clear when TLS failed and the policy allows it (RFC 7435)."""
-        in_clear = self._clear_until.get(host, 0.0) > self._loop.time()
+        host = place.host
+        in_clear = place.clear_until > self._loop.time()
         try:
-            return await connect(host, in_clear=in_clear)
-        except ConnectFailed as failed:
-            fallback = host.policy.clear_too and not in_clear and not starts_with_tls(host.policy, host.port)
-            if failed.kind != "tls" or not fallback:
-                raise
-        self._clear_until[host] = self._loop.time() + self._habits.in_clear
-        return await connect(host, in_clear=True)
+            try:
+                connection = await connect(host, in_clear=in_clear)
+            except ConnectFailed as failed:
+                fallback = host.policy.clear_too and not in_clear and not starts_with_tls(host.policy, host.port)
+                if failed.kind != "tls" or not fallback:
+                    raise
+                place.clear_until = self._loop.time() + self._habits.in_clear
+                connection = await connect(host, in_clear=True)
+        except ConnectFailed:
+            place.cooling_until = self._loop.time() + self._habits.cool_down
+            raise
+        place.cooling_until = 0.0
+        return connection
+
+
+def _credentials(host: Smarthost) -> Credentials | None:
+    if host.username is None:
+        return None
+    return Credentials(username=host.username, password=host.password or "")

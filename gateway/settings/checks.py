@@ -109,12 +109,30 @@ def _route(reader: Reader, key: str, route: Values) -> None:
         reader.problem(f"{key}.dkim", "is upstream on a capture route", "Remove it: nothing leaves, so we sign")
     if route["kind"] == "smarthost" and not route["hosts"] and f"{key}.hosts" not in reader.failed:
         reader.problem(f"{key}.hosts", "is missing", "Name at least one HOST:PORT")
-    if bool(route["username"]) != bool(route["password"]) and not any(f.startswith(f"{key}.") for f in reader.failed):
-        missing = "password" if route["username"] else "username"
-        reader.problem(f"{key}.{missing}", "is missing", "Give both username and password, or neither")
-    away = any(not is_loopback(host) for host, _ in route["hosts"])
-    if route["username"] and away and route["tls"] in ("none", "opportunistic"):
+    _smarthosts(reader, key, route)
+
+
+def _smarthosts(reader: Reader, key: str, route: Values) -> None:
+    """Each host once; logins whole, and never where the password would be read on the way."""
+    seen: set[Any] = set()
+    for number, one in enumerate(route["hosts"], 1):
+        _login(reader, f"{key}.hosts.{number}", one)
+        if one["host"] in seen:
+            place = "{}:{}".format(*one["host"])
+            reader.problem(f"{key}.hosts.{number}.host", f"{place} stands twice", "Remove one, or give it a weight")
+        seen.add(one["host"] or number)
+    _login(reader, key, route)
+    in_clear = route["tls"] in ("none", "opportunistic")
+    hosts = [one for one in route["hosts"] if one["host"] is not None and not is_loopback(one["host"][0])]
+    if in_clear and any(one["username"] or route["username"] for one in hosts):
         reader.problem(f"{key}.tls", "would let the password go in clear", 'Use "verify" (or "require")')
+
+
+def _login(reader: Reader, key: str, at: Values) -> None:
+    failed = any(found.startswith((f"{key}.username", f"{key}.password")) for found in reader.failed)
+    if bool(at["username"]) != bool(at["password"]) and not failed:
+        missing = "password" if at["username"] else "username"
+        reader.problem(f"{key}.{missing}", "is missing", "Give both username and password, or neither")
 
 
 def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
@@ -218,7 +236,8 @@ def _signed(v: Values, c: Values, stream: str, domain: str) -> bool:
     """Whether mail of a stream leaves signed: by a key for its domain, or by the provider behind its route."""
     s = c["streams"].get(stream)
     route = v["routes"].get(s["route"]) if s is not None else None
-    who = (s and s["dkim"]) or (route and (route["dkim"] or usual(host for host, _ in route["hosts"])))
+    hosts = [one["host"][0] for one in route["hosts"] if one["host"]] if route else []
+    who = (s and s["dkim"]) or (route and (route["dkim"] or usual(hosts)))
     return who == "upstream" or any(key["domain"] == domain and key["state"] == "signing" for key in c["dkim"])
 
 

@@ -171,6 +171,19 @@ def _remote(value: Any, directory: Path) -> Address:
     return host, port
 
 
+def _rates(value: Any, directory: Path) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise Bad("must give a rate per domain", 'Write it as { "example.com" = 5, "*" = 20 }')
+    found: dict[str, float] = {}
+    for name, rate in value.items():
+        key = name if name == "*" else domain(name)
+        try:
+            found[key] = _rate(rate, directory)
+        except Bad as bad:
+            raise Bad(f"{name!r} {bad.what}", bad.remedy) from None
+    return found
+
+
 def _network(value: Any, directory: Path) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     text = _text(value, directory)
     try:
@@ -334,7 +347,8 @@ DOMAIN: Final = Kind("domain", _domain)
 DOMAINS: Final = Kind("list of domains", _list(_domain, "domains"), ())
 ADDRESS: Final = Kind("HOST:PORT", _host_port)
 ADDRESSES: Final = Kind("list of HOST:PORT", _list(_host_port, "HOST:PORT"), ())
-HOSTS: Final = Kind("list of HOST:PORT", _list(_remote, "HOST:PORT"), ())
+REMOTE: Final = Kind("HOST:PORT", _remote)
+DOMAIN_RATES: Final = Kind("number per domain", _rates, {})
 NETWORKS: Final = Kind("list of networks", _list(_network, "networks"), ())
 URL: Final = Kind("web address", _url)
 DATABASE: Final = Kind("database", _database, None, True)

@@ -29,6 +29,7 @@ from gateway.config import (
     Purpose,
     Route,
     Seed,
+    Smarthost,
     Stream,
     Tls,
     Tool,
@@ -162,9 +163,23 @@ def _build(
 
 def _route(name: str, r: Mapping[str, Any]) -> Route:
     """Who signs, where nobody said: the provider where all hosts are known ones."""
-    hosts = [host for host, _ in r["hosts"]]
-    said = {"dkim": r["dkim"] or usual(hosts), "provider": r["provider"] or owner_of(hosts)}
-    return Route(name=name, **(dict(r) | said))
+    hosts = _smarthosts(r)
+    names = [one.host for one in hosts]
+    said = {"dkim": r["dkim"] or usual(names), "provider": r["provider"] or owner_of(names), "hosts": hosts}
+    return Route(name=name, **({k: x for k, x in r.items() if k not in ("username", "password")} | said))
+
+
+def _smarthosts(r: Mapping[str, Any]) -> tuple[Smarthost, ...]:
+    """The hosts of a route. Without weights they are asked in the order of the list; with one, all share the load."""
+    shared = any(one["weight"] for one in r["hosts"])
+    return tuple(
+        Smarthost(
+            host=one["host"][0], port=one["host"][1], priority=one["priority"] or (1 if shared else place),
+            weight=one["weight"] or 1, username=one["username"] or r["username"],
+            password=one["password"] if one["username"] else r["password"],
+        )
+        for place, one in enumerate(r["hosts"], 1)
+    )  # fmt: skip
 
 
 def _seed(s: Mapping[str, Any]) -> Seed | None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gateway.settings.file_kinds import read_secret
 from gateway.settings.kinds import Bad
-from gateway.settings.table import REQUIRED, SETTINGS, Setting
+from gateway.settings.table import REQUIRED, SETTINGS, SHORT, Setting
 from suppression.toml_lines import lines_of
 
 
@@ -35,12 +35,13 @@ class Problem:
 
 @dataclass(slots=True)
 class _Table:
-    """What one TOML table may hold."""
+    """What one TOML table may hold. `short`: the setting that text in the table's place is the value of."""
 
     settings: dict[str, Setting] = field(default_factory=dict)
     tables: "dict[str, _Table]" = field(default_factory=dict)
     lists: "dict[str, _Table]" = field(default_factory=dict)
     named: "_Table | None" = None
+    short: str = ""
 
     def names(self) -> Iterator[str]:
         yield from self.settings
@@ -64,6 +65,7 @@ def _tree() -> _Table:
             else:
                 at = at.tables.setdefault(step, _Table())
         at.settings[leaf] = setting
+        at.short = SHORT.get(".".join(path), "")
     return root
 
 
@@ -127,12 +129,12 @@ class Reader:
         for name, below in table.lists.items():
             entries = data.get(name, [])
             if not isinstance(entries, list):
-                self.problem(prefix + name, "must be a list of tables", f"Write [[{prefix}{name}]] before each")
+                what, remedy = "must be a list of tables", f"Write [[{prefix}{name}]] before each"
+                if below.short:
+                    what, remedy = "must be a list", "Put it in square brackets"
+                self.problem(prefix + name, what, remedy)
                 entries = []
-            out[name] = [
-                self._read(below, self._table(entry, f"{prefix}{name}.{i}"), f"{prefix}{name}.{i}.")
-                for i, entry in enumerate(entries, 1)
-            ]
+            out[name] = [self._entry(below, entry, f"{prefix}{name}.{i}") for i, entry in enumerate(entries, 1)]
         return out
 
     def _named(self, name: str, prefix: str) -> bool:
@@ -141,6 +143,16 @@ class Reader:
             self.problem(prefix + name, f"{name!r} cannot be a name", f"Use {allowed}")
             return False
         return True
+
+    def _entry(self, below: _Table, entry: object, key: str) -> dict[str, Any]:
+        """An entry of a list of tables, which some lists let be written as text."""
+        if below.short and isinstance(entry, str):
+            entry = {below.short: entry}
+        elif below.short and not isinstance(entry, dict):
+            form = below.settings[below.short].kind.name
+            self.problem(key, f"must be {form} or a table", f"Write {form} in quotes, or {{ {below.short} = ... }}")
+            return {name: setting.kind.empty for name, setting in below.settings.items()}
+        return self._read(below, self._table(entry, key), f"{key}.")
 
     def _table(self, value: object, key: str) -> Mapping[str, Any]:
         if isinstance(value, dict):

@@ -77,10 +77,10 @@ def _links_in_clear(config: Config) -> tuple[Problem, ...]:
             file=str(config.path),
             key=f"routes.{route.name}.hosts",
             line=None,
-            what=f"{host} is off this machine, but public_url is plain http, so links in the mail would be too",
+            what=f"{one.host} is off this machine, but public_url is plain http, so links in the mail would be too",
             remedy="Give public_url an https address, or use a smarthost on loopback",
         )
         for route in config.routes.values()
-        for host, _ in route.hosts
-        if not is_loopback(host)
+        for one in route.hosts
+        if not is_loopback(one.host)
     )

@@ -38,6 +38,9 @@ FACTS: Final = ("transaction_ref", "ad_identifiable", "directed_at_children", "b
 LANGUAGES: Final = ("nl", "en", "fr", "de")
 CLASSES: Final = ("marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation")
 
+SHORT: Final = {"routes.*.hosts[]": "host"}
+"""Lists of tables whose entries may be written as text: the setting that the text is the value of."""
+
 _MIB = 1024 * 1024
 
 # fmt: off
@@ -80,15 +83,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("seed.password", kind.SECRET, None, "Password of the mailbox."),
     Setting("seed.folders", kind.TEXT_LIST, ["INBOX"], "Folders that are looked into, as [\"INBOX\", \"Junk\"]."),
     Setting("routes.*.kind", kind.choice("capture", "smarthost"), REQUIRED, "How copies leave. `capture` keeps them and shows them on the web page; nothing leaves."),
-    Setting("routes.*.hosts", kind.HOSTS, [], "Smarthosts, HOST:PORT each, in order of preference."),
     Setting("routes.*.tls", kind.choice("none", "opportunistic", "require", "verify"), "verify", "TLS to the smarthost; `verify` also checks its certificate and name."),
-    Setting("routes.*.username", kind.TEXT, None, "Login at the smarthost."),
-    Setting("routes.*.password", kind.SECRET, None, "Password at the smarthost."),
+    Setting("routes.*.username", kind.TEXT, None, "Login at the smarthosts that have none of their own."),
+    Setting("routes.*.password", kind.SECRET, None, "Password of that login."),
     Setting("routes.*.dkim", kind.choice("own", "upstream"), None, "Who signs what leaves by this route: we (`own`), or the provider (`upstream`). Absent: `upstream` where every host is a known provider's, else `own`."),
     Setting("routes.*.return_path", kind.choice("auto", "always", "never"), "auto", "Whether copies leave with a return path of ours, so that reports come back here (needs a return_domain): `auto` says no where a `provider` is known: it puts in its own, and its hook tells instead."),
     Setting("routes.*.connections", kind.COUNT, 10, "Connections to the smarthosts at one time."),
-    Setting("routes.*.rate_per_second", kind.RATE, None, "Copies handed over per second at most. Absent: no limit."),
+    Setting("routes.*.rate_per_second", kind.RATE, None, "Copies handed over per second at most, by all workers and nodes together. Absent: no limit."),
+    Setting("routes.*.domain_rates", kind.DOMAIN_RATES, {}, 'Copies per second at most to one recipient domain, by all workers and nodes together, as { "example.com" = 5, "*" = 20 }; `*` is each domain that is not named. Copies for other domains pass by those that wait.'),
     Setting("routes.*.provider", kind.choice(*OWNERS), None, "Whose servers these are: that provider alone gets the header fields meant for it (X-SES-*, X-Mailgun-*, X-SMTPAPI ...). Absent: told by the host names; fields of any other provider are taken out."),
+    Setting("routes.*.hosts[].host", kind.REMOTE, REQUIRED, 'A smarthost, HOST:PORT. An entry that says no more may be written as text: hosts = ["a.example:587", "b.example:587"].'),
+    Setting("routes.*.hosts[].priority", kind.COUNT, None, "The lowest is asked first, the next when none of those before it can be used. Absent: the entry's place in the list; where any entry has a weight, 1."),
+    Setting("routes.*.hosts[].weight", kind.COUNT, None, "Share of the connections among hosts of one priority. Absent: 1."),
+    Setting("routes.*.hosts[].username", kind.TEXT, None, "Login at this host. Absent: that of the route."),
+    Setting("routes.*.hosts[].password", kind.SECRET, None, "Password of that login."),
     Setting("hooks.sns_hosts", call.PEERS, [], "Servers of your own that speak Amazon SNS, as NAME or NAME:PORT; SNS itself needs no entry."),
     Setting("write_back.authorities", call.AUTHORITIES, None, "Certificates (PEM) of authorities that are trusted besides the system's where the gateway calls others, as one of your own."),
     Setting("controllers.*.legal_name", kind.TEXT, "", "Legal name of the sender; marketing without it is blocked (SENDER_IDENTITY_MISSING)."),

@@ -109,9 +109,9 @@ MISTAKES = {
         None,
         "true or false",
     ),
-    "host": ("127.0.0.1:2600", "127.0.0.1", "routes.main.hosts", None, "127.0.0.1:2525"),
-    "port": ("127.0.0.1:2600", "127.0.0.1:70000", "routes.main.hosts", None, "127.0.0.1:2525"),
-    "address": ("127.0.0.1:2600", "127.0.0.999:25", "routes.main.hosts", None, "127.0.0.1:2525"),
+    "host": ("127.0.0.1:2600", "127.0.0.1", "routes.main.hosts.1.host", None, "127.0.0.1:2525"),
+    "port": ("127.0.0.1:2600", "127.0.0.1:70000", "routes.main.hosts.1.host", None, "127.0.0.1:2525"),
+    "address": ("127.0.0.1:2600", "127.0.0.999:25", "routes.main.hosts.1.host", None, "127.0.0.1:2525"),
     "domain": ('"acme.example", "C', '"acme..example", "C', "controllers.acme.domains", None, "after the @"),
     "country": ('\ncountry = "NL"', '\ncountry = "UK"', "controllers.acme.country", None, "GB"),
     "empty title": ('nl = "de nieuwsbrief"', 'nl = ""', "purposes.newsletter.title.nl", "title = ", "sentence"),
@@ -235,6 +235,53 @@ def test_a_mistake_in_an_added_line_is_named(folder: Path, mistake: str) -> None
     assert remedy in found[0].remedy
 
 
+HOSTS = 'hosts = ["127.0.0.1:2600"]'
+
+
+def test_hosts_come_in_order_or_share_the_load(folder: Path) -> None:
+    def hosts(text: str) -> list[tuple[str, int, int, str | None, str | None]]:
+        route = loaded(folder, GOOD.replace(HOSTS, text)).routes["main"]
+        return [(one.host, one.priority, one.weight, one.username, one.password) for one in route.hosts]
+
+    assert hosts('hosts = ["127.0.0.1:25", "127.0.0.2:25"]') == [
+        ("127.0.0.1", 1, 1, None, None), ("127.0.0.2", 2, 1, None, None)
+    ]  # fmt: skip
+    assert hosts(
+        'username = "u"\npassword = "p"\n'
+        'hosts = ["127.0.0.1:25", { host = "127.0.0.2:25", weight = 2, username = "v", password_file = "secret" }, '
+        '{ host = "127.0.0.3:25", priority = 2 }]'
+    ) == [("127.0.0.1", 1, 1, "u", "p"), ("127.0.0.2", 1, 2, "v", "geheim"), ("127.0.0.3", 2, 1, "u", "p")]
+
+
+def test_a_rate_may_be_given_per_domain(folder: Path) -> None:
+    text = GOOD.replace(HOSTS, HOSTS + '\ndomain_rates = { "Exämple.com" = 5, "*" = 0.5 }')
+    assert loaded(folder, text).routes["main"].domain_rates == {"xn--exmple-cua.com": 5.0, "*": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "remedy"),
+    [
+        ('hosts = "127.0.0.1:25"', "hosts", "square brackets"),
+        ("hosts = [25]", "hosts.1", "HOST:PORT"),
+        ('hosts = ["127.0.0.1:25", "127.0.0.1:25"]', "hosts.2.host", "Remove one"),
+        ('hosts = [{ host = "127.0.0.1:25", wieght = 2 }]', "hosts.1.wieght", "Did you mean weight?"),
+        ("hosts = [{ weight = 2 }]", "hosts.1.host", "Add it"),
+        ('hosts = [{ host = "127.0.0.1:25", weight = 0 }]', "hosts.1.weight", "digits"),
+        ('hosts = [{ host = "127.0.0.1:25", username = "u" }]', "hosts.1.password", "both"),
+        ('hosts = [{ host = "127.0.0.1:25", username = "u", password_file = "no" }]', "hosts.1.password_file", "path"),
+        ('hosts = [{ host = "a.example:25", username = "u", password = "p" }]\ntls = "opportunistic"', "tls", "verify"),
+        (HOSTS + "\ndomain_rates = 5", "domain_rates", "example.com"),
+        (HOSTS + '\ndomain_rates = { "a..b" = 5 }', "domain_rates", "after the @"),
+        (HOSTS + '\ndomain_rates = { "a.example" = 0 }', "domain_rates", "digits"),
+    ],
+)
+def test_a_mistake_about_hosts_names_the_entry(folder: Path, lines: str, key: str, remedy: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(folder, GOOD.replace(HOSTS, lines))
+    [found] = [problem for problem in caught.value.problems if problem.key == f"routes.main.{key}"]
+    assert remedy in found.remedy, found
+
+
 def test_tables_of_their_own_are_checked(folder: Path) -> None:
     text = GOOD + (
         '[tls]\ncertificate = "nope.pem"\n[database]\nurl = "mysql:x"\n[limits]\nmessage_bytes = "25 lots"\n'
@@ -276,7 +323,7 @@ def test_a_password_never_goes_in_clear_to_another_machine(folder: Path) -> None
     for policy in ("none", "opportunistic"):
         with pytest.raises(ConfigError, match=r"routes\.main\.tls"):
             loaded(folder, text.replace('"verify"', f'"{policy}"'))
-    assert loaded(folder, text).routes["main"].password == "p"
+    assert loaded(folder, text).routes["main"].hosts[0].password == "p"
 
 
 def test_a_secret_comes_from_value_file_or_environment(folder: Path) -> None:
@@ -288,7 +335,7 @@ def test_a_secret_comes_from_value_file_or_environment(folder: Path) -> None:
     ):
         text = GOOD.replace('hosts = ["127.0.0.1:2600"]\n', f"{base}{line}\n")
         config = loaded(folder, text, RELAY_PASSWORD="from the environment")
-        assert config.routes["main"].password == secret
+        assert config.routes["main"].hosts[0].password == secret
         assert secret not in repr(config)
 
 

@@ -13,6 +13,7 @@ import dkim
 import pytest
 from cryptography import x509
 
+from gateway.config import Smarthost
 from gateway.mail.dkim import load_signer, sign
 from gateway.settings.load import load
 from tests.installation import Gateway, consentgate, lines_of
@@ -122,7 +123,9 @@ def test_smarthost_and_database_options_are_taken(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     config = load(tmp_path / "a/consentgate.toml")
     route = config.routes["main"]
-    assert (route.kind, route.hosts, route.tls) == ("smarthost", (("127.0.0.1", 2600),), "opportunistic")
+    assert (route.kind, route.hosts, route.tls) == (
+        "smarthost", (Smarthost(host="127.0.0.1", port=2600),), "opportunistic"
+    )  # fmt: skip
     assert config.database_path == tmp_path / "a/data.db"
     assert config.database_path.is_file()
     assert (config.listen.web, config.listen.submission) == (("127.0.0.1", 8080), (("127.0.0.1", 2525),))

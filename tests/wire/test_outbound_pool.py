@@ -1,6 +1,9 @@
 """A route never has more connections than it may, keeps none for nothing, and loses no waiting copy to a dead host."""
 
 import asyncio
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +11,11 @@ import pytest
 from gateway.config import Route
 from gateway.mail.envelope import Rcpt
 from gateway.mail.outcome import Outcome
-from gateway.outbound.connect import ConnectFailed
+from gateway.outbound.connect import ConnectFailed, Host, Timeouts, connect
+from gateway.outbound.link import addresses_of
 from gateway.outbound.pool import Habits, Pace, Pool
-from tests.peers import Close, ScriptedPeer, Silence, Step, route_to
+from gateway.outbound.tls_policy import POLICIES
+from tests.peers import Close, Raw, ScriptedPeer, Silence, Step, route_to
 
 BOB = Rcpt(address="bob@example.net")
 
@@ -169,6 +174,146 @@ async def test_cancelled_while_connecting_nothing_is_left() -> None:
         assert pool.live == 0
 
 
+@pytest.mark.parametrize(("weights", "shares"), [((1, 2, 1), [3, 6, 3]), ((1, 1), [6, 6]), ((5, 1), [10, 2])])
+async def test_hosts_of_one_priority_get_connections_by_their_weights(weights: list[int], shares: list[int]) -> None:
+    async with ScriptedPeer() as a, ScriptedPeer() as b, ScriptedPeer() as c:
+        peers = (a, b, c)[: len(weights)]
+        pool = Pool(route_to(*peers, weights=weights, connections=12), hostname="gate.test")
+        async with AsyncExitStack() as all_at_once:
+            for _ in range(12):
+                await all_at_once.enter_async_context(pool.session())
+            assert [peer.connections for peer in peers] == shares
+        await pool.close()
+
+
+async def test_the_share_of_a_host_that_is_down_goes_to_its_equals_before_the_next_priority() -> None:
+    async with ScriptedPeer({"CONNECT": "554 no"}) as down, ScriptedPeer() as equal, ScriptedPeer() as spare:
+        hosts = route_to(down, equal, spare, weights=(5, 1, 9), connections=4)
+        route = replace(hosts, hosts=(*hosts.hosts[:2], replace(hosts.hosts[2], priority=2)))
+        pool = Pool(route, hostname="gate.test")
+        async with AsyncExitStack() as all_at_once:
+            for _ in range(4):
+                await all_at_once.enter_async_context(pool.session())
+        await pool.close()
+    assert (down.connections, equal.connections, spare.connections) == (1, 4, 0)
+
+
+@pytest.mark.parametrize(
+    "step", ["451 4.7.1 not now", "452 4.3.1 disk full", Close("421 4.3.2 closing"), Close(), Raw(b"what\r\n")]
+)
+async def test_a_copy_that_a_host_does_not_take_at_mail_goes_to_the_next_at_once(step: Step) -> None:
+    checked: list[tuple[int, int]] = []
+    async with ScriptedPeer({"MAIL": step}) as first, ScriptedPeer() as second:
+        pool = Pool(route_to(first, second, connections=1), hostname="gate.test")
+
+        async def may() -> bool:
+            checked.append((first.connections, second.connections))
+            return True
+
+        async with pool.session() as session:
+            assert (await session.transaction("", BOB, b"a\r\n", before_mail=may)).state == "delivered"
+        assert (await deliver(pool)).state == "delivered"
+        assert pool.live == 1
+        await pool.close()
+        await first.all_closed()
+    assert checked == [(1, 0), (1, 1)]  # decided again before the second MAIL
+    assert (first.connections, second.connections, len(second.transactions)) == (1, 1, 2)
+
+
+async def test_when_no_host_takes_mail_now_the_copy_waits_after_each_was_asked_once() -> None:
+    later = {"MAIL": "451 4.3.2 later"}
+    async with ScriptedPeer(later) as first, ScriptedPeer({"MAIL": "452 4.3.1 full"}) as second:
+        pool = Pool(route_to(first, second), hostname="gate.test")
+        outcome = await deliver(pool)
+        await pool.close()
+    assert (outcome.state, outcome.code) == ("retry", 452)
+    assert [sum(line.startswith("MAIL") for line in peer.commands) for peer in (first, second)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "script", [{"RCPT": "450 4.2.0 greylisted"}, {"RCPT": "550 5.1.1 no"}, {"MAIL": "550 5.7.1 no"}, {".": Close()}]
+)
+async def test_what_is_said_about_the_mail_is_not_asked_of_the_next_host(script: dict[str, Any]) -> None:
+    async with ScriptedPeer(script) as first, ScriptedPeer() as second:
+        pool = Pool(route_to(first, second), hostname="gate.test")
+        assert (await deliver(pool)).state in ("retry", "failed")
+        await pool.close()
+    assert (first.connections, second.connections) == (1, 0)
+
+
+async def test_a_host_that_ended_the_connection_is_asked_last_for_a_while() -> None:
+    async with ScriptedPeer({"RCPT": Close("421 4.3.2 shutting down")}) as first, ScriptedPeer() as second:
+        pool = Pool(route_to(first, second, connections=1), hostname="gate.test")
+        assert (await deliver(pool)).code == 421
+        assert (await deliver(pool)).state == "delivered"
+        await pool.close()
+    assert (first.connections, second.connections) == (1, 1)
+
+
+def host_at(*addresses: str, port: int, seconds: float = 30) -> Host:
+    return Host(
+        host="mx.test", port=port, name="gate.test", policy=POLICIES["none"], context=None, credentials=None,
+        timeouts=Timeouts(connect=seconds), addresses=addresses,
+    )  # fmt: skip
+
+
+async def test_all_addresses_of_a_host_are_tried() -> None:
+    async with (
+        ScriptedPeer({"CONNECT": "421 4.3.2 full"}) as full,
+        ScriptedPeer(port=full.port, host="127.0.0.2") as other,
+    ):
+        connection = await connect(host_at("::1", "127.0.0.1", "127.0.0.2", port=full.port))  # ::1 refuses
+        assert connection.features.pipelining
+        connection.link.quit()
+    assert (full.connections, other.connections) == (1, 1)
+
+
+async def test_a_silent_address_does_not_hold_up_the_next_one() -> None:
+    """A listener whose queue is full neither refuses nor answers; the next address is tried beside it (RFC 8305)."""
+    silent = socket.socket()
+    silent.bind(("127.0.0.3", 0))
+    silent.listen(0)
+    port = silent.getsockname()[1]
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.3", port))
+    try:
+        async with ScriptedPeer(port=port) as peer:
+            connection = await connect(host_at("127.0.0.3", "127.0.0.1", port=peer.port, seconds=60))
+            connection.link.quit()
+            assert peer.connections == 1
+    finally:
+        for one in (*fillers, silent):
+            one.close()
+
+
+async def test_when_no_address_answers_the_telling_failure_is_told() -> None:
+    async with ScriptedPeer() as peer:
+        free = peer.port
+    with pytest.raises(ConnectFailed) as failed:
+        await connect(host_at("2001:db8::1", "127.0.0.1", port=free))
+    assert failed.value.kind == "refused"
+
+
+async def test_a_name_is_looked_up_and_its_families_come_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(family: int, *addresses: str) -> list[Any]:
+        return [(family, socket.SOCK_STREAM, 6, "", (address, 25)) for address in addresses]
+
+    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+        return found(socket.AF_INET6, "::1", "::2") + found(socket.AF_INET, "127.0.0.1")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    assert await addresses_of("mx.test", 25, 5) == ("::1", "127.0.0.1", "::2")
+
+
+async def test_our_own_address_can_be_chosen() -> None:
+    async with ScriptedPeer() as peer:
+        connection = await connect(replace(host_at("127.0.0.1", port=peer.port), source="127.0.0.9"))
+        assert connection.link._transport.get_extra_info("sockname")[0] == "127.0.0.9"
+        connection.link.quit()
+
+
 async def test_a_route_with_a_rate_still_delivers_everything() -> None:
     async with ScriptedPeer() as peer:
         pool = Pool(route_to(peer, connections=4, rate_per_second=200), hostname="gate.test")
@@ -186,8 +331,7 @@ def test_the_pace_spreads_copies_evenly_and_saves_nothing_up() -> None:
 
 async def test_a_route_without_hosts_has_no_pool() -> None:
     capture = Route(
-        name="main", kind="capture", hosts=(), tls="none", username=None, password=None, connections=1,
-        rate_per_second=None,
+        name="main", kind="capture", hosts=(), tls="none", connections=1, rate_per_second=None,
     )  # fmt: skip
     with pytest.raises(ValueError, match="main"):
         Pool(capture, hostname="gate.test")
