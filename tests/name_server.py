@@ -3,7 +3,9 @@
     with NameServer({("cg1._domainkey.acme.example", "TXT"): ['"v=DKIM1; p=..."']}) as server:
         ... server.setting ...
 
-What is not in the table does not exist (NXDOMAIN). A value of None is answered SERVFAIL. The table may change.
+What is not in the table does not exist (NXDOMAIN). A value of None is answered SERVFAIL. A row ("name", "CNAME") leads
+on. Names in `authentic` are answered as validated (the AD bit), where the question asks for it. `silent`: names about
+which nothing is said at all. A long answer is cut, and given whole over TCP. The table may change.
 """
 
 import re
@@ -13,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -27,6 +30,9 @@ class NameServer:
 
     def __init__(self, table: Mapping[tuple[str, str], Sequence[str] | None] | None = None) -> None:
         self.table: Table = dict(table or {})
+        self.authentic: set[str] = set()
+        self.silent: set[str] = set()
+        self.ttl = 60
         self.asked: list[tuple[str, str]] = []
 
     def __enter__(self) -> Self:
@@ -35,19 +41,39 @@ class NameServer:
         class Answer(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 wire, where = self.request
-                where.sendto(outer._answer(wire), self.client_address)
+                if (said := outer._answer(wire)) is not None:
+                    where.sendto(_cut(wire, said), self.client_address)
 
-        self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Answer)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        class Whole(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                while length := self.rfile.read(2):
+                    if (said := outer._answer(self.rfile.read(int.from_bytes(length, "big")))) is not None:
+                        self.wfile.write(len(said).to_bytes(2, "big") + said)
+
+        while True:  # until a port is free for both
+            self._server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Answer)
+            try:
+                self._whole = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), Whole)
+                break
+            except OSError:
+                self._server.server_close()
+        self._whole.daemon_threads = True
+        self._threads = [
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+            for server in (self._server, self._whole)
+        ]
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        for server in (self._server, self._whole):
+            server.shutdown()
+            server.server_close()
+        for thread in self._threads:
+            thread.join()
 
     @property
     def port(self) -> int:
@@ -64,17 +90,43 @@ class NameServer:
         assert found, zone_line
         self.table[found[1].lower(), "TXT"] = [" ".join(found[2].split("\n"))]
 
-    def _answer(self, wire: bytes) -> bytes:
+    def _answer(self, wire: bytes) -> bytes | None:
         question = dns.message.from_wire(wire)
         [asked] = question.question
         name, kind = asked.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(asked.rdtype)
         self.asked.append((name, kind))
+        if name in self.silent:
+            return None
         reply: Any = dns.message.make_response(question)
-        rows = self.table.get((name, kind), ())
-        if rows is None:
-            reply.set_rcode(dns.rcode.SERVFAIL)
-        elif rows:
-            reply.answer.append(dns.rrset.from_text_list(asked.name, 60, "IN", kind, list(rows)))
-        elif not any(known == name for known, _ in self.table):
-            reply.set_rcode(dns.rcode.NXDOMAIN)
-        return bytes(reply.to_wire())
+        authentic = True
+        for _ in range(9):
+            authentic = authentic and name in self.authentic
+            rows = self.table.get((name, kind), ())
+            further = self.table.get((name, "CNAME"))
+            if rows is None:
+                reply.set_rcode(dns.rcode.SERVFAIL)
+            elif rows:
+                reply.answer.append(dns.rrset.from_text_list(_name(name), self.ttl, "IN", kind, list(rows)))
+            elif further:
+                reply.answer.append(dns.rrset.from_text_list(_name(name), self.ttl, "IN", "CNAME", list(further)))
+                name = further[0].rstrip(".").lower()
+                continue
+            elif not any(known == name for known, _ in self.table):
+                reply.set_rcode(dns.rcode.NXDOMAIN)
+            break
+        if authentic and question.flags & dns.flags.AD:
+            reply.flags |= dns.flags.AD
+        return bytes(reply.to_wire(max_size=65535))
+
+
+def _name(text: str) -> dns.name.Name:
+    return dns.name.from_text(text)
+
+
+def _cut(wire: bytes, said: bytes) -> bytes:
+    """What goes over UDP: an answer over 1232 octets is left out, and marked so."""
+    if len(said) <= 1232:
+        return said
+    reply: Any = dns.message.make_response(dns.message.from_wire(wire))
+    reply.flags |= dns.flags.TC
+    return bytes(reply.to_wire(max_size=65535))

@@ -12,6 +12,8 @@ The policy in words (the tables below say the same):
 - A reply lost after the final dot waits too and is flagged: the server may have the copy, and twice is better than
   never (RFC 5321 4.5.4.1 puts the retry on us).
 - What the server cannot carry (8-bit content, UTF-8 addresses, the size) is final at once: waiting changes nothing.
+- What DNS says for good about a domain (it does not exist, takes no mail, has no server) is final at once; what it does
+  not say waits (RFC 5321 5.1).
 - A 5yz that says the mailbox or its domain does not exist marks the address as dead. A full mailbox, a policy
   refusal or a bare 550 never does (judgement.py, which judges reports that come back by the same rules).
 - Waiting ends after `retry_for`, with one last try at that instant.
@@ -37,7 +39,8 @@ Stage = Literal["connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt
 
 FailureKind = Literal[
     "refused", "unreachable", "dns", "timeout", "lost", "tls", "no_tls", "no_auth", "protocol", "stopping",
-    "needs_8bit", "needs_utf8", "too_large",
+    "needs_8bit", "needs_utf8", "too_large", "dns_silent", "tls_policy", "not_a_domain", "no_domain", "null_mx",
+    "no_host", "loop",
 ]  # fmt: skip
 
 Ending = Literal["delivered", "failed", "retry", "skipped"]
@@ -86,11 +89,18 @@ FAILURES: Mapping[FailureKind, _Failure] = {
     "tls": _Failure(state="retry", enhanced="4.7.5", text="TLS failed"),
     "no_tls": _Failure(state="retry", enhanced="4.7.5", text="TLS is required and not offered"),
     "no_auth": _Failure(state="retry", enhanced="4.7.0", text="no way to log in that may be used"),
+    "dns_silent": _Failure(state="retry", enhanced="4.4.3", text="DNS did not answer"),
+    "tls_policy": _Failure(state="retry", enhanced="4.7.5", text="no mail server that meets the domain's TLS policy"),
     "protocol": _Failure(state="retry", enhanced="4.5.0", text="answer is not SMTP"),
     "stopping": _Failure(state="retry", enhanced="4.3.2", text="the gateway is being stopped"),
     "needs_8bit": _Failure(state="failed", enhanced="5.6.3", text="server does not take 8-bit content"),
     "needs_utf8": _Failure(state="failed", enhanced="5.6.7", text="server does not take UTF-8 addresses"),
     "too_large": _Failure(state="failed", enhanced="5.3.4", text="message is larger than the server takes"),
+    "not_a_domain": _Failure(state="failed", enhanced="5.1.2", text="mail is sent to domain names only"),
+    "no_domain": _Failure(state="failed", enhanced="5.1.2", text="the domain does not exist"),
+    "null_mx": _Failure(state="failed", enhanced="5.1.10", text="the domain takes no mail (RFC 7505)"),
+    "no_host": _Failure(state="failed", enhanced="5.4.4", text="the domain has no mail server that can be used"),
+    "loop": _Failure(state="failed", enhanced="5.4.6", text="DNS names us as the mail server of the domain"),
 }
 """How each failure without a reply is judged. The failed ones leave the session usable, the others end it."""
 
