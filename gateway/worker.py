@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -41,6 +41,7 @@ from gateway.lookalikes import Lookalikes
 from gateway.notice import Notices
 from gateway.outbound.http_client import HttpClient, context_for
 from gateway.outbound.pool import Pool
+from gateway.paces import Paces
 from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
 from gateway.settings.load import ConfigError, load
@@ -68,6 +69,7 @@ SEAL_SECONDS = 0.5
 QUESTIONS_SECONDS = 1.0
 SWEEP_EVERY = 120  # watches
 SWEPT_AT_ONCE = 500
+PACES_KEPT = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -156,6 +158,7 @@ class Worker:
         self._client: HttpClient | None = None
         self._letters = Correspondence(store, self._words, clock=clock, wake=self._deliver.wake)
         self._pools: dict[str, Pool] = {}
+        self._paces = Paces(store, self._ring, clock)
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
 
@@ -229,7 +232,10 @@ class Worker:
         for name, route in config.routes.items():
             old = self._pools.pop(name, None)
             if route.kind == "smarthost":
-                self._pools[name] = Pool(route, hostname=config.hostname)
+                rate = route.rate_per_second
+                self._pools[name] = Pool(
+                    route, hostname=config.hostname, pace=self._paces(name, rate) if rate is not None else None
+                )
             if old is not None:
                 await old.close()
         notices = Notices(config, self._words, scales, self._ring)
@@ -327,6 +333,7 @@ class Worker:
                         pass
                     while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
                         pass
+                    await self._store.forget_paces(before=now - PACES_KEPT)
                     await self._letters.forget()
                     await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.

@@ -6,7 +6,7 @@ or that refuses MAIL for now, is asked last until its cool-down is over, and the
 It never opens more connections than the route allows, nor holds one that nobody used for `idle_seconds`.
 Failures: `ConnectFailed` when no host became ready; when all have just failed the answer comes at once, so that a full
 queue does not hammer a host that is down.
-Known limit: rate and connections count per process.
+Known limit: connections count per process.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from gateway.config import Route, Smarthost
 from gateway.mail.outcome import Outcome
 from gateway.outbound.client import Session
 from gateway.outbound.connect import ConnectFailed, Connection, Credentials, Host, Timeouts, connect
+from gateway.outbound.pace import Pace
 from gateway.outbound.tls_policy import POLICIES, context_for, starts_with_tls
 
 
@@ -51,20 +52,6 @@ class _Place:
     clear_until: float = 0.0
 
 
-class Pace:
-    """Spreads copies evenly over time; `per_second` None is no limit."""
-
-    def __init__(self, per_second: float | None) -> None:
-        self._gap = 1 / per_second if per_second else 0.0
-        self._next = 0.0
-
-    def wait(self, now: float) -> float:
-        """Seconds until the next copy may go, which is thereby taken. `now`: seconds on any clock that only grows."""
-        at = max(now, self._next)
-        self._next = at + self._gap
-        return at - now
-
-
 class Pool:
     """The sessions of one route, used from one event loop."""
 
@@ -76,9 +63,10 @@ class Pool:
         ca_file: Path | None = None,
         timeouts: Timeouts | None = None,
         habits: Habits | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        """`hostname`: our name in EHLO. `ca_file`: PEM that stands in for the system's CAs. ValueError for a route
-        without hosts; OSError when the CA file cannot be read."""
+        """`hostname`: our name in EHLO. `ca_file`: PEM that stands in for the system's CAs. `pace`: what the route's
+        rate allows. ValueError for a route without hosts; OSError when the CA file cannot be read."""
         if route.kind != "smarthost" or not route.hosts:
             raise ValueError(f"route {route.name} has no hosts")
         self._loop = asyncio.get_running_loop()
@@ -99,7 +87,7 @@ class Pool:
         self._limit = max(1, route.connections)
         self._room_again = 0.0
         self._ceiling = self._limit
-        self._pace = Pace(route.rate_per_second)
+        self._turn = pace.turn if pace is not None else None
         self._live = 0
         self._idle: list[tuple[float, Session]] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -214,10 +202,6 @@ class Pool:
             self._wake()
         if self._idle:
             self._reaper = self._loop.call_later(self._idle[0][0] - oldest, self._reap)
-
-    async def _turn(self) -> None:
-        if seconds := self._pace.wait(self._loop.time()):
-            await asyncio.sleep(seconds)
 
     async def _connect(self) -> Connection:
         """The first host that becomes ready, those in cool-down last."""

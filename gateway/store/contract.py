@@ -20,6 +20,7 @@ from gateway.store.holding import Holding
 from gateway.store.hooked import Hooks
 from gateway.store.imported import Imported
 from gateway.store.material import Material
+from gateway.store.pacing import Pacing
 from gateway.store.proof import Proofs
 from gateway.store.rehearsal import Rehearsals
 from gateway.store.reporting import Reporting
@@ -342,6 +343,7 @@ class Store(
     Letters,
     Checks,
     Hooks,
+    Pacing,
     StaffList,
     Protocol,
 ):
@@ -351,7 +353,7 @@ class Store(
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
     sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py;
     letters that are owed: corresponding.py; our own mail looked at again: checks.py; providers that tell: hooked.py;
-    staff: staff.py.
+    rates: pacing.py; staff: staff.py.
     """
 
     async def close(self) -> None: ...

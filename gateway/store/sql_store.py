@@ -42,6 +42,7 @@ from gateway.store.sql_hooks import SqlHooks
 from gateway.store.sql_imported import SqlImported
 from gateway.store.sql_letters import SqlLetters
 from gateway.store.sql_material import SqlMaterial
+from gateway.store.sql_pacing import SqlPacing
 from gateway.store.sql_proof import SqlProof
 from gateway.store.sql_rehearsal import SqlRehearsal
 from gateway.store.sql_reports import SqlReports
@@ -71,6 +72,7 @@ class SqlStore(
     SqlLetters,
     SqlChecks,
     SqlHooks,
+    SqlPacing,
 ):
     """See contract.Store, call by call."""
 

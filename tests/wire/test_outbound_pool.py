@@ -4,6 +4,7 @@ import asyncio
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from gateway.mail.envelope import Rcpt
 from gateway.mail.outcome import Outcome
 from gateway.outbound.connect import ConnectFailed, Host, Timeouts, connect
 from gateway.outbound.link import addresses_of
-from gateway.outbound.pool import Habits, Pace, Pool
+from gateway.outbound.pace import Pace
+from gateway.outbound.pool import Habits, Pool
 from gateway.outbound.tls_policy import POLICIES
 from tests.peers import Close, Raw, ScriptedPeer, Silence, Step, route_to
 
@@ -314,19 +316,23 @@ async def test_our_own_address_can_be_chosen() -> None:
         connection.link.quit()
 
 
-async def test_a_route_with_a_rate_still_delivers_everything() -> None:
+async def test_a_route_with_a_rate_waits_for_its_turns_and_delivers_everything() -> None:
+    turns = 0
+
+    class Counted(Pace):
+        async def turn(self) -> None:
+            nonlocal turns
+            turns += 1
+            await super().turn()
+
+    async def at_once(span: timedelta, most: timedelta) -> float:
+        return 0.0
+
     async with ScriptedPeer() as peer:
-        pool = Pool(route_to(peer, connections=4, rate_per_second=200), hostname="gate.test")
+        pool = Pool(route_to(peer, connections=4), hostname="gate.test", pace=Counted(1000, at_once))
         assert {o.state for o in await asyncio.gather(*(deliver(pool) for _ in range(10)))} == {"delivered"}
         await pool.close()
-
-
-def test_the_pace_spreads_copies_evenly_and_saves_nothing_up() -> None:
-    pace = Pace(10)
-    assert [round(pace.wait(100.0), 3) for _ in range(3)] == [0.0, 0.1, 0.2]
-    assert round(pace.wait(100.25), 3) == 0.05
-    assert [round(pace.wait(200.0), 3) for _ in range(2)] == [0.0, 0.1]
-    assert [Pace(None).wait(5.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert turns == 10
 
 
 async def test_a_route_without_hosts_has_no_pool() -> None:

@@ -513,4 +513,12 @@ CREATE TABLE hook_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hook_tokens_age ON hook_tokens (at);
 
+-- Rates that hold over all workers and nodes: up to where (microseconds) turns of a pace are taken. name: a keyed hash of the
+-- route and, where it is one domain's pace, of the domain.
+CREATE TABLE paces (
+  name BLOB NOT NULL PRIMARY KEY,
+  taken_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX paces_age ON paces (taken_until);
+
 INSERT INTO meta (name, value) VALUES ('schema', '3');
