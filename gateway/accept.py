@@ -288,7 +288,7 @@ class Accept:
     async def watch_room(self) -> None:
         """Look whether queue and disk have room left; called every few seconds, not per message."""
         limits = self._config.limits
-        free = shutil.disk_usage(self._config.database_path.parent).free
+        free = shutil.disk_usage(self._config.data_folder).free
         if free < limits.free_disk_bytes:
             self.full = "disk"
         elif await self._store.waiting(limits.queue_copies) >= limits.queue_copies:

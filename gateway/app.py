@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import log
@@ -40,19 +41,26 @@ def clock() -> datetime:
 
 def create_store(config: Config) -> None:
     """Make the databases of a new installation."""
-    sqlite.create(config.database_path, config.keys_database)
+    sqlite.create(*_files(config))
+
+
+def _files(config: Config) -> tuple[Path, Path]:
+    """The files of the data and of the keys."""
+    if config.database.file is None or config.keys.file is None:
+        raise StoreUnavailable(f"{config.database.name}: a server cannot be used yet")
+    return config.database.file, config.keys.file
 
 
 def migrate_store(config: Config) -> list[int]:
     """Bring the database to this version; the versions reached. OSError while a gateway is serving it."""
     with _only_one(config):
-        return migrate.migrate(config.database_path, int(sqlite.SCHEMA_VERSION), migrate.known())
+        return migrate.migrate(_files(config)[0], int(sqlite.SCHEMA_VERSION), migrate.known())
 
 
 @contextlib.asynccontextmanager
 async def opened_store(config: Config) -> AsyncIterator[Store]:
     """The store of an installation, closed again at the end. StoreUnavailable when it cannot be used."""
-    async with sqlite.opened(config.database_path, config.keys_database, key_ring(config)) as store:
+    async with sqlite.opened(*_files(config), key_ring(config)) as store:
         store.tell(targets(config))
         yield store
 

@@ -2,10 +2,11 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from gateway.mail.categories import CategoryMap
 from gateway.mail.judgement import BounceRules
@@ -24,6 +25,39 @@ Mode = Literal["enforce", "rehearse", "observe"]
 MARKETING = frozenset({"marketing", "mixed", "consent_request"})
 OBSERVED_AT_MOST = timedelta(days=30)
 """How far off the end of observing may be (DESIGN section 7)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where a database is: `sqlite:FILE`, or the URL of a PostgreSQL server, which may hold a password.
+
+    `name` says the same without user and password: what is shown is this.
+    """
+
+    url: str = field(repr=False)
+    name: str
+
+    @classmethod
+    def of_file(cls, file: Path) -> "Database":
+        """A database in a file of its own (SQLite)."""
+        return cls(url=f"sqlite:{file}", name=str(file))
+
+    @property
+    def file(self) -> Path | None:
+        """The file it is in; None where it is on a server."""
+        return Path(self.url.removeprefix("sqlite:")) if self.url.startswith("sqlite:") else None
+
+    @property
+    def takes_password(self) -> bool:
+        """Whether it is a server whose user is named and whose password is not."""
+        login, at, _ = self.url.partition("://")[2].partition("@")
+        return self.file is None and bool(at and login) and ":" not in login
+
+    def with_password(self, password: str) -> "Database":
+        """The same server, and the password to log in with, where the URL holds none."""
+        scheme, _, rest = self.url.partition("://")
+        login, at, place = rest.partition("@")
+        return replace(self, url=f"{scheme}://{login}:{quote(password, safe='')}{at}{place}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,6 +373,8 @@ class Controller:
 class Config:
     """All settings of one installation. `dir` is the folder of the file; every Path in here is already joined to it.
 
+    `keys`: the database of the keys that personal data is sealed under, apart from the rest. `node`: the name of this
+    machine among those that share a database; "" where it is what the machine calls itself.
     `digest`: SHA-256 of the file's text and of the packs and bounce rules beside it, in hex: what was in force, for the
     ledger. `dns_servers` empty: those of the system. Of `verify_one_in` copies that left, one signature is checked.
     """
@@ -348,9 +384,9 @@ class Config:
     digest: str
     public_url: str
     hostname: str
-    database_url: str
+    database: Database
     installation_key: Path
-    keys_database: Path
+    keys: Database
     listen: Listen
     tls: Tls | None
     trusted_proxies: tuple[Network, ...]
@@ -362,6 +398,7 @@ class Config:
     logins: Mapping[str, Login]
     packs: PackBook
     bounce_rules: BounceRules
+    node: str = ""
     dns_servers: tuple[Address, ...] = ()
     verify_one_in: int = 1000
     write_back_authorities: Path | None = None
@@ -384,6 +421,6 @@ class Config:
         return self.dir / "templates"
 
     @property
-    def database_path(self) -> Path:
-        """File of the SQLite database named by `database_url`."""
-        return Path(self.database_url.removeprefix("sqlite:"))
+    def data_folder(self) -> Path:
+        """The folder that fills up with what is kept here: that of the database's file, else that of the settings."""
+        return self.dir if self.database.file is None else self.database.file.parent

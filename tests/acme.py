@@ -355,8 +355,8 @@ async def acme(folder: Path, *, public_url: str = "http://127.0.0.1:8080", more:
     """A fresh installation in a folder."""
     config = write_config(folder, public_url=public_url, more=more)
     ring = KeyRing({1: bytes(range(32))})
-    sqlite.create(config.database_path, config.keys_database)
-    async with sqlite.opened(config.database_path, config.keys_database, ring) as store:
+    sqlite.create(config.database.file, config.keys.file)
+    async with sqlite.opened(config.database.file, config.keys.file, ring) as store:
         world = Acme(config, store, ring)
         await world.begin()
         yield world

@@ -24,13 +24,19 @@ def init(
         str | None, typer.Option(metavar="HOST:PORT", help="Where copies go. Absent: they are captured.")
     ] = None,
     database: Annotated[
-        str, typer.Option(metavar="URL", help="sqlite:FILE, relative to DIR.")
+        str,
+        typer.Option(metavar="URL", help="sqlite:FILE, relative to DIR, or postgresql://USER@HOST/NAME: an empty one."),
     ] = "sqlite:consentgate.db",
+    keys_database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The same for the keys, in another database. Absent: the file keys.db."),
+    ] = None,
 ) -> None:
     """Make an installation in DIR. An existing consentgate.toml is left alone (exit code 1)."""
     from gateway import app as composition
     from gateway.cli import installation
 
+    data, keys = installation.databases_from(database, keys_database)
     wanted = installation.Wanted(
         directory=directory.absolute(),
         example=example,
@@ -38,11 +44,13 @@ def init(
         http_port=http_port,
         return_port=return_port,
         smarthost=installation.smarthost_from(smarthost),
-        database=installation.database_from(database),
+        database=data,
+        keys=keys,
     )
     with installation.staged(wanted.directory) as stage:
         made = installation.write(wanted, stage, command.now())
         config = installation.loaded(stage)
+        installation.check_free(stage, wanted.directory)  # before anything is made on a server
         composition.create_store(config)
 
         async def add_staff() -> None:

@@ -7,6 +7,7 @@ An existing installation is never touched.
 import base64
 import contextlib
 import ipaddress
+import json
 import secrets
 import shutil
 import tempfile
@@ -23,7 +24,8 @@ from gateway.cli.command import private
 from gateway.cli.refusal import Refused
 from gateway.config import Address, Config
 from gateway.mail import dkim
-from gateway.settings.kinds import DATABASE, REMOTE, Bad, Kind
+from gateway.settings.database_kinds import DATABASE, KEYS
+from gateway.settings.kinds import REMOTE, Bad, Kind
 from gateway.settings.load import ConfigError, load
 from gateway.store.staff import Staff
 
@@ -38,7 +40,8 @@ EXAMPLE_STAFF: Final = {"marketer": ("marketer",), "privacy": ("privacy",), "ope
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What `init` was asked for. `smarthost` None: a capture route, from which nothing leaves."""
+    """What `init` was asked for. `smarthost` None: a capture route, from which nothing leaves. `database`, `keys`: as
+    they go into the settings."""
 
     directory: Path
     example: bool
@@ -47,6 +50,7 @@ class Wanted:
     return_port: int
     smarthost: Address | None
     database: str
+    keys: str
 
 
 @dataclass(slots=True)
@@ -62,15 +66,23 @@ def smarthost_from(text: str | None) -> Address | None:
     return None if text is None else _checked(REMOTE, "--smarthost", text)
 
 
-def database_from(text: str) -> str:
-    """The value of --database, as it goes into the settings; Refused when its kind is not known."""
-    _checked(DATABASE, "--database", text)
-    return text
+def databases_from(database: str, keys: str | None) -> tuple[str, str]:
+    """The values of --database and --keys-database, as they go into the settings; Refused when one is of no known kind.
+
+    Without --keys-database the keys are in a file. Files that a URL names count from where we are.
+    """
+    given = {"--database": (DATABASE, database), "--keys-database": (KEYS, "keys.db" if keys is None else keys)}
+    read = {option: _checked(kind, option, value) for option, (kind, value) in given.items()}
+    texts = [
+        value if read[option].file is not None else _checked(kind, option, value, Path.cwd()).url
+        for option, (kind, value) in given.items()
+    ]
+    return texts[0], texts[1]
 
 
-def _checked(kind: Kind, option: str, value: object) -> Any:
+def _checked(kind: Kind, option: str, value: object, directory: Path = Path()) -> Any:
     try:
-        return kind.parse(value, Path())
+        return kind.parse(value, directory)
     except Bad as bad:
         raise Refused(f"{option}: {bad.what}. {bad.remedy}.") from None
 
@@ -91,15 +103,19 @@ def staged(directory: Path) -> Iterator[Path]:
         raise Refused(f"{directory} cannot be used: {error.strerror}. Choose a folder you may write to.") from None
     try:
         yield stage
-        made = sorted(stage.iterdir(), key=lambda path: path.name == SETTINGS_FILE)
-        if taken := [path.name for path in made if (directory / path.name).exists()]:
-            raise Refused(f"{directory} holds {', '.join(taken)} already. Move it away or choose another folder.")
-        for path in made:
+        check_free(stage, directory)
+        for path in sorted(stage.iterdir(), key=lambda path: path.name == SETTINGS_FILE):
             path.rename(directory / path.name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         if not existed and directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()
+
+
+def check_free(stage: Path, directory: Path) -> None:
+    """Refused where something of what was made is in the final place already."""
+    if taken := [path.name for path in sorted(stage.iterdir()) if (directory / path.name).exists()]:
+        raise Refused(f"{directory} holds {', '.join(taken)} already. Move it away or choose another folder.")
 
 
 def write(wanted: Wanted, stage: Path, now: datetime) -> Made:
@@ -148,7 +164,8 @@ def settings_text(wanted: Wanted, domains: tuple[str, ...], hashes: Mapping[str,
     controller = "acme" if wanted.example else "sender"
     return Template(template).substitute(
         public_url=f"http://127.0.0.1:{wanted.http_port}",
-        database=wanted.database,
+        database=json.dumps(wanted.database),
+        keys=json.dumps(wanted.keys),
         smtp_port=wanted.smtp_port,
         http_port=wanted.http_port,
         return_port=wanted.return_port,

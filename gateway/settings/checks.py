@@ -19,6 +19,7 @@ Values = Mapping[str, Any]
 def check(reader: Reader, v: Values) -> None:
     """Run every rule over the values as read."""
     _installation(reader, v)
+    _databases(reader, v["database"], v["keys"])
     _listeners(reader, v)
     for name, route in v["routes"].items():
         _route(reader, f"routes.{name}", route)
@@ -71,6 +72,29 @@ def _installation(reader: Reader, v: Values) -> None:
         read_installation_keys(v["keys"]["installation"])
     except Bad as bad:
         reader.problem("keys.installation", bad.what, bad.remedy)
+
+
+def _databases(reader: Reader, database: Values, keys: Values) -> None:
+    """Data and keys apart, both within reach of every node, and one password for each at most."""
+    for name, place, password in (
+        ("database", database["url"], database["password"]), ("keys", keys["database"], keys["password"]),
+    ):  # fmt: skip
+        if place is None or password is None:
+            continue
+        if place.file is not None:
+            reader.problem(f"{name}.password", "has no meaning for a file", "Remove it")
+        elif not place.takes_password:
+            what = "stands beside a URL that names no user, or has a password"
+            reader.problem(f"{name}.password", what, "Write the URL as postgresql://USER@HOST/NAME")
+    data, own = database["url"], keys["database"]
+    if data is None or own is None:
+        return
+    if data.name == own.name:
+        remedy = "Give the keys a database of their own: what is deleted there must be gone at once"
+        reader.problem("keys.database", "is the database of everything else", remedy)
+    elif data.file is not None and own.file is None:
+        remedy = 'Give database.url a server too, or keep the keys in a file: "keys.db"'
+        reader.problem("keys.database", "is on a server, and the data in a file", remedy)
 
 
 def _listeners(reader: Reader, v: Values) -> None:

@@ -204,14 +204,6 @@ def _url(value: Any, directory: Path) -> str:
     return text.rstrip("/")
 
 
-def _database(value: Any, directory: Path) -> str:
-    text = _text(value, directory)
-    scheme, _, rest = text.partition(":")
-    if scheme != "sqlite" or not rest.lstrip("/"):
-        raise Bad(f"{scheme!r} is not a known kind of database", 'Write it as "sqlite:consentgate.db"')
-    return f"sqlite:{directory / rest}"
-
-
 def _contact(value: Any, directory: Path) -> str:
     text = _text(value, directory)
     if not text:
@@ -351,7 +343,6 @@ REMOTE: Final = Kind("HOST:PORT", _remote)
 DOMAIN_RATES: Final = Kind("number per domain", _rates, {})
 NETWORKS: Final = Kind("list of networks", _list(_network, "networks"), ())
 URL: Final = Kind("web address", _url)
-DATABASE: Final = Kind("database", _database, None, True)
 CONTACT: Final = Kind("e-mail or web address", _contact)
 MAILBOX: Final = Kind("e-mail address", _mailbox)
 TEXT_LIST: Final = Kind("list of texts", _list(_text, "texts"), ())

@@ -19,6 +19,7 @@ from gateway.config import (
     Category,
     Config,
     Controller,
+    Database,
     DkimKey,
     Form,
     Ledger,
@@ -131,9 +132,10 @@ def _build(
         digest=digest,
         public_url=v["public_url"],
         hostname=v["hostname"] or ("localhost" if is_address(host) else host),
-        database_url=v["database"]["url"],
+        database=_database(v["database"]["url"], v["database"]["password"]),
         installation_key=v["keys"]["installation"],
-        keys_database=v["keys"]["database"],
+        keys=_database(v["keys"]["database"], v["keys"]["password"]),
+        node=v["node"] or "",
         listen=Listen(**v["listen"]),
         tls=Tls(**v["tls"]) if v["tls"]["certificate"] else None,
         trusted_proxies=v["trusted_proxies"],
@@ -159,6 +161,10 @@ def _build(
         verify_one_in=v["dkim"]["verify_one_in"],
         seed=_seed(v["seed"]),
     )
+
+
+def _database(place: Database, password: str | None) -> Database:
+    return place if password is None else place.with_password(password)
 
 
 def _route(name: str, r: Mapping[str, Any]) -> Route:

@@ -17,7 +17,19 @@ def serve_problems(config: Config, now: datetime) -> tuple[Problem, ...]:
 
 
 def serve_warnings(config: Config, now: datetime) -> tuple[Problem, ...]:
-    """What may be served, and should be known: streams that let mail without a ground pass, or from which none goes."""
+    """What may be served, and should be known: streams that let mail without a ground pass, or from which none goes;
+    keys that one machine alone can see."""
+    return (*_keys_apart(config), *_modes(config, now))
+
+
+def _keys_apart(config: Config) -> Iterable[Problem]:
+    if config.database.file is None and config.keys.file is not None:
+        what = "is a file of this machine, beside a database that others may use: no other node could read anything"
+        remedy = "Move it to a database before a second node begins (docs/scaling.md)"
+        yield Problem(file=str(config.path), key="keys.database", line=None, what=what, remedy=remedy)
+
+
+def _modes(config: Config, now: datetime) -> tuple[Problem, ...]:
     return tuple(
         Problem(
             file=str(config.path), key=f"controllers.{controller.id}.streams.{stream.name}.mode", line=None,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gateway.mail.control_fields import OWNERS
 from gateway.settings import call_kinds as call
+from gateway.settings import database_kinds as database
 from gateway.settings import file_kinds as file
 from gateway.settings import kinds as kind
 from gateway.settings import rule_kinds as rule
@@ -51,9 +52,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("packs", file.FOLDER, None, "Folder of the installation's own jurisdiction packs, `*.toml` in the form of those that ship (`consentgate rules check` tries one). Absent: none."),
     Setting("bounce_rules", file.FILE, None, "The installation's own rules of what a bounce means, over and beside those that ship (docs/bounces.md). Absent: none."),
     Setting("promotional_rules", file.FILE, None, "The installation's own wording of advertising, over and beside what ships (docs/mislabelled.md). Absent: none."),
-    Setting("database.url", kind.DATABASE, "sqlite:consentgate.db", "Where messages, people and decisions are kept; a relative path counts from this file."),
+    Setting("node", kind.DOMAIN, None, "Name of this machine among those that share a database; it has to stay the same over a restart, and no two may have one. Absent: its host name."),
+    Setting("database.url", database.DATABASE, "sqlite:consentgate.db", "Where messages, people and decisions are kept: `sqlite:FILE`, a relative path counting from this file, or `postgresql://USER@HOST:PORT/NAME?sslmode=verify-full`. Several hosts with commas: the one that takes writes is used (docs/scaling.md)."),
+    Setting("database.password", kind.SECRET, None, "Password of that user, where the URL holds none. Absent: PGPASSWORD, or the user's .pgpass."),
     Setting("keys.installation", file.PATH, "keys/installation.key", "Installation key: lines `ID BASE64` (32 bytes); the highest id is current. Keep a copy elsewhere: without it nothing at rest can be read."),
-    Setting("keys.database", file.PATH, "keys.db", "Small database of the keys that personal data is encrypted under."),
+    Setting("keys.database", database.KEYS, "keys.db", "Small database of the keys that personal data is encrypted under: a file, or beside PostgreSQL `postgresql://...` like database.url, another database, best on a server without archived WAL."),
+    Setting("keys.password", kind.SECRET, None, "Password for that server, where its URL holds none."),
     Setting("listen.submission", kind.ADDRESSES, ["127.0.0.1:2525"], "SMTP submission with STARTTLS, HOST:PORT each."),
     Setting("listen.submissions", kind.ADDRESSES, [], "SMTP submission with implicit TLS, HOST:PORT each."),
     Setting("listen.web", kind.ADDRESS, "127.0.0.1:8080", "Web pages, one HOST:PORT."),

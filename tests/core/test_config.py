@@ -73,7 +73,7 @@ def test_a_good_file_becomes_values_with_defaults(folder: Path) -> None:
     config = loaded(folder, GOOD)
     acme = config.controllers["acme"]
     news, orders = acme.streams["news"], acme.streams["orders"]
-    assert config.database_path == folder / "consentgate.db"
+    assert config.database.file == folder / "consentgate.db"
     assert config.hostname == "localhost"
     assert config.listen.submission == (("127.0.0.1", 2525),)
     assert config.limits.message_bytes == 25 * 1024 * 1024

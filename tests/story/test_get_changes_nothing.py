@@ -40,7 +40,7 @@ def routes(app: FastAPI) -> Iterator[str]:
 def state(world: Acme) -> dict[str, tuple[int, str]]:
     """Rows and a digest of every table of both databases."""
     found = {}
-    for path in (world.config.database_path, world.config.keys_database):
+    for path in (world.config.database.file, world.config.keys.file):
         with sqlite3.connect(path) as db:
             for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                 rows = sorted(repr(row) for row in db.execute(f'SELECT * FROM "{table}"'))

@@ -126,8 +126,8 @@ def test_smarthost_and_database_options_are_taken(tmp_path: Path) -> None:
     assert (route.kind, route.hosts, route.tls) == (
         "smarthost", (Smarthost(host="127.0.0.1", port=2600),), "opportunistic"
     )  # fmt: skip
-    assert config.database_path == tmp_path / "a/data.db"
-    assert config.database_path.is_file()
+    assert config.database.file == tmp_path / "a/data.db"
+    assert config.database.file.is_file()
     assert (config.listen.web, config.listen.submission) == (("127.0.0.1", 8080), (("127.0.0.1", 2525),))
 
 

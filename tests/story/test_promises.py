@@ -20,6 +20,7 @@ import pytest
 from gateway.keys import key_ring
 from gateway.store.ahead import standing_row
 from gateway.store.keys import Keys, opened
+from gateway.store.sqlite_connection import keys_connection
 from suppression import ledger, standing
 from suppression.address import canonical
 from tests.acme import acme
@@ -406,7 +407,7 @@ def test_p7_the_ledger_is_append_only_and_the_standing_is_its_replay(relay: Rela
 def _replay(installation: Installation) -> list[bytes]:
     """Rebuild every standing from the ledger and compare it with the stored one; the persons there are."""
     config = config_of(installation)
-    keys = Keys(config.keys_database, key_ring(config))
+    keys = Keys(keys_connection(config.keys.file, 5.0), key_ring(config))
     people = rows(installation, "SELECT controller_id, recipient_key FROM people")
     entries = rows(
         installation,

@@ -293,7 +293,7 @@ async def test_each_look_at_whole_addresses_is_on_record_and_none_without_the_fo
 
 async def acts(world: Acme) -> list[dict[str, Any]]:
     """What staff did about nobody in particular, in order."""
-    with sqlite3.connect(world.config.database_path) as db:
+    with sqlite3.connect(world.config.database.file) as db:
         rows = db.execute("SELECT public FROM ledger WHERE kind = 'staff_act' ORDER BY entry_id").fetchall()
     return [json.loads(public) for (public,) in rows]
 

@@ -92,7 +92,7 @@ async def test_the_operator_tries_again_or_drops_and_the_ledger_says_so(world: A
     assert rows((await client.get("/staff/told")).text)[0][2:4] == [rows(page)[0][2].replace("1 ", "2 ", 1), "0"]
     assert (await client.post("/staff/told", data={**asked, "what": "drop"})).status_code == 303
     assert next(row[0] for row in rows((await client.get("/staff/told")).text)) == "webhook/crm"
-    with sqlite3.connect(world.config.database_path) as db:
+    with sqlite3.connect(world.config.database.file) as db:
         acts = [json.loads(row[0]) for row in db.execute("SELECT public FROM ledger WHERE kind = 'staff_act'")]
     assert [(act["act"], act["by"], act["jobs"]) for act in acts] == [
         ("write_back_retried", "operator", 2), ("write_back_dropped", "operator", 2)

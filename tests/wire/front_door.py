@@ -15,7 +15,7 @@ from typing import Any
 import argon2
 
 from gateway.bounce_rules import read_bounce_rules
-from gateway.config import Config, Controller, Ledger, Limits, Listen, Log, Login, Stream, Tls
+from gateway.config import Config, Controller, Database, Ledger, Limits, Listen, Log, Login, Stream, Tls
 from gateway.inbound.listener import Listener
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
@@ -124,9 +124,9 @@ def make_config(
         digest="",
         public_url="http://127.0.0.1:8080",
         hostname="mail.example",
-        database_url="sqlite:consentgate.db",
+        database=Database.of_file(Path("consentgate.db")),
         installation_key=Path("key"),
-        keys_database=Path("keys.db"),
+        keys=Database.of_file(Path("keys.db")),
         listen=Listen(
             submission=(("127.0.0.1", 0),), submissions=(), web=("127.0.0.1", 0), return_path=("127.0.0.1", 0)
         ),
