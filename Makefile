@@ -67,7 +67,7 @@ run: setup
 
 test: setup
 	@$(call need,chromium:chromium postfix:postfix swaks:swaks dovecot:dovecot-imapd)
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 check: setup
 	@$(VENV)/bin/ruff check .

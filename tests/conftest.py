@@ -1,19 +1,22 @@
 """Fixtures all tests share: where the corpus lies, a made installation, a gateway that runs."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from tests import postgres
-from tests.installation import ROOT, Gateway, Installation, consentgate, free_ports
+from tests.installation import MADE_PORTS, ROOT, Gateway, Installation, consentgate, fresh
 
 # A busy machine is slow now and then; what a property test finds must not depend on it.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+LEFT_OUT = pytest.StashKey[int]()
+"""How many tests were left out because the corpus is missing."""
 
 
 def found_corpus() -> Path | None:
@@ -37,7 +40,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if over_corpus:
             told.add(item.path)
     config.hook.pytest_deselected(items=left)
+    config.stash[LEFT_OUT] = len(left)
     items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that runs a share of the tests tells the one that started it how many it left out."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["left out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """All of them have left out the same ones; one that died says nothing."""
+    stash = node.config.stash
+    stash[LEFT_OUT] = max(stash.get(LEFT_OUT, 0), getattr(node, "workeroutput", {}).get("left out", 0))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Nobody takes a run without the corpus for a whole one."""
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"shared corpus not found: {count} more tests over it were left out")
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +78,8 @@ def made() -> Iterator[Path]:
     """One example installation, made by the command; tests get copies of it."""
     with tempfile.TemporaryDirectory(prefix="consentgate-") as folder:
         place = Path(folder) / "made"
-        # below those the system gives away, or a copy could get one of them and have it replaced twice
-        ports = ["--smtp-port", 20001, "--http-port", 20002, "--return-port", 20003]
+        smtp, http, back = MADE_PORTS
+        ports = ["--smtp-port", smtp, "--http-port", http, "--return-port", back]
         done = consentgate("init", place, "--example", *ports)
         assert done.returncode == 0, done.stderr.decode()
         yield place
@@ -64,14 +88,7 @@ def made() -> Iterator[Path]:
 @pytest.fixture
 def installation(made: Path, tmp_path: Path) -> Installation:
     """A fresh example installation with the capture route, on free ports of its own."""
-    place = tmp_path / "installation"
-    shutil.copytree(made, place)
-    smtp, http, back = free_ports(3)
-    words = [line.split(" ", 1) for line in (place / "passwords.txt").read_text().splitlines()]
-    new = Installation(dir=place, smtp_port=smtp, http_port=http, return_port=back, passwords=dict(words))
-    for old, port in ((20001, smtp), (20002, http), (20003, back)):
-        new.change(f":{old}", f":{port}")
-    return new
+    return fresh(made, tmp_path / "installation")
 
 
 @pytest.fixture

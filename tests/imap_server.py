@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.installation import free_ports
+from tests.ports import free_ports
 
 DOVECOT = shutil.which("dovecot", path=os.environ.get("PATH", "") + ":/usr/sbin")
 USER, PASSWORD = "seed@example.net", "Geheim-van-de-test"

@@ -7,9 +7,9 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import sys
@@ -24,10 +24,14 @@ from typing import Any
 import pytest
 
 from gateway.__main__ import main
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
 STOP_SECONDS = 30
+
+MADE_PORTS = (20001, 20002, 20003)
+"""Of the installation that others are copies of: below those the system gives away, and never given to a copy."""
 
 ANNA, WIM, KLEED, NIEMAND = "anna@example.org", "wim@example.org", "kleed@example.org", "niemand@example.org"
 
@@ -122,18 +126,6 @@ def lines_of(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 @dataclass
 class Installation:
     """An example installation in a folder of its own, and the commands on it."""
@@ -186,6 +178,17 @@ class Installation:
     def report(self, what: str = "blocked", *args: object) -> list[dict[str, Any]]:
         """The rows of a report."""
         return lines_of(self.tool("report", what, "--json", *args))
+
+
+def fresh(made: Path, place: Path) -> Installation:
+    """A copy of the example installation on free ports, with a password for each login."""
+    shutil.copytree(made, place)
+    smtp, http, back = free_ports(3)
+    words = [line.split(" ", 1) for line in (place / "passwords.txt").read_text().splitlines()]
+    new = Installation(dir=place, smtp_port=smtp, http_port=http, return_port=back, passwords=dict(words))
+    for old, port in zip(MADE_PORTS, (smtp, http, back), strict=True):
+        new.change(f":{old}", f":{port}")
+    return new
 
 
 @dataclass

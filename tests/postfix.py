@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+
+from tests.ports import free_ports
 
 MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -65,13 +66,6 @@ class Postfix:
     ca_file: Path
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-    return port
-
-
 @contextlib.contextmanager
 def running_postfix(next_port: int, more: str = "") -> Iterator[Postfix]:
     """An instance of its own that relays to a port of this machine; skips the test where it cannot run.
@@ -91,7 +85,7 @@ def running_postfix(next_port: int, more: str = "") -> Iterator[Postfix]:
         authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
             str(directory / "server.pem")
         )
-        port = free_port()
+        [port] = free_ports(1)
         daemons = subprocess.run(
             ["postconf", "-dh", "daemon_directory"], capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import csv
 import re
-import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -24,24 +22,14 @@ from gateway.keys import key_ring
 from gateway.settings import load as settings_file
 from gateway.store.contract import Store
 from gateway.take_in import take_in
-from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consent, free_ports, sale
+from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consent, sale
+from tests.installation import fresh as fresh
 from tests.peers import FEATURES, Step
 from tests.story.upstream import Mail, Upstream
 
 ONE_CLICK = {"content": "List-Unsubscribe=One-Click", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
 T = TypeVar("T")
 _PAGE_LINK = re.compile(r"https?://[^\s\"'<>]+/u/[A-Za-z0-9_-]+")
-
-
-def fresh(made: Path, place: Path) -> Installation:
-    """A copy of the example installation on free ports, with a password for each login."""
-    shutil.copytree(made, place)
-    smtp, http, back = free_ports(3)
-    words = [line.split(" ", 1) for line in (place / "passwords.txt").read_text().splitlines()]
-    new = Installation(dir=place, smtp_port=smtp, http_port=http, return_port=back, passwords=dict(words))
-    for old, port in ((20001, smtp), (20002, http), (20003, back)):
-        new.change(f":{old}", f":{port}")
-    return new
 
 
 def with_store(installation: Installation, ask: Callable[[Store, Config], Awaitable[T]]) -> T:

@@ -29,6 +29,7 @@ from gateway.worker import Sockets, Worker
 from tests.installation import ANNA, KLEED, NIEMAND, WIM, Gateway, Installation, consent, newsletter, order
 from tests.mails import read
 from tests.peers import FEATURES, ScriptedPeer, Silence
+from tests.ports import free_ports
 from tests.story.relay import Relay, config_of, fresh, load, load_people, one_click_url, relaying
 from tests.story.upstream import Gate, Mail, Upstream
 
@@ -301,9 +302,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 async def test_a_server_that_is_away_gets_its_mail_when_it_is_back(installation: Installation) -> None:
-    with contextlib.closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    [port] = free_ports(1)
     async with working(installation, port) as work:
         await work.send([ANNA, WIM, *PEOPLE], newsletter("weg"))
         await work.until(lambda: all(copy[:2] == ("queued", 1) for copy in work.copies()))

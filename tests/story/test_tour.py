@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import READY_SECONDS, ROOT, free_ports
+from tests.installation import READY_SECONDS, ROOT
+from tests.ports import free_ports
 
 TERMINALS = 3
 
