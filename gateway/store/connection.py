@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway.store.contract import StoreUnavailable
@@ -51,6 +52,10 @@ class Database(Protocol):
 
     def of_many(self, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
         """The rows of a statement over several keys, in which KEYS stands for them."""
+        ...
+
+    def each(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The statement once for each row of parameters, in order: the row that it returned, or None."""
         ...
 
     def of_rows(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
@@ -119,6 +124,13 @@ class Writer:
         self._wake.set()
         return await done
 
+    async def together(self, work: Callable[[Handles, Sequence[Q]], None], items: Sequence[Q]) -> None:
+        """Do the work on these items and on those of whoever asks for the same work in the same transaction, at once.
+
+        What fails for all of them is done again for each asker alone.
+        """
+        await self.write(_Joint(work, items))
+
     async def close(self) -> None:
         """Commit what waits, then stop."""
         while self._waiting and not self._task.done():
@@ -132,14 +144,54 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
             group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-            units = [unit for unit, _ in group]
+            units, askers = _joined(group)
             try:
                 results = await self._thread.commit(units)
             except StoreUnavailable as failed:
+                askers = [[asker] for asker in group]
                 results = [Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
-            _hand_out([done for _, done in group], results)
+            for several, result in zip(askers, results, strict=True):
+                if len(several) > 1 and isinstance(result, Failed):
+                    self._waiting.extendleft(reversed([(partial(_alone, unit), done) for unit, done in several]))
+                else:
+                    _hand_out([done for _, done in several], [result] * len(several))
             units.clear()  # the database's thread, too, remembers its last work until the next
-            del group, results
+            del group, askers, results
+
+
+@dataclass(slots=True)
+class _Joint:
+    """Work on items that is done once for all who ask for it in one transaction."""
+
+    work: Callable[[Handles, Sequence[Any]], None]
+    items: Sequence[Any]
+
+    def __call__(self, handles: Handles) -> None:
+        self.work(handles, self.items)
+
+
+def _alone(unit: Callable[[Handles], T], handles: Handles) -> T:
+    """The unit, as one that joins no other."""
+    return unit(handles)
+
+
+_Asker = tuple[Callable[[Handles], Any], "asyncio.Future[Any]"]
+
+
+def _joined(group: Sequence[_Asker]) -> tuple[list[Callable[[Handles], Any]], list[list[_Asker]]]:
+    """Units to run, and who asked for each."""
+    units: list[Callable[[Handles], Any]] = []
+    askers: list[list[_Asker]] = []
+    joint: dict[Callable[..., None], int] = {}
+    for unit, done in group:
+        place = joint.setdefault(unit.work, len(units)) if isinstance(unit, _Joint) else len(units)
+        if place == len(units):
+            units.append(unit)
+            askers.append([])
+        elif isinstance(unit, _Joint) and isinstance(first := units[place], _Joint):
+            units[place] = _Joint(unit.work, [*first.items, *unit.items])
+        askers[place].append((unit, done))
+    return units, askers
 
 
 def _hand_out(waiting: Sequence["asyncio.Future[Any]"], results: Sequence[Any]) -> None:

@@ -109,7 +109,8 @@ class Ruling:
 class NewCopy:
     """One recipient of a new message. `rcpt`: RCPT address and DSN parameters, packed; None: nothing is to leave.
 
-    `addressed` as in `Person`, where that is known.
+    `addressed` as in `Person`, where that is known. `alarm_at`: when time alone asks for something while it waits
+    (overdue.py).
     """
 
     copy_no: int
@@ -121,6 +122,7 @@ class NewCopy:
     route: str
     due_at: datetime | None
     addressed: bool = False
+    alarm_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedCopy:
-    """A copy this worker holds until its lease runs out. `who` is looked up again before it leaves."""
+    """A copy this worker holds until its lease runs out. Its recipient is looked up again before it leaves.
+
+    `tried_at`: when it was last decided on, at acceptance or at a try. `size`: of its message, in octets.
+    """
 
     controller_id: str
     message_id: bytes
@@ -165,6 +170,8 @@ class ClaimedCopy:
     attempts: int
     verdict: str
     reason_code: str
+    tried_at: datetime
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +194,7 @@ class StoredMessage:
 class Ending:
     """What became of one claimed copy: final in `state`, or again "queued" until `due_at`.
 
+    `tried`: whether that was an attempt, which counts. `alarm_at`: as in `NewCopy`; None: as it was.
     `notice`: the report on it, stored with it or not at all. `mailed`: remember the mailing (pack IE).
     `confirmation_of`: the purpose whose sign-up this mail asked to confirm; it is counted (RULES.md B6).
     `refused`: what the next server said for good, kept beside the reports that come back by mail.
@@ -203,6 +211,8 @@ class Ending:
     reply: str
     at: datetime
     due_at: datetime | None = None
+    tried: bool = True
+    alarm_at: datetime | None = None
     recipient_key: bytes | None = None
     dead_address: bool = False
     mailed: bool = False
@@ -378,6 +388,7 @@ class Store(
     async def enqueue(self, *arrivals: Arrival) -> None: ...
     async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]: ...
     async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None: ...
+    async def messages(self, wanted: Sequence[tuple[str, bytes]]) -> list[StoredMessage | None]: ...
     async def finish(self, worker: str, endings: Sequence[Ending]) -> None: ...
     async def renew(self, worker: str, until: datetime) -> None: ...
     async def take_back(self, worker: str, now: datetime) -> int: ...

@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import aiosql
 
-from gateway.store import letters, people, queue, sealing, suppressions
+from gateway.store import arrivals, letters, people, queue, sealing, suppressions, tallies
 from gateway.store.ahead import new_id
 from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
@@ -62,19 +62,19 @@ def end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: i
         place = {"controller_id": controller_id, "message_id": message_id, "copy_no": copy_no}
         if state in ("queued", "held"):
             SQL.end_copy(handles.db, **place, reason_code=CODE, cite=SUPPRESSION_SOURCES[CODE], at=at)
-            queue.recount(handles, controller_id, stream, campaign, (verdict, reason_code), ("block", CODE))
+            tallies.recount(handles, controller_id, stream, campaign, (verdict, reason_code), ("block", CODE))
             done["ended"] += 1
         elif state in ("captured", "rehearsed"):
             SQL.drop_copy(handles.db, **place)
             if state == "rehearsed":
-                left = {queue.REHEARSED + queue.STILL_THERE: -1}
-                queue.count(handles, controller_id, stream, campaign, left)
+                left = {arrivals.REHEARSED + arrivals.STILL_THERE: -1}
+                tallies.count(handles, controller_id, stream, campaign, left)
             done["captured"] += 1
         else:
             done["history"] += 1
         SQL.anonymise_copy(handles.db, **place, stranger=os.urandom(RECIPIENT_KEY_BYTES))
         SQL.drop_subject(handles.db, controller_id=controller_id, message_id=message_id, recipient_key=recipient_key)
-        if state in queue.OPEN:
+        if state in arrivals.OPEN:
             queue.close(handles, controller_id, message_id, 1)
     return done
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiosql
 
-from gateway.store import people, queue
+from gateway.store import arrivals, people
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, Arrival
@@ -58,7 +58,7 @@ def settle(
             written_at=None if arrival is None else milliseconds(now),
         )  # fmt: skip
     if arrival is not None:
-        queue.enqueue(handles, [arrival])
+        arrivals.enqueue(handles, [arrival])
     people.record(handles, acts)
     return True
 

@@ -9,10 +9,10 @@ from typing import Any
 import aiosql
 
 from gateway.store import people
+from gateway.store.arrivals import HOUR_MS, rcpt_row
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.keys import opened
-from gateway.store.queue import HOUR_MS, rcpt_row
 from gateway.store.reporting import Before, Captured, HeldOut
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "report.sql"), "sqlite3")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.config import MARKETING
 from gateway.mail.complaint_rate import rate
-from gateway.store import kept_returns, people, queue, sealing, suppressions
+from gateway.store import arrivals, kept_returns, people, queue, sealing, suppressions, tallies
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, SuppressionRow
@@ -56,7 +56,7 @@ def _return_to(
         keys.controller(controller_id) if subject_key is None
         else keys.readable(controller_id, [subject_key]).get(subject_key)
     )  # fmt: skip
-    plain = opened(secret.key if secret else None, stored, queue.return_to_row(message_id))
+    plain = opened(secret.key if secret else None, stored, arrivals.return_to_row(message_id))
     tool: dict[str, Any] = json.loads(plain) if plain is not None else {}
     return tool
 
@@ -80,7 +80,7 @@ def heed(handles: Handles, returned: Returned) -> Heeded:
     kept_returns.put(handles, returned)
     marked = returned.dead and _second(handles, returned) and _mark(handles, returned)
     if returned.forward is not None:
-        queue.enqueue(handles, [returned.forward])
+        arrivals.enqueue(handles, [returned.forward])
     if not returned.proven or returned.message_id is None:
         return Heeded(placed=placed, marked=marked)
     if returned.kind == "bounce" and returned.bounce_class in _CAME_BACK and _CAME_BACK.isdisjoint(before):
@@ -134,7 +134,7 @@ def _count_bounce(handles: Handles, returned: Returned) -> None:
         handles.db, controller_id=returned.controller_id, message_id=returned.message_id, copy_no=returned.copy_no
     )
     if row is not None and row[1] == "delivered":
-        queue.count(
+        tallies.count(
             handles, returned.controller_id, returned.stream, returned.campaign, {"delivered": -1, "bounced": 1}
         )
 
@@ -149,7 +149,7 @@ def _complained(handles: Handles, returned: Returned, placed: SuppressionRow | N
     )
     if row is None:
         return Heeded(placed=placed)
-    queue.count(handles, returned.controller_id, returned.stream, returned.campaign, {"complaints": 1})
+    tallies.count(handles, returned.controller_id, returned.stream, returned.campaign, {"complaints": 1})
     complaints, sent = _tally(handles, place, "complaints"), _tally(handles, place, "delivered")
     kind, stopped = json.loads(row[4]), False
     if kind.get("promotional") or kind.get("message_class") in MARKETING:

@@ -13,7 +13,7 @@ from typing import Final
 
 import aiosql
 
-from gateway.store import erasure, kept_returns, people, queue, suppressions, write_backs
+from gateway.store import arrivals, erasure, kept_returns, people, suppressions, write_backs
 from gateway.store.asking import Asked, Asking, Confirming, Expired, Limit, Once, SignUp
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
@@ -42,7 +42,7 @@ def ask(handles: Handles, asking: Asking) -> Asked:
         _keep(handles, asking)
         people.record(handles, asking.more)
     if asking.arrival is not None:
-        queue.enqueue(handles, [asking.arrival])
+        arrivals.enqueue(handles, [asking.arrival])
     return Asked("kept", consent_id)
 
 

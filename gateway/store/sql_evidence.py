@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from gateway.store import erasure, hash_lists, people, queue, rebuild, sealing, write_backs
+from gateway.store import arrivals, erasure, hash_lists, people, rebuild, sealing, write_backs
 from gateway.store.connection import Handles
 from gateway.store.contract import Arrival, StoreUnavailable
 from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage
@@ -67,7 +67,7 @@ class SqlEvidence(SqlWriteBacks):
         def unit(handles: Handles) -> int:
             new = sealing.keep_heads(handles, heads)
             if new:
-                queue.enqueue(handles, letters)
+                arrivals.enqueue(handles, letters)
             return new
 
         return await self._write(unit)

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import aiosql
 
-from gateway.store import queue
+from gateway.store import arrivals, queue
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Arrival
@@ -69,12 +69,12 @@ def _held_mail(handles: Handles, controller_id: str, n: int) -> list[HeldMail]:
 
 
 def _held_copies(handles: Handles, controller_id: str, message_id: bytes) -> list[tuple[int, bytes | None]]:
-    row = queue.SQL.message(handles.db, controller_id=controller_id, message_id=message_id)
+    row = queue.SQL.accepted_at(handles.db, controller_id=controller_id, message_id=message_id)
     if row is None:
         return []
-    spool = handles.keys.hour(row[0] // queue.HOUR_MS)
+    spool = handles.keys.hour(row[0] // arrivals.HOUR_MS)
     return [
-        (copy_no, opened(spool, rcpt, queue.rcpt_row(message_id, copy_no)))
+        (copy_no, opened(spool, rcpt, arrivals.rcpt_row(message_id, copy_no)))
         for copy_no, rcpt in list(SQL.held_copies(handles.db, controller_id=controller_id, message_id=message_id))
     ]
 
@@ -102,7 +102,7 @@ def _end_held(
     if ended:
         queue.close(handles, controller_id, message_id, ended)
     if notice is not None:
-        queue.enqueue(handles, [notice])
+        arrivals.enqueue(handles, [notice])
     return ended
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import aiosql
 
-from gateway.store import queue
+from gateway.store import arrivals, queue, tallies
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Ruling, tally
@@ -62,11 +62,11 @@ def rehearsed(
 
 def _copies(handles: Handles, controller_id: str, message_id: bytes, accepted_at: int) -> tuple[RehearsedCopy, ...]:
     rows = list(SQL.copies_of(handles.db, controller_id=controller_id, message_id=message_id))
-    spool = handles.keys.hour(accepted_at // queue.HOUR_MS) if rows else None
+    spool = handles.keys.hour(accepted_at // arrivals.HOUR_MS) if rows else None
     return tuple(
         RehearsedCopy(
             copy_no=copy_no, recipient_key=recipient_key, verdict=verdict, reason_code=reason_code,
-            rcpt=opened(spool, rcpt, queue.rcpt_row(message_id, copy_no)),
+            rcpt=opened(spool, rcpt, arrivals.rcpt_row(message_id, copy_no)),
         )
         for copy_no, recipient_key, rcpt, verdict, reason_code in rows
     )  # fmt: skip
@@ -90,11 +90,11 @@ def release(handles: Handles, released: Sequence[Released], at: datetime) -> Mov
         SQL.release_message(
             handles.db, controller_id=one.controller_id, message_id=one.message_id, mode=one.mode, at=milliseconds(at)
         )
-        counts[queue.REHEARSED + queue.STILL_THERE] = -counts["accepted"]
-        counts[queue.REHEARSED + "released"] = counts["accepted"] - gone
-        queue.count(handles, one.controller_id, one.stream, one.campaign, counts)
+        counts[arrivals.REHEARSED + arrivals.STILL_THERE] = -counts["accepted"]
+        counts[arrivals.REHEARSED + "released"] = counts["accepted"] - gone
+        tallies.count(handles, one.controller_id, one.stream, one.campaign, counts)
         if one.notice is not None:
-            queue.enqueue(handles, [one.notice])
+            arrivals.enqueue(handles, [one.notice])
         if gone:
             queue.close(handles, one.controller_id, one.message_id, gone)
     return Moved(queued=states["queued"], blocked=states["blocked"])

@@ -15,6 +15,7 @@ from typing import Any
 import aiosql
 
 from gateway.store import intake, pairing, people, queue, suppressions, write_backs
+from gateway.store.arrivals import enqueue
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Gatherer, Handles, Thread, Writer
 from gateway.store.contract import (
@@ -81,6 +82,7 @@ class SqlStore(
         super().__init__(write=write, fast=fast, slow=slow)
         self._numbers: dict[tuple[str, str, str], int] = {}
         self._names: dict[int, tuple[str, str, str]] = {}
+        self._turns: dict[str, int] = {}  # by route, whose turn was served last
 
     async def open(self) -> None:
         """Connect. StoreUnavailable where the files are not there, or of another version."""
@@ -180,13 +182,19 @@ class SqlStore(
     # the queue
 
     async def enqueue(self, *arrivals: Arrival) -> None:
-        await self._write(partial(queue.enqueue, arrivals=arrivals))
+        await self._writer.together(enqueue, arrivals)
 
     async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]:
-        return await self._write(partial(queue.claim, worker=worker, route=route, now=now, n=n))
+        copies, self._turns[route] = await self._write(
+            partial(queue.claim, worker=worker, route=route, now=now, n=n, after=self._turns.get(route, -1))
+        )
+        return copies
 
     async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None:
-        return await self._read(partial(queue.message, controller_id=controller_id, message_id=message_id))
+        return (await self.messages([(controller_id, message_id)]))[0]
+
+    async def messages(self, wanted: Sequence[tuple[str, bytes]]) -> list[StoredMessage | None]:
+        return await self._read(partial(queue.messages, wanted=wanted))
 
     async def finish(self, worker: str, endings: Sequence[Ending]) -> None:
         self._note_entries()  # an ending may teach something about a person
@@ -197,12 +205,10 @@ class SqlStore(
         await self._write(lambda h: queue.SQL.renew(h.db, worker=worker, lease_until=lease))
 
     async def take_back(self, worker: str, now: datetime) -> int:
-        at = milliseconds(now)
-        return await self._write(lambda h: int(queue.SQL.take_back(h.db, worker=worker, now=at)))
+        return await self._write(partial(queue.take_back, worker=worker, now=now))
 
     async def next_due(self, route: str) -> datetime | None:
-        row = await self._read(lambda h: queue.SQL.next_due(h.db, route=route))
-        return None if row is None or row[0] is None else instant(row[0])
+        return await self._read(partial(queue.next_due, route=route))
 
     async def waiting(self, n: int) -> int:
         row = await self._read(lambda h: queue.SQL.waiting(h.db, n=n))

@@ -60,6 +60,9 @@ class SqliteConnection(sqlite3.Connection):
             names, filled = _with_places(sql, len(some))
             yield from self.execute(filled, {"controller_id": controller_id, **dict(zip(names, some, strict=True))})
 
+    def each(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        return [self.execute(sql, row).fetchone() for row in rows]
+
     def of_rows(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         if not rows:
             return

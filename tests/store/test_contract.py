@@ -14,6 +14,7 @@ import pytest
 
 from gateway.store import sqlite
 from gateway.store.ahead import new_id
+from gateway.store.arrivals import LONG_BODY
 from gateway.store.contract import (
     Act,
     Arrival,
@@ -25,7 +26,6 @@ from gateway.store.contract import (
     SuppressionRow,
     Who,
 )  # fmt: skip
-from gateway.store.queue import LONG_BODY
 from gateway.store.staff import Staff
 from suppression.decision import Decision
 from suppression.vault import KeyRing

@@ -141,7 +141,8 @@ CREATE UNIQUE INDEX bodies_key ON bodies (controller_id, message_id);
 CREATE INDEX bodies_hour ON bodies (hour);
 
 -- One message for one recipient: its decision and its way out. accept_code is the code at acceptance; verdict,
--- reason_code and as_of are those of the last decision.
+-- reason_code and as_of are those of the last decision. turn: among whom copies of a route take turns to leave, service
+-- mail first (queue.py). alarm_at: when time alone asks for something while it waits: a report on the delay, or the end.
 CREATE TABLE copies (
   controller_id TEXT NOT NULL,
   message_id BLOB NOT NULL,
@@ -163,9 +164,12 @@ CREATE TABLE copies (
   attempts INTEGER NOT NULL DEFAULT 0,
   reply TEXT,
   ended_at INTEGER,
+  turn INTEGER NOT NULL DEFAULT 0,
+  alarm_at INTEGER,
   PRIMARY KEY (controller_id, message_id, copy_no)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX copies_due ON copies (route, due_at) WHERE state = 'queued';
+CREATE INDEX copies_due ON copies (route, turn, due_at) WHERE state = 'queued';
+CREATE INDEX copies_alarm ON copies (alarm_at) WHERE state = 'queued' AND alarm_at IS NOT NULL;
 CREATE INDEX copies_claimed ON copies (worker) WHERE state = 'claimed';
 CREATE INDEX copies_held_out ON copies (controller_id, as_of, message_id, copy_no) WHERE verdict <> 'allow';
 CREATE INDEX copies_captured ON copies (controller_id, message_id) WHERE state = 'captured';
