@@ -6,34 +6,23 @@ state committed less than a second ago (P2, P3). One copy that fails by a bug of
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from typing import Protocol
+from collections import deque
+from collections.abc import Sequence
 from uuid import UUID
 
 from gateway import log
-from gateway.config import Config, Route
-from gateway.notice import Notices
+from gateway.config import Route
+from gateway.crew import Crew
 from gateway.outbound.pool import Pool
-from gateway.parcel import HandOver, Parcel, whose
-from gateway.post import unpack_rcpt
-from gateway.recheck import Recheck
-from gateway.render import Original, Renderer, open_original
-from gateway.return_paths import ReturnPaths
-from gateway.store.connection import Gatherer
-from gateway.store.contract import ClaimedCopy, Ending, Ruling, Store, StoreUnavailable, tally
-from gateway.weigh import Scales, unreadable_store
-from suppression.address import canonical
-from suppression.decision import Decision
-from suppression.vault import KeyRing
+from gateway.parcel import HandOver, Parcel
+from gateway.pick_up import PickUp
+from gateway.store.contract import ClaimedCopy, Ending, Person, StoreUnavailable
 
+CLAIMED = 64
+"""Copies claimed from the store in one transaction."""
 BATCH = 16
 """Copies rendered in one go."""
 BATCH_BYTES = 1 << 20
-UNOPENED_AGAIN = timedelta(minutes=5)
-"""When a copy that could not be opened is looked at again."""
 AHEAD = 48
 """Rendered copies that wait for a session, per lane; and no more than so many bytes, unless it is one copy."""
 AHEAD_BYTES = 8 << 20
@@ -43,45 +32,6 @@ size while it is being sent."""
 FRESH = 512
 """Committed copies that wait in memory for their turn, per lane; what comes beyond waits in the store."""
 FRESH_BYTES = 32 << 20
-ORIGINALS = 4
-"""Messages from the store that are kept open, per lane; and no more than so many bytes, unless it is one message."""
-ORIGINALS_BYTES = 16 << 20
-
-
-class Crew(Protocol):
-    """What a worker process lends to each of its lanes (deliver.py). Settings may change between two copies."""
-
-    config: Config
-    scales: Scales
-    renderer: Renderer
-    notices: Notices
-    returns: ReturnPaths
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def worker(self) -> str: ...
-    @property
-    def ring(self) -> KeyRing: ...
-    @property
-    def clock(self) -> Callable[[], datetime]: ...
-    @property
-    def threads(self) -> ThreadPoolExecutor: ...
-    @property
-    def recheck(self) -> Recheck: ...
-    @property
-    def stopping(self) -> asyncio.Event: ...
-    @property
-    def endings(self) -> Gatherer[Ending, None]: ...
-
-    def leased(self, now: datetime) -> bool:
-        """Whether this worker still holds what it claimed."""
-
-    def stopped(self, parcel: Parcel) -> bool:
-        """Whether the campaign of a copy was stopped."""
-
-    async def pause(self, seconds: float) -> None:
-        """Wait, but not past the stop."""
 
 
 class Lane:
@@ -93,7 +43,7 @@ class Lane:
         self._fresh_bytes = 0
         self._ready: deque[Parcel] = deque()
         self._ready_bytes = 0
-        self._originals: OrderedDict[bytes, Original] = OrderedDict()
+        self._pick_up = PickUp(crew)
         self._claimed: deque[ClaimedCopy] = deque()  # from the store, not yet loaded
         self._sessions = 0
         self._generation = 0  # of the configuration
@@ -114,7 +64,7 @@ class Lane:
             returns=crew.returns, stopped=crew.stopped,
             recheck=crew.recheck,
         )  # fmt: skip
-        self._originals.clear()
+        self._pick_up.forget()
         self._generation += 1
         for parcel in (*self._fresh, *self._ready, *self._under_way.values()):
             parcel.refit(crew.config, crew.scales)
@@ -161,7 +111,7 @@ class Lane:
             await self._crew.pause(1.0)
             return
         if not batch:
-            self._forget_originals(ORIGINALS, 0)
+            self._pick_up.forget()
             await self._until_due()
             return
         if self._sends:
@@ -195,59 +145,44 @@ class Lane:
 
         What was claimed and could not be loaded, because the store went away meanwhile, is first the next time.
         """
-        crew, now = self._crew, self._crew.clock()
+        crew = self._crew
         if not self._claimed:
-            self._claimed.extend(await crew.store.claim(crew.worker, self._route.name, now=now, n=BATCH))
-        batch: list[Parcel] = []
-        while self._claimed:
-            try:
-                parcel = await self._load(self._claimed[0])
-                if self._hand_over.stopped(parcel):
-                    await crew.endings.ask(self._hand_over.set_aside(parcel))
-                elif await self._hand_over.may_go(parcel) or parcel.ruling.decision.verdict == "allow":
-                    batch.append(parcel)
-                else:
-                    await crew.endings.ask(self._hand_over.put_by(parcel))
-            except StoreUnavailable:
-                if not batch:
-                    raise
-                return batch
-            except Exception as odd:  # one copy that cannot be opened is set aside, and the others go on
-                log.held(message_id=str(UUID(bytes=self._claimed[0].message_id)), stage="open", error=odd)
-                await crew.endings.ask(unopened(self._claimed[0], crew.clock()))
+            self._claimed.extend(await crew.store.claim(crew.worker, self._route.name, now=crew.clock(), n=CLAIMED))
+        some = self._next_claimed()
+        parcels, endings = await self._pick_up(some)
+        people = await crew.store.people([parcel.who for parcel in parcels]) if parcels else []
+        batch = []
+        for parcel, person in zip(parcels, people, strict=True):
+            if (ending := self._sorted_out(parcel, person)) is None:
+                batch.append(parcel)
+            else:
+                endings.append(ending)
+        for _ in some:
             self._claimed.popleft()
+        await asyncio.gather(*(crew.endings.ask(ending) for ending in endings))
         return batch
 
-    def _forget_originals(self, most: int, most_bytes: int) -> None:
-        """Let go of messages that were opened longest ago; one that is too long by itself stays while it is claimed."""
-        size = sum(original.size for original in self._originals.values())
-        while self._originals and (len(self._originals) > most or size > most_bytes):
-            if most_bytes and len(self._originals) == 1:
-                return
-            size -= self._originals.popitem(last=False)[1].size
+    def _next_claimed(self) -> list[ClaimedCopy]:
+        """The next of what was claimed, a bounded number of octets, each message counted once."""
+        some: list[ClaimedCopy] = []
+        sizes: dict[bytes, int] = {}
+        for copy in self._claimed:
+            sizes[copy.message_id] = copy.size
+            if some and (len(some) == BATCH or sum(sizes.values()) > BATCH_BYTES):
+                break
+            some.append(copy)
+        return some
 
-    async def _load(self, claimed: ClaimedCopy) -> Parcel:
-        crew = self._crew
-        stored = await crew.store.message(claimed.controller_id, claimed.message_id)
-        original = self._originals.get(claimed.message_id)
-        if stored is not None and original is None:
-            original = await asyncio.get_running_loop().run_in_executor(
-                crew.threads, open_original, crew.config, stored
-            )
-            if original is not None:
-                self._originals[claimed.message_id] = original
-                self._forget_originals(ORIGINALS, ORIGINALS_BYTES)
-        if stored is None or original is None:
-            raise LookupError  # its stream was taken out of the configuration, or its key is gone
-        rcpt, meta = unpack_rcpt(claimed.rcpt), stored.envelope
-        return Parcel(
-            original=original, weigh=crew.scales.lay(original.case, original.controller, original.stream),
-            mail_from=meta["mail_from"], ret=meta["ret"], envid=meta["envid"], body_8bit=meta["body_8bit"],
-            smtputf8=meta["smtputf8"], campaign=stored.campaign, copy_no=claimed.copy_no, rcpt=rcpt,
-            who=whose(crew.ring, claimed.controller_id, canonical(rcpt.address) or "", claimed.recipient_key),
-            recipient_key=claimed.recipient_key, attempts=claimed.attempts, ruling=unreadable_store(stored.at),
-            was=tally(claimed.verdict, claimed.reason_code),
-        )  # fmt: skip
+    def _sorted_out(self, parcel: Parcel, person: Person) -> Ending | None:
+        """How a copy ends that will not leave as things stand; None: it is worth rendering."""
+        try:
+            parcel.ruling = parcel.weigh(person, self._crew.clock())
+            if self._hand_over.stopped(parcel):
+                return self._hand_over.set_aside(parcel)
+            return None if parcel.ruling.decision.verdict == "allow" else self._hand_over.put_by(parcel)
+        except Exception as bug:
+            log.held(message_id=str(UUID(bytes=parcel.original.message_id)), stage="check", error=bug)
+            return parcel.ending("held", self._crew.clock(), said=f"check: {type(bug).__name__}")
 
     async def _until_due(self) -> None:
         """Until the next copy is due, or somebody wakes us; five seconds at most, for copies of other processes."""
@@ -336,18 +271,5 @@ class Lane:
             return parcel.ending("held", self._crew.clock(), said=f"hand over: {type(bug).__name__}")
         if ending is None:  # our lease ran out: it waits again, unless another worker has it
             await self._crew.pause(1.0)
-            ending = parcel.ending("queued", self._crew.clock(), due_at=self._crew.clock())
+            ending = parcel.ending("queued", self._crew.clock(), due_at=self._crew.clock(), tried=False)
         return ending
-
-
-def unopened(claimed: ClaimedCopy, now: datetime) -> Ending:
-    """A copy that could not be opened waits, as it was; the reason may be a setting that comes back."""
-    as_it_was = Decision(
-        verdict=claimed.verdict, reason_code=claimed.reason_code, cite="", basis=None, pack=None, trace=(),  # type: ignore[arg-type]
-        findings=(),
-    )  # fmt: skip
-    return Ending(
-        controller_id=claimed.controller_id, message_id=claimed.message_id, copy_no=claimed.copy_no, stream="",
-        campaign="", state="queued", ruling=Ruling(decision=as_it_was, as_of=now, packs=""),
-        was=tally(claimed.verdict, claimed.reason_code), reply="cannot be opened", at=now, due_at=now + UNOPENED_AGAIN,
-    )  # fmt: skip

@@ -121,7 +121,7 @@ class Parcel:
 
     def ending(
         self, state: str, at: datetime, *, said: str = "", due_at: datetime | None = None, dead_address: bool = False,
-        mailed: bool = False, notice: Arrival | None = None, refused: Refusal | None = None,
+        mailed: bool = False, notice: Arrival | None = None, refused: Refusal | None = None, tried: bool = True,
     ) -> Ending:  # fmt: skip
         """What is written down about this copy."""
         confirms = state == "delivered" and self.ruling.decision.basis == "doi"
@@ -130,7 +130,7 @@ class Parcel:
             stream=self.original.stream.name, campaign=self.campaign, state=state, ruling=self.ruling, was=self.was,
             reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
             mailed=mailed, confirmation_of=self.original.case.purpose if confirms else None, notice=notice,
-            refused=refused,
+            refused=refused, tried=tried,
         )  # fmt: skip
 
 
@@ -240,7 +240,7 @@ class HandOver:
         """Again in a minute, for as long as a hand-over would be tried; then it is given up like one."""
         now, original, code = self._clock(), parcel.original, parcel.ruling.decision.reason_code
         if now < original.since + original.stream.retry_for:
-            return parcel.ending("queued", now, due_at=now + DEFERRED_AGAIN)
+            return parcel.ending("queued", now, due_at=now + DEFERRED_AGAIN, tried=False)
         log.failed(
             copy=parcel.name, route=self._route, stage="check", code=None, enhanced="5.4.7", attempts=parcel.attempts
         )

@@ -486,23 +486,6 @@ async def test_staff_are_kept_replaced_and_removed(store: sqlite.SqliteStore) ->
     assert await store.staff("anna") is None
 
 
-async def test_the_hot_statements_use_an_index(home: Home) -> None:
-    """No statement of the way of a message scans a table: its cost would grow with people or queue."""
-    from gateway.store import people, queue, reports
-
-    hot = [
-        people.SQL.standing, people.SQL.suppressions, people.SQL.profile, queue.SQL.due, queue.SQL.claim,
-        queue.SQL.message, queue.SQL.body, queue.SQL.end_copy, queue.SQL.retry_copy, queue.SQL.close_copies,
-        queue.SQL.next_due, queue.SQL.take_back, reports.SQL.held_out, reports.SQL.captured,
-    ]  # fmt: skip
-    with sqlite3.connect(home.data) as db:
-        for statement in hot:
-            names = dict.fromkeys(__import__("re").findall(r":(\w+)", statement.sql), b"")
-            plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + statement.sql, names)]
-            scans = [step for step in plan if step.startswith("SCAN") and "USING" not in step and "workers" not in step]
-            assert plan and not scans, (statement.__name__, plan)
-
-
 def test_the_database_library_still_runs_functions_in_its_thread() -> None:
     """sqlite_connection.py rests on these names of the locked version."""
     assert callable(aiosqlite.Connection._execute)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.store import queue, sqlite, sqlite_rehearsal
+from gateway.store import queue, sql_rehearsal, sqlite
 from gateway.store.contract import Arrival, Ruling
 from gateway.store.evidence import Erasure
 from gateway.store.rehearsal import Moved, Released, ReleasedCopy
@@ -138,8 +138,8 @@ async def test_an_erased_person_is_not_released(home: Home, store: sqlite.Sqlite
 def test_its_statements_use_an_index(home: Home) -> None:
     with sqlite3.connect(home.data) as db:
         for statement in (
-            sqlite_rehearsal.SQL.messages_of, sqlite_rehearsal.SQL.copies_of, sqlite_rehearsal.SQL.release_copy,
-            sqlite_rehearsal.SQL.release_message, queue.SQL.lapse,
+            sql_rehearsal.SQL.messages_of, sql_rehearsal.SQL.copies_of, sql_rehearsal.SQL.release_copy,
+            sql_rehearsal.SQL.release_message, queue.SQL.lapse,
         ):  # fmt: skip
             names = dict.fromkeys(re.findall(r":(\w+)", statement.sql), b"")
             plan = [row[3] for row in db.execute("EXPLAIN QUERY PLAN " + statement.sql, names)]

@@ -1,0 +1,54 @@
+"""What a worker process lends to each of its lanes."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Protocol
+
+from gateway.config import Config
+from gateway.notice import Notices
+from gateway.parcel import Parcel
+from gateway.recheck import Recheck
+from gateway.render import Renderer
+from gateway.return_paths import ReturnPaths
+from gateway.store.connection import Gatherer
+from gateway.store.contract import Ending, Store
+from gateway.weigh import Scales
+from suppression.vault import KeyRing
+
+
+class Crew(Protocol):
+    """What a worker process lends to each of its lanes (deliver.py). Settings may change between two copies."""
+
+    config: Config
+    scales: Scales
+    renderer: Renderer
+    notices: Notices
+    returns: ReturnPaths
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def worker(self) -> str: ...
+    @property
+    def ring(self) -> KeyRing: ...
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+    @property
+    def threads(self) -> ThreadPoolExecutor: ...
+    @property
+    def recheck(self) -> Recheck: ...
+    @property
+    def stopping(self) -> asyncio.Event: ...
+    @property
+    def endings(self) -> Gatherer[Ending, None]: ...
+
+    def leased(self, now: datetime) -> bool:
+        """Whether this worker still holds what it claimed."""
+
+    def stopped(self, parcel: Parcel) -> bool:
+        """Whether the campaign of a copy was stopped."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not past the stop."""
