@@ -5,6 +5,7 @@ one that fails takes only itself back. A call returns after COMMIT. The drivers:
 """
 
 import asyncio
+import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,20 @@ A = TypeVar("A")
 
 GROUP = 512
 """Units in one transaction at most: a bound on how long the others wait."""
+
+
+class Turn(enum.Enum):
+    """Who else may write at the same time, where more than one can (PostgreSQL). SQLite has one writer at a time.
+
+    Readers never wait.
+    """
+
+    BESIDE = enum.auto()
+    """Others like it: mail on its way. What it reads before it writes may have changed: each statement looks itself."""
+    ALONE = enum.auto()
+    """Mail on its way, and nobody else: what reads first, and what adds to the ledger, whose ids grow by commit."""
+    NOBODY = enum.auto()
+    """Nobody. For what destroys keys, and what takes back what mail on its way may be resting on."""
 
 
 class Rows(Protocol):
@@ -46,12 +61,15 @@ class Database(Protocol):
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Rows: ...
     def close(self) -> None: ...
 
-    def begin(self) -> None:
-        """Open a writing transaction, waiting for others as long as the connection is patient."""
+    def begin(self, *, adding: bool = False) -> None:
+        """Open a writing transaction, waiting for others as long as the connection is patient.
+
+        `adding`: for rows that do no harm where the rest is not committed; a database may commit each at once.
+        """
         ...
 
-    def of_many(self, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
-        """The rows of a statement over several keys, in which KEYS stands for them."""
+    def of_many(self, sql: str, controller_id: str, keys: Sequence[bytes], **named: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement over several keys, in which KEYS stands for them. `named`: its other values."""
         ...
 
     def each(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -86,14 +104,20 @@ class Handles:
 class Thread(Protocol):
     """A pair of connections, to data and keys, with a thread of its own."""
 
+    takes_turns: bool
+    """Whether there are others that write at the same time, so that Turn counts."""
+
     async def open(self) -> None: ...
 
     async def run(self, work: Callable[[Handles], T]) -> T:
         """Do the work in the database's thread. One hop, whatever the number of statements in it."""
         ...
 
-    async def commit(self, units: Sequence[Callable[[Handles], Any]]) -> list[Any]:
-        """All units in one transaction; the result of each, or how it Failed. StoreUnavailable: nothing was written."""
+    async def commit(self, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> list[Any]:
+        """All units in one transaction; the result of each, or how it Failed. StoreUnavailable: it may not be written.
+
+        A unit may be run more than once: it changes nothing outside the two databases.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -111,30 +135,32 @@ class Writer:
 
     def __init__(self, thread: Thread) -> None:
         self._thread = thread
-        self._waiting: deque[tuple[Callable[[Handles], Any], asyncio.Future[Any]]] = deque()
+        self._waiting: deque[_Asker] = deque()
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
-    async def write(self, unit: Callable[[Handles], T]) -> T:
+    async def write(self, unit: Callable[[Handles], T], turn: Turn = Turn.ALONE) -> T:
         """Run the unit in the next transaction; returns its result once that is committed."""
         if self._task.done():
             raise StoreUnavailable("the database is closed")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((unit, done))
+        self._waiting.append((turn, unit, done))
         self._wake.set()
         return await done
 
-    async def together(self, work: Callable[[Handles, Sequence[Q]], None], items: Sequence[Q]) -> None:
+    async def together(
+        self, work: Callable[[Handles, Sequence[Q]], None], items: Sequence[Q], turn: Turn = Turn.ALONE
+    ) -> None:
         """Do the work on these items and on those of whoever asks for the same work in the same transaction, at once.
 
         What fails for all of them is done again for each asker alone.
         """
-        await self.write(_Joint(work, items))
+        await self.write(_Joint(work, items), turn)
 
     async def close(self) -> None:
         """Commit what waits, then stop."""
         while self._waiting and not self._task.done():
-            await asyncio.gather(*(asyncio.shield(done) for _, done in self._waiting), return_exceptions=True)
+            await asyncio.gather(*(asyncio.shield(done) for *_, done in self._waiting), return_exceptions=True)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -143,20 +169,31 @@ class Writer:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-            group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+turn, group = self._group()
             units, askers = _joined(group)
             try:
-                results = await self._thread.commit(units)
+                results = await self._thread.commit(units, turn)
             except StoreUnavailable as failed:
                 askers = [[asker] for asker in group]
                 results = [Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
             for several, result in zip(askers, results, strict=True):
                 if len(several) > 1 and isinstance(result, Failed):
-                    self._waiting.extendleft(reversed([(partial(_alone, unit), done) for unit, done in several]))
+                    again = [(turn, partial(_alone, unit), done) for turn, unit, done in several]
+                    self._waiting.extendleft(reversed(again))
                 else:
-                    _hand_out([done for _, done in several], [result] * len(several))
+                    _hand_out([done for *_, done in several], [result] * len(several))
             units.clear()  # the database's thread, too, remembers its last work until the next
             del group, askers, results
+
+    def _group(self) -> "tuple[Turn, list[_Asker]]":
+        """What goes into the next transaction: whatever waits and takes the turn of the one that waits longest."""
+        turn = self._waiting[0][0]
+        group: list[_Asker] = []
+        left: deque[_Asker] = deque()
+        for one in self._waiting:
+            (group if len(group) < GROUP and (one[0] is turn or not self._thread.takes_turns) else left).append(one)
+        self._waiting = left
+        return turn, group
 
 
 @dataclass(slots=True)
@@ -175,7 +212,7 @@ def _alone(unit: Callable[[Handles], T], handles: Handles) -> T:
     return unit(handles)
 
 
-_Asker = tuple[Callable[[Handles], Any], "asyncio.Future[Any]"]
+_Asker = tuple[Turn, Callable[[Handles], Any], "asyncio.Future[Any]"]
 
 
 def _joined(group: Sequence[_Asker]) -> tuple[list[Callable[[Handles], Any]], list[list[_Asker]]]:
@@ -183,14 +220,14 @@ def _joined(group: Sequence[_Asker]) -> tuple[list[Callable[[Handles], Any]], li
     units: list[Callable[[Handles], Any]] = []
     askers: list[list[_Asker]] = []
     joint: dict[Callable[..., None], int] = {}
-    for unit, done in group:
+    for turn, unit, done in group:
         place = joint.setdefault(unit.work, len(units)) if isinstance(unit, _Joint) else len(units)
         if place == len(units):
             units.append(unit)
             askers.append([])
         elif isinstance(unit, _Joint) and isinstance(first := units[place], _Joint):
             units[place] = _Joint(unit.work, [*first.items, *unit.items])
-        askers[place].append((unit, done))
+        askers[place].append((turn, unit, done))
     return units, askers
 
 

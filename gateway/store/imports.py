@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from typing import Any
 
 import aiosql
 
@@ -82,12 +81,8 @@ def undo_page(
 
 
 def _touched(handles: Handles, controller_id: str, import_id: bytes, subjects: Sequence[bytes]) -> Iterator[bytes]:
-    if not subjects:
-        return
-    names = [f"s{number}" for number in range(len(subjects))]
-    sql = SQL.subjects_of_import.sql.replace("SUBJECTS", ",".join(":" + name for name in names))
-    wanted: dict[str, Any] = dict(zip(names, subjects, strict=True))
-    for row in handles.db.execute(sql, {"controller_id": controller_id, "mark": import_id.hex(), **wanted}).fetchall():
+    sql = SQL.subjects_of_import.sql
+    for row in list(handles.db.of_many(sql, controller_id, subjects, mark=import_id.hex())):
         yield row[0]
 
 

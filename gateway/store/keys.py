@@ -50,10 +50,13 @@ class Keys:
     def close(self) -> None:
         self._db.close()
 
-    def begin(self) -> None:
-        """Open a writing transaction, unless one is open. Taken after the data's own, always in this order."""
+    def begin(self, *, adding: bool = False) -> None:
+        """Open a writing transaction, unless one is open. Taken after the data's own, always in this order.
+
+        `adding`: a key that nothing is sealed with does no harm, so that it may be committed at once.
+        """
         if not self._db.in_transaction:
-            self._db.begin()
+            self._db.begin(adding=adding)
 
     def commit(self) -> None:
         if self._db.in_transaction:
@@ -112,7 +115,7 @@ class Keys:
 
     def make_person(self, controller_id: str, recipient_key: bytes) -> tuple[PersonSecret, bool]:
         """The secret of a person, made where there is none; and whether it was made now."""
-        self.begin()
+        self.begin(adding=True)
         known = self.person(controller_id, recipient_key)
         if known is not None:
             return known, False
@@ -168,7 +171,7 @@ class Keys:
     def add_wrapped(self, rows: Sequence[tuple[str, bytes, bytes]]) -> None:
         """The same for secrets that are wrapped: controller, recipient key, wrapped secret."""
         if rows:
-            self.begin()
+            self.begin(adding=True)
             self._db.executemany(SQL.add_person_keys.sql, rows)
 
     def holds_only(self, controller_id: str, recipient_key: bytes) -> bool:
@@ -197,7 +200,7 @@ class Keys:
         if known is not None:
             return known
         if make:
-            self.begin()
+            self.begin(adding=True)
         row = SQL.spool_key(self._db, hour=hour)
         if row is not None:
             secret = self._ring.unwrap(row[0], b"hour/%d" % hour)

@@ -70,7 +70,7 @@ def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
         elif what == "profile":
             known.addressed.add(key)
         else:
-            at, lifted_at, scope, purpose, reason, owner, lifted_for, source = columns
+            at, _, lifted_at, scope, purpose, reason, owner, lifted_for, source = columns
             known.suppressions.setdefault(key, []).append(Suppression(
                 scope=scope, controller_id=owner or None, purpose=purpose, reason=reason, at=instant(at),
                 lifted_at=None if lifted_at is None else instant(lifted_at),

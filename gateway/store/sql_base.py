@@ -5,7 +5,7 @@ from time import monotonic
 from typing import TypeVar
 
 from gateway.store import sealing
-from gateway.store.connection import Handles, Thread, Writer
+from gateway.store.connection import Handles, Thread, Turn, Writer
 from gateway.store.evidence import Sealing
 
 T = TypeVar("T")
@@ -28,13 +28,13 @@ class SqlBase:
     async def _read(self, work: Callable[[Handles], T]) -> T:
         return await self._slow_thread.run(work)
 
-    async def _write(self, unit: Callable[[Handles], T]) -> T:
-        return await self._writer.write(unit)
+    async def _write(self, unit: Callable[[Handles], T], turn: Turn = Turn.ALONE) -> T:
+        return await self._writer.write(unit, turn)
 
-    async def _enter(self, unit: Callable[[Handles], T]) -> T:
+    async def _enter(self, unit: Callable[[Handles], T], turn: Turn = Turn.ALONE) -> T:
         """Write what may add to the ledger. Whoever goes on writing for long seals meanwhile."""
         self._note_entries()
-        done = await self._write(unit)
+        done = await self._write(unit, turn)
         if monotonic() - (self._unsealed_since or monotonic()) > SEAL_SECONDS:
             await self.seal()
         return done

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 
-from gateway.store.connection import Failed, Handles
+from gateway.store.connection import Failed, Handles, Turn
 from gateway.store.contract import StoreUnavailable
 from gateway.store.keys import Keys
 from suppression.vault import KeyRing
@@ -33,7 +33,7 @@ into the database: a page that many rows change is then moved once, and others f
 class SqliteConnection(sqlite3.Connection):
     """See connection.Database, call by call."""
 
-    def begin(self) -> None:
+    def begin(self, *, adding: bool = False) -> None:
         """Wait for other processes as long as the connection is patient.
 
         SQLite itself asks for a taken lock ever more rarely, after a while ten times a second: whoever writes batch
@@ -54,11 +54,12 @@ class SqliteConnection(sqlite3.Connection):
         finally:
             self.execute(f"PRAGMA busy_timeout = {patience}")
 
-    def of_many(self, sql: str, controller_id: str, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+    def of_many(self, sql: str, controller_id: str, keys: Sequence[bytes], **named: Any) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(keys), AT_ONCE):
             some = keys[start : start + AT_ONCE]
             names, filled = _with_places(sql, len(some))
-            yield from self.execute(filled, {"controller_id": controller_id, **dict(zip(names, some, strict=True))})
+            values = {"controller_id": controller_id, **named, **dict(zip(names, some, strict=True))}
+            yield from self.execute(filled, values)
 
     def each(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         return [self.execute(sql, row).fetchone() for row in rows]
@@ -127,6 +128,8 @@ def keys_connection(path: Path, patience: float) -> SqliteConnection:
 class SqliteThread:
     """One pair of connections with a thread of its own (aiosqlite). See connection.Thread, call by call."""
 
+    takes_turns = False
+
     def __init__(self, path: Path, keys_path: Path, ring: KeyRing, *, read_only: bool, patience: float = 5.0) -> None:
         """`patience`: seconds to wait for another process's transaction."""
         self._paths = (path, keys_path)
@@ -176,7 +179,7 @@ class SqliteThread:
             raise StoreUnavailable(f"the database cannot be read: {failed}") from failed
         return result
 
-    async def commit(self, units: Sequence[Callable[[Handles], Any]]) -> list[Any]:
+    async def commit(self, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> list[Any]:
         if self._connection is None or self._handles is None:
             raise StoreUnavailable("the database is closed")
         work = partial(commit, units=units)

@@ -59,5 +59,5 @@ SELECT at, public FROM ledger INDEXED BY ledger_erasures
 WHERE kind = 'erasure' AND controller_id = :controller_id ORDER BY entry_id;
 
 -- name: tombstone(controller_id, recipient_key, suppression_id)^
-SELECT coalesce(lifted_at, lifted_for) FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
+SELECT CASE WHEN lifted_at IS NOT NULL OR lifted_for IS NOT NULL THEN 1 END FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
   AND suppression_id = :suppression_id AND reason = 'erasure';

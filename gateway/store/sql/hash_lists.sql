@@ -9,7 +9,7 @@ ON CONFLICT (controller_id, algorithm) DO NOTHING;
 -- name: add_hash(controller_id, hash_key, at)!
 -- One that is there counts from the earlier of the two instants.
 INSERT INTO hash_suppressions (controller_id, hash_key, at) VALUES (:controller_id, :hash_key, :at)
-ON CONFLICT (controller_id, hash_key) DO UPDATE SET at = min(at, excluded.at);
+ON CONFLICT (controller_id, hash_key) DO UPDATE SET at = min(hash_suppressions.at, excluded.at);
 
 -- name: hashes_of_many(controller_id)
 -- Of several hashes, those on the list. KEYS stands for as many places as there are.

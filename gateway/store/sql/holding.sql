@@ -29,7 +29,9 @@ WHERE controller_id = :controller_id AND message_id = :message_id AND state = 'h
 
 -- name: newest_answer()^
 -- While it is the same, nobody has answered anything.
-SELECT max(entry_id) FROM ledger INDEXED BY ledger_mail_rulings WHERE kind = 'mail_ruling';
+SELECT (
+  SELECT entry_id FROM ledger INDEXED BY ledger_mail_rulings WHERE kind = 'mail_ruling' ORDER BY entry_id DESC LIMIT 1
+);
 
 -- name: mail_answers()
 SELECT controller_id, entry_id, at, public FROM ledger INDEXED BY ledger_mail_rulings

@@ -2,7 +2,7 @@
 -- A new import, or what became of one. What it counted is not forgotten by an undoing that began before it ended.
 INSERT INTO imports (controller_id, import_id, at, kind, form, digest, by, stated, counts, undone_at)
 VALUES (:controller_id, :import_id, :at, :kind, :form, :digest, :by, :stated, :counts, :undone_at)
-ON CONFLICT (controller_id, import_id) DO UPDATE SET counts = COALESCE(excluded.counts, counts), undone_at = excluded.undone_at;
+ON CONFLICT (controller_id, import_id) DO UPDATE SET counts = COALESCE(excluded.counts, imports.counts), undone_at = excluded.undone_at;
 
 -- name: imports(controller_id)
 -- A controller's imports, oldest first.
@@ -10,9 +10,9 @@ SELECT import_id, at, kind, form, digest, by, stated, counts, undone_at FROM imp
 WHERE controller_id = :controller_id ORDER BY import_id;
 
 -- name: subjects_of_import(controller_id, mark)
--- Of several people, those with an entry that an import brought. SUBJECTS stands for as many places as there are.
+-- Of several people, those with an entry that an import brought. KEYS stands for as many places as there are.
 SELECT DISTINCT subject FROM ledger
-WHERE controller_id = :controller_id AND subject IN (SUBJECTS) AND json_extract(public, '$.import') = :mark;
+WHERE controller_id = :controller_id AND subject IN (KEYS) AND json_extract(public, '$.import') = :mark;
 
 -- name: roster(controller_id, after, n)
 -- A page of a controller's people who have a row with an address, in key order.

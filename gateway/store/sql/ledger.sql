@@ -42,7 +42,7 @@ SELECT min(controller_id) FROM (
   UNION ALL SELECT min(controller_id) FROM wording_names WHERE controller_id > :after
   UNION ALL SELECT min(controller_id) FROM sources WHERE controller_id > :after
   UNION ALL SELECT min(controller_id) FROM attachments WHERE controller_id > :after
-);
+) AS found;
 
 -- name: knows_everywhere()^
 -- Whether anything stands under the empty name.

@@ -68,13 +68,13 @@ WHERE controller_id = :controller_id AND subject = :subject ORDER BY entry_id;
 -- What decisions read of several people: standings, who has a row, suppressions. WANTED stands for rows of controller
 -- and recipient key. Joined, not IN: the planner reads whole tables for several INs beside each other.
 WITH wanted (owner, wanted_key) AS (VALUES WANTED)
-SELECT 'standing', recipient_key, version, facts, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT 'standing', recipient_key, version, facts, CAST(NULL AS INTEGER), NULL, NULL, NULL, NULL, NULL, NULL
 FROM wanted CROSS JOIN standing ON controller_id = owner AND recipient_key = wanted_key
 UNION ALL
-SELECT 'profile', recipient_key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT 'profile', recipient_key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM wanted CROSS JOIN people ON controller_id = owner AND recipient_key = wanted_key
 UNION ALL
-SELECT 'suppression', recipient_key, at, lifted_at, scope, purpose, reason, controller_id, lifted_for, source
+SELECT 'suppression', recipient_key, at, NULL, lifted_at, scope, purpose, reason, controller_id, lifted_for, source
 FROM wanted CROSS JOIN suppressions ON controller_id = owner AND recipient_key = wanted_key;
 
 -- name: any_suppression(controller_id)^

@@ -119,7 +119,7 @@ WHERE state = 'claimed' AND worker = :worker;
 
 -- name: waiting(n)^
 -- How many copies wait, counted up to n.
-SELECT count(*) FROM (SELECT 1 FROM copies WHERE state = 'queued' LIMIT :n);
+SELECT count(*) FROM (SELECT 1 FROM copies WHERE state = 'queued' LIMIT :n) AS first_ones;
 
 -- name: hours_of_bodies()
 -- The hours from which originals wait: a look into the index bodies_hour per hour.

@@ -3,10 +3,10 @@
 SELECT recipient_key FROM (
   SELECT recipient_key FROM standing WHERE controller_id = :controller_id AND recipient_key > :after
   ORDER BY recipient_key LIMIT :n
-) UNION SELECT recipient_key FROM (
+) AS standing_keys UNION SELECT recipient_key FROM (
   SELECT recipient_key FROM suppressions WHERE controller_id = :controller_id AND recipient_key > :after
   ORDER BY recipient_key LIMIT :n
-) ORDER BY recipient_key LIMIT :n;
+) AS listed_keys ORDER BY recipient_key LIMIT :n;
 
 -- name: drop_suppression(controller_id, recipient_key, suppression_id)!
 DELETE FROM suppressions

@@ -20,8 +20,13 @@ ORDER BY c.as_of DESC, c.message_id DESC, c.copy_no DESC LIMIT :n;
 SELECT stream, campaign, name, n FROM tallies WHERE controller_id = :controller_id;
 
 -- name: campaign_span(controller_id, stream, campaign)^
-SELECT min(message_id), max(message_id) FROM messages
-WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign;
+SELECT (
+  SELECT message_id FROM messages WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign
+  ORDER BY message_id LIMIT 1
+), (
+  SELECT message_id FROM messages WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign
+  ORDER BY message_id DESC LIMIT 1
+);
 
 -- name: kind_of_newest(controller_id, stream, campaign)^
 -- What the classifier found in a campaign's newest message.

@@ -111,7 +111,7 @@ DELETE FROM returns WHERE controller_id = :controller_id AND report_id IN (
   SELECT report_id FROM returns WHERE controller_id = :controller_id AND report_id < :before LIMIT :n);
 
 -- name: first_message(controller_id)^
-SELECT min(message_id) FROM messages WHERE controller_id = :controller_id;
+SELECT (SELECT message_id FROM messages WHERE controller_id = :controller_id ORDER BY message_id LIMIT 1);
 
 -- name: drop_return_to(controller_id, first, last)!
 UPDATE messages SET return_to = NULL

@@ -95,7 +95,7 @@ DELETE FROM write_backs WHERE controller_id = :controller_id AND job_id = :job_i
 
 -- name: newest(controller_id, state, n)
 SELECT job_id, target, host, event, state, at, due_at, attempts, said, ended_at, recipient_key FROM write_backs
-WHERE controller_id = :controller_id AND (:state IS NULL OR state = :state) ORDER BY job_id DESC LIMIT :n;
+WHERE controller_id = :controller_id AND (state = :state OR :state IS NULL) ORDER BY job_id DESC LIMIT :n;
 
 -- name: counts(controller_id)
 -- Per target and state, and what the newest of them heard last.
@@ -109,7 +109,7 @@ FROM write_backs g WHERE g.controller_id = :controller_id GROUP BY g.target, g.s
 -- Jobs that can be tried again or dropped: one, or those of a target, or all.
 SELECT job_id FROM write_backs
 WHERE controller_id = :controller_id AND state IN ('waiting', 'failed')
-  AND (:job_id IS NULL OR job_id = :job_id) AND (:target IS NULL OR target = :target);
+  AND (job_id = :job_id OR :job_id IS NULL) AND (target = :target OR :target IS NULL);
 
 -- name: try_again(controller_id, job_id, now, until)!
 UPDATE write_backs SET state = 'waiting', due_at = :now, until = :until, attempts = 0, worker = NULL, ended_at = NULL
@@ -147,14 +147,14 @@ SELECT stream FROM messages WHERE controller_id = :controller_id AND message_id 
 SELECT login, stream, count(*), count(DISTINCT recipient_key), sum(told),
   count(DISTINCT CASE WHEN told = 1 THEN recipient_key END), max(accepted_at)
 FROM (
-  SELECT m.login, m.stream, m.accepted_at, c.recipient_key, EXISTS (
+  SELECT m.login, m.stream, m.accepted_at, c.recipient_key, CASE WHEN EXISTS (
     SELECT 1 FROM write_backs w INDEXED BY write_backs_person WHERE w.controller_id = c.controller_id AND w.recipient_key = c.recipient_key
       AND w.state = 'done' AND w.ended_at < m.accepted_at
-  ) AS told
+  ) THEN 1 ELSE 0 END AS told
   FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
   WHERE c.controller_id = :controller_id AND c.verdict <> 'allow' AND c.as_of >= :since AND c.accept_code IN (CODES)
     AND m.accepted_at >= :since
-)
+) AS mailed
 GROUP BY login, stream ORDER BY login, stream;
 
 -- name: reminded(controller_id, recipient_key, target, host, since)^
