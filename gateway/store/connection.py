@@ -169,7 +169,7 @@ class Writer:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-turn, group = self._group()
+            turn, group = self._group()
             units, askers = _joined(group)
             try:
                 results = await self._thread.commit(units, turn)

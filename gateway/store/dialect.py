@@ -68,6 +68,11 @@ def translated(sql: str) -> Statement:
     return Statement("".join(parts).strip().rstrip(";"), tuple(names))
 
 
+def one_row(text: str) -> str:
+    """A statement that returns at most one row, as one that always gives one: 1 in its last column where it did."""
+    return f"WITH done AS ({text}, 1 AS found) SELECT done.* FROM (SELECT 1) AS one LEFT JOIN done ON true"  # noqa: S608
+
+
 def _wanted(found: re.Match[str]) -> str:
     """Rows of values come as one list for each column: one statement, whatever their number."""
     lists = (f"CAST(:w{n} AS {_WANTED_TYPES[name]}[])" for n, name in enumerate(found[2].split(", ")))

@@ -21,7 +21,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from gateway.store.connection import Failed, Handles, Turn
 from gateway.store.contract import StoreUnavailable
-from gateway.store.dialect import translated
+from gateway.store.dialect import one_row, translated
 from gateway.store.keys import Keys
 from suppression.vault import KeyRing
 
@@ -144,7 +144,7 @@ class PostgresConnection:
         self._connection = connection
         self._wait = wait
         self._begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "BEGIN"
-        self._prepared: dict[str, _Prepared] = {}
+        self._prepared: dict[tuple[str, bool], _Prepared] = {}
 
     @property
     def in_transaction(self) -> bool:
@@ -197,6 +197,14 @@ class PostgresConnection:
         if keys:
             yield from self.execute(sql, {"controller_id": controller_id, "keys": list(keys), **named})
 
+    def each(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """All of them sent before the first is answered."""
+        if not rows:
+            return []
+        prepared = self._prepare(sql, each=True)
+        records = self._wait(prepared.statement.fetchmany([prepared.values(row) for row in rows]))
+        return [tuple(record)[:-1] if record[-1] else None for record in records]
+
     def of_rows(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         if rows:
             yield from self.execute(sql, {f"w{n}": list(column) for n, column in enumerate(zip(*rows, strict=True))})
@@ -211,13 +219,13 @@ class PostgresConnection:
         """Whatever is sealed in the data is unreadable without its key; its rows need no more than to be deleted."""
         return True
 
-    def _prepare(self, sql: str) -> _Prepared:
-        known = self._prepared.get(sql)
+    def _prepare(self, sql: str, *, each: bool = False) -> _Prepared:
+        known = self._prepared.get((sql, each))
         if known is None:
             text, names = translated(sql)
-            statement = self._wait(self._connection.prepare(text))
+            statement = self._wait(self._connection.prepare(one_row(text) if each else text))
             types = tuple(one.name for one in statement.get_parameters())
-            known = self._prepared[sql] = _Prepared(statement, names or tuple(range(len(types))), types)
+            known = self._prepared[sql, each] = _Prepared(statement, names, types)
         return known
 
     def _end(self, sql: str) -> None:
