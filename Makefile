@@ -1,12 +1,13 @@
-# make setup | run | test | check | bench | fuzz. Each does first what is missing.
+# make setup | run | test | check | bench | chaos | fuzz. Each does first what is missing.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench fuzz lock
+.PHONY: help setup run test check bench chaos fuzz lock
 
 VENV := .venv
 READY := $(VENV)/.ready
 INSTANCE := run
+CHAOS :=
 
 # need COMMAND:PACKAGE ...: as root install what Debian lacks, else name it and stop.
 define need
@@ -41,6 +42,7 @@ help:
 	@echo "make test    run every test"
 	@echo "make check   lint, format, types, import contracts"
 	@echo "make bench   measure accept and hand-over on this machine"
+	@echo "make chaos   kill everything at random under load, then check what was promised (CHAOS=--help for options)"
 	@echo "make fuzz    feed 200,000 mutated messages to everything that reads mail"
 	@echo "make lock    resolve requirements.lock anew"
 
@@ -77,6 +79,9 @@ check: setup
 
 bench: setup
 	@$(VENV)/bin/python bench/run.py
+
+chaos: setup
+	@$(VENV)/bin/python -m bench.chaos $(CHAOS)
 
 fuzz: setup
 	@$(VENV)/bin/python -m tests.fuzz --inputs 200000

@@ -112,6 +112,8 @@ OTHERS = {
     "--to",
     "--data",
     "--hide-all",
+    "--messages",
+    "--seed",
     "--public-key",
 }
 """Options of other programs that the documents use."""

@@ -1,4 +1,4 @@
-"""Measures an import on this machine: rows per second, CPU, memory, by kind and size. Run: python bench/import.py
+"""Measures an import on this machine: rows per second, CPU, memory, by kind and size. Run: python bench/imports.py
 
 Each file is made anew and taken in by the command, as a process of its own, into a fresh installation in a temporary
 folder. CPU seconds per row are the steadiest figure where others share the machine. Memory is the sum of the peaks of
