@@ -127,6 +127,7 @@ class Lane:
 
     def _render(self, batch: Sequence[Parcel]) -> None:
         for parcel in batch:
+            parcel.lacks = self._hand_over.lacks
             parcel.render(self._crew.renderer)
 
     def _take_fresh(self) -> list[Parcel]:

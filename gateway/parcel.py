@@ -3,6 +3,7 @@
 `HandOver` decides once more, sends, and says what came of it; the lanes of deliver.py only move parcels to it.
 """
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,10 @@ from uuid import UUID
 from gateway import log
 from gateway.config import Config
 from gateway.mail.dsn import Action, Reported, is_owed, reported
-from gateway.mail.envelope import Rcpt
+from gateway.mail.envelope import Rcpt, in_ascii
 from gateway.mail.headers import decode_words
 from gateway.mail.judgement import BounceRules, judge_live
-from gateway.mail.outcome import Outcome, Retry, after
+from gateway.mail.outcome import Lack, Outcome, Retry, after
 from gateway.mail.plan import make_plan
 from gateway.mail.reply import OnBlock
 from gateway.mail.rewrite import NotInjectable
@@ -54,6 +55,7 @@ class Parcel:
     `dsn`: the server it was offered to reports on delivery itself (RFC 3461), which is only known after an attempt.
     `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
     the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
+    `lacks`: what the next server cannot carry, so that the copy does without.
     """
 
     original: Original
@@ -76,6 +78,7 @@ class Parcel:
     rendered_for: tuple[str | None, ...] | None = None
     broken: str = ""
     uncarried: bool = False
+    lacks: frozenset[Lack] = frozenset()
 
     @property
     def octets(self) -> int:
@@ -96,7 +99,10 @@ class Parcel:
     def render(self, renderer: Renderer) -> bool:
         """Make the bytes that leave. False: a fault of ours, which sets this copy aside; the others go on."""
         try:
-            self.data = renderer.copy(self.original, self.rcpt.address, self.recipient_key, self.ruling)
+            address = in_ascii(self.rcpt.address) if "utf8" in self.lacks else self.rcpt.address
+            self.data = renderer.copy(
+                self.original, address, self.recipient_key, self.ruling, seven_bit="8bit" in self.lacks
+            )
             self.rendered_for = self.ground
         except NotInjectable:
             self.uncarried = True
@@ -161,6 +167,8 @@ class HandOver:
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
         self._rules, self._notices, self._clock, self._leased = rules, notices, clock, leased
         self._returns, self.stopped, self._recheck = returns, stopped, recheck
+        self.lacks: frozenset[Lack] = frozenset()
+        """What a server of this route could not carry: copies are made without it from then on."""
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
         """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
@@ -177,14 +185,24 @@ class HandOver:
             return self._judged(parcel, UNRELAYABLE)
         while True:
             outcome = await self._send(self._pool, parcel)
-            if outcome.state != "skipped":
+            lack = outcome.lacks if outcome.lacks not in parcel.lacks else None
+            if outcome.state != "skipped" and lack is None:
                 return self._judged(parcel, outcome)
             if not self._leased(self._clock()):
                 return None
             if parcel.ruling.decision.verdict != "allow":
                 return self.put_by(parcel)
-            if not parcel.render(self._renderer):  # allowed, but on another ground: its links and footer say so
+            if not await self._made_anew(parcel, lack):
                 return await self._unrendered(parcel)
+
+    async def _made_anew(self, parcel: Parcel, lack: Lack | None) -> bool:
+        """Render a copy without what the next server cannot carry, and those that follow; or, allowed on another ground
+        than before, with links and footer that say so. False: it cannot be."""
+        if lack is None:
+            return parcel.render(self._renderer)
+        parcel.lacks |= {lack}
+        self.lacks |= {lack}
+        return await asyncio.to_thread(parcel.render, self._renderer)
 
     def set_aside(self, parcel: Parcel) -> Ending:
         """A copy of a campaign that was stopped: kept until somebody lets it go on, and then decided anew."""

@@ -54,7 +54,7 @@ class Original:
 _NOTHING = b"Subject: \r\n\r\n"
 """What stands for a message that is not ours to take apart."""
 _OFFERING = 8
-"""Service messages whose plan with an opt-out is remembered."""
+"""Service messages whose plan with an opt-out is remembered; and messages whose plan without 8-bit content is."""
 
 
 class Renderer:
@@ -73,15 +73,16 @@ class Renderer:
         self._signers = signers
         self._omitted = {name: omitted(one.host for one in route.hosts) for name, route in config.routes.items()}
         self._offering: dict[bytes, Plan] = {}
+        self._seven_bit: dict[tuple[bytes, Wants], Plan] = {}
 
     def copy(
-        self, original: Original, address: str, recipient_key: bytes, ruling: Ruling
-    ) -> tuple[bytes | memoryview, ...]:
+        self, original: Original, address: str, recipient_key: bytes, ruling: Ruling, *, seven_bit: bool = False
+    ) -> tuple[bytes | memoryview, ...]:  # fmt: skip
         """The octets of one copy, CRLF, not dot-stuffed: one piece, or several where long attachments are views of the
-        original, which all copies share."""
+        original, which all copies share. `seven_bit`: without octets over 127 in its body, where that can be done."""
         if original.verbatim is not None:
             return original.received, original.verbatim
-        rewritten = self.unsigned(original, address, recipient_key, ruling)
+        rewritten = self.unsigned(original, address, recipient_key, ruling, seven_bit=seven_bit)
         first, *rest = rewritten.pieces
         body = rewritten.pieces if rest or isinstance(first, memoryview) else first
         signature = b""
@@ -96,11 +97,15 @@ class Renderer:
             return ()
         return self._signers.get((original.controller.id, original.case.from_domain), ())
 
-    def unsigned(self, original: Original, address: str, recipient_key: bytes, ruling: Ruling) -> Rewritten:
+    def unsigned(
+        self, original: Original, address: str, recipient_key: bytes, ruling: Ruling, *, seven_bit: bool = False
+    ) -> Rewritten:
         """The copy before it is signed, without its trace field."""
         plan = original.plan
         if "CA" in ruling.codes and not plan.wants.marketing:
             plan = self._offering_plan(original)
+        if seven_bit:
+            plan = self._seven_bit_plan(original, plan)
         offered, basis = plan.wants.marketing, ruling.decision.basis
         return rewrite(plan, Fill(
             links=self.links(original, recipient_key, basis) if offered else None,
@@ -124,6 +129,17 @@ class Renderer:
                 self._offering.clear()
             self._offering[original.message_id] = plan
         return plan if plan.unsubscribe != "not_injectable" else original.plan
+
+    def _seven_bit_plan(self, original: Original, plan: Plan) -> Plan:
+        """The plan that encodes what is 8-bit, for a server that takes no such octets."""
+        key = (original.message_id, plan.wants)
+        found = self._seven_bit.get(key)
+        if found is None:
+            found = make_plan(plan.message, replace(plan.wants, seven_bit=True))
+            if len(self._seven_bit) >= _OFFERING:
+                self._seven_bit.clear()
+            self._seven_bit[key] = found
+        return found
 
     def links(self, original: Original, recipient_key: bytes, basis: str | None) -> Links:
         """The links of one copy. The page and the one-click address take the same token."""

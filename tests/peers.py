@@ -38,7 +38,15 @@ class Raw:
     data: bytes
 
 
-Step = str | Close | Silence | Raw | Callable[[str], Awaitable[Any]]
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """Send these octets one by one, for ever, with so many seconds between them."""
+
+    data: bytes
+    seconds: float = 0.001
+
+
+Step = str | Close | Silence | Raw | Drip | Callable[[str], Awaitable[Any]]
 FEATURES = ("PIPELINING", "8BITMIME", "SIZE 1000000", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES")
 
 _DEFAULTS: Mapping[str, str] = {
@@ -216,11 +224,17 @@ class ScriptedPeer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, command: str) -> int | None:
         """Do the step of a command; the code that was said, None when the connection is to end."""
         step = self._step(command)
-        while not isinstance(step, str | Close | Silence | Raw):
+        while not isinstance(step, str | Close | Silence | Raw | Drip):
             step = await step(command)
         if isinstance(step, Silence):
             await reader.read()  # until the other side gives up
             return None
+        if isinstance(step, Drip):
+            while True:
+                for octet in step.data:
+                    writer.write(bytes((octet,)))
+                    await writer.drain()
+                    await asyncio.sleep(step.seconds)
         if isinstance(step, Raw):
             writer.write(step.data)
             await writer.drain()

@@ -17,6 +17,8 @@ MAX_LINE = 4096
 """Octets of one reply line; RFC 5321 4.5.3.1.5 allows 512, real servers pass it."""
 MAX_LINES = 256
 """Lines of one reply."""
+MAX_REPLY = 64 * 1024
+"""Octets of one reply, all its lines together."""
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?: |\Z)")
 _CODE = re.compile(rb"[2-5][0-9][0-9]\Z")
@@ -59,12 +61,13 @@ class Answer:
 class AnswerReader:
     """Collects replies from bytes as they arrive. After a BadAnswer it must not be fed again."""
 
-    __slots__ = ("_code", "_lines", "_rest")
+    __slots__ = ("_code", "_lines", "_rest", "_size")
 
     def __init__(self) -> None:
         self._rest = b""
         self._lines: list[bytes] = []
         self._code = b""
+        self._size = 0
 
     def feed(self, data: bytes) -> list[Answer]:
         """The replies that `data` completes, in order. BadAnswer when the bytes are no SMTP replies."""
@@ -86,12 +89,16 @@ class AnswerReader:
                 raise BadAnswer("reply with two codes")
             self._code = code
             self._lines.append(line[4:])
+            self._size += len(line)
+            if self._size > MAX_REPLY:
+                raise BadAnswer("reply too long")
             if mark == b"-":
                 if len(self._lines) >= MAX_LINES:
                     raise BadAnswer("reply with too many lines")
                 continue
             answers.append(Answer(code=int(code), lines=tuple(self._lines)))
             self._lines = []
+            self._size = 0
         return answers
 
     @property

@@ -15,6 +15,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from gateway.mail import reply
 from gateway.mail.reply import Reply
+from suppression.address import domain_of
 
 LOCAL_PART_OCTETS = 64  # RFC 5321 4.5.3.1.1
 DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
@@ -35,6 +36,15 @@ class Rcpt:
     address: str
     notify: frozenset[str] = frozenset()
     orcpt: str | None = None
+
+
+def in_ascii(address: str) -> str:
+    """An address with its domain as A-labels (RFC 5891); as it is where that makes it no ASCII either."""
+    local, at, domain = address.rpartition("@")
+    if address.isascii() or not local.isascii():
+        return address
+    name = domain_of(domain)
+    return address if name is None else f"{local}{at}{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

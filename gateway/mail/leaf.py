@@ -106,7 +106,7 @@ def _opened(fitted: Fitted) -> Fitted:
 
 
 def reencode(part: Part) -> Fitted:
-    """The edits that take lines over 998 octets out of a leaf that is otherwise left alone."""
+    """The edits that take lines over 998 octets, and octets over 127, out of a leaf that is otherwise left alone."""
     encoding = transfer.encoding_of(part.get(b"content-transfer-encoding")) or "identity"
     data = transfer.decode(encoding, part.body)
     if part.type.startswith(b"text/") and encoding != "base64":
@@ -116,6 +116,12 @@ def reencode(part: Part) -> Fitted:
     header = _stale(part) if encoding == name.decode() else _declared(part, name, None)
     leaf = Leaf(part=part, kind="text", encoding=encoding, codec=None, data=data, changes=())
     return Fitted(leaf=leaf, header=tuple(header), body=(Edit(part.body_start, part.end, (body,)),), decoded=(data,))
+
+
+def relabelled(part: Part) -> list[Edit]:
+    """The edits of a multipart's header that say that nothing in it is 8-bit any more (RFC 2045 6.2)."""
+    said = (part.get(b"content-transfer-encoding") or b"").strip().lower()
+    return _declared(part, b"7bit", None) if part.is_multipart and said in (b"8bit", b"binary") else []
 
 
 def _contents(leaf: Leaf, footer: Footer | None, *, last_resort: bool = False) -> tuple[Piece, ...] | None:

@@ -43,6 +43,9 @@ FailureKind = Literal[
     "no_host", "loop",
 ]  # fmt: skip
 
+Lack = Literal["8bit", "utf8"]
+"""What a copy may be made to do without: 8-bit content (RFC 6152), addresses in UTF-8 (RFC 6531)."""
+
 Ending = Literal["delivered", "failed", "retry", "skipped"]
 
 
@@ -54,7 +57,7 @@ class Outcome:
     `code`: the basic reply code, None when there was no reply. `enhanced`: RFC 3463, the server's own or ours; it is
     the Status of RFC 3464. `text`: what was said, addresses removed (the Diagnostic-Code). `stage`: where.
     `connection_over`: the session must not be used again. `maybe_delivered`: the final dot was sent, its reply never
-    came.
+    came, or was none to a final dot. `lacks`: what the server cannot carry, where the copy may be made to do without.
     """
 
     state: Ending
@@ -64,6 +67,7 @@ class Outcome:
     stage: Stage
     connection_over: bool = False
     maybe_delivered: bool = False
+    lacks: Lack | None = None
 
 
 SKIPPED = Outcome(state="skipped", code=None, enhanced=None, text="", stage="mail")
@@ -103,6 +107,7 @@ FAILURES: Mapping[FailureKind, _Failure] = {
     "loop": _Failure(state="failed", enhanced="5.4.6", text="DNS names us as the mail server of the domain"),
 }
 """How each failure without a reply is judged. The failed ones leave the session usable, the others end it."""
+_LACKS: Mapping[FailureKind, Lack] = {"needs_8bit": "8bit", "needs_utf8": "utf8"}
 
 
 def judge(stage: Stage, answer: Answer, *, rcpt: str = "") -> Outcome:
@@ -119,10 +124,13 @@ def judge(stage: Stage, answer: Answer, *, rcpt: str = "") -> Outcome:
         return Outcome(
             state="failed", code=code, enhanced=enhanced or "5.0.0", text=text, stage=stage,
         )  # fmt: skip
+    lost = code < 400 and stage == "body"
     if code < 400:
-        text = f"out of step: {text}"
+        text = f"out of step: {text}" if not lost else f"no reply to the final dot, may go twice: {text}"
     status = enhanced if enhanced and enhanced[0] == "4" else _WAITING_STATUS.get(stage, "4.0.0")
-    return Outcome(state="retry", code=code, enhanced=status, text=text, stage=stage, connection_over=over)
+    return Outcome(
+        state="retry", code=code, enhanced=status, text=text, stage=stage, connection_over=over, maybe_delivered=lost
+    )
 
 
 _WAITING_STATUS: Mapping[Stage, str] = {"starttls": "4.7.5", "auth": "4.7.0"}
@@ -140,7 +148,7 @@ def judge_failure(stage: Stage, kind: FailureKind, detail: str = "") -> Outcome:
     text = f"{row.text}: {without_addresses(detail)}" if detail else row.text
     outcome = Outcome(
         state=row.state, code=None, enhanced=row.enhanced, text=text, stage=stage,
-        connection_over=row.state == "retry",
+        connection_over=row.state == "retry", lacks=_LACKS.get(kind),
     )  # fmt: skip
     if stage == "body" and row.state == "retry":
         return replace(outcome, text=f"reply lost after final dot, may go twice ({text})", maybe_delivered=True)

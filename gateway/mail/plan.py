@@ -37,6 +37,8 @@ class Wants:
 
     `marketing`: footer and list fields are due (so too for service mail to Canada, RULES.md 3 note 6). `relay`: the
     copy goes over SMTP, so no line may be over 998 octets. `show_to`, `provider`: see `list_headers.plan_head`.
+    `seven_bit`: the next server takes no octets over 127 in a body (RFC 6152 3), so leaves that have some are encoded;
+    never those of signed or encrypted mail.
     """
 
     marketing: bool
@@ -44,6 +46,7 @@ class Wants:
     show_to: Literal["auto", "keep", "recipient"] = "auto"
     relay: bool = False
     provider: str | None = None
+    seven_bit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +113,10 @@ def make_plan(message: Message, wants: Wants) -> Plan:
             says = amp_shows_opt_out(shown.amp, head.tool_uris)
             changed.warnings.append("amp-part-unchanged" if says else "amp-part-without-opt-out")
     reencoded: tuple[Part, ...] = ()
-    if long:
-        reencoded, long = _long_lines(message, {leaf.part.path for leaf in changed.leaves}, wants)
     ascii_only = message.raw.isascii()
+    if long or (wants.seven_bit and not ascii_only):
+        edited = {leaf.part.path for leaf in changed.leaves}
+        reencoded, long = _reencoded(message, edited, wants, eightbit=wants.seven_bit and protection is None)
     return Plan(
         message=message,
         wants=wants,
@@ -168,6 +172,7 @@ def _change(read: list[Leaf], wants: Wants, tool: tuple[str, ...], *, long: bool
             linked.append(leaf.kind)
         if leaf.changes:
             whole = long and has_long_line(leaf.part.raw, leaf.part.body_start, leaf.part.end)
+            whole = whole or (wants.seven_bit and leaf.encoding == "identity")
             done.leaves.append(replace(leaf, whole=True) if whole else leaf)
     footed = "+".join(leaf.kind for leaf in done.leaves if any(change.footer for change in leaf.changes))
     if footed:
@@ -259,8 +264,13 @@ def _signature(data: bytes) -> int:
     return at if at >= 0 and data.count(b"\r\n", at) <= _SIGNATURE_LINES else -1
 
 
-def _long_lines(message: Message, edited: set[str], wants: Wants) -> tuple[tuple[Part, ...], bool]:
-    """Unedited leaves to re-encode since they are relayed, and whether long lines stay nevertheless."""
+def _reencoded(
+    message: Message, edited: set[str], wants: Wants, *, eightbit: bool
+) -> tuple[tuple[Part, ...], bool]:  # fmt: skip
+    """Unedited leaves to re-encode since they are relayed, and whether long lines stay nevertheless.
+
+    `eightbit`: those with octets over 127 too.
+    """
     again: list[Part] = []
     waiting: list[tuple[Part, bool]] = [(message.root, False)]
     stays, seen = False, message.body_start
@@ -274,13 +284,14 @@ def _long_lines(message: Message, edited: set[str], wants: Wants) -> tuple[tuple
             waiting.extend((child, fixed) for child in reversed(part.children))
             continue
         seen = part.end
-        if part.path in edited or not has_long_line(message.raw, part.body_start, part.end):
+        long = has_long_line(message.raw, part.body_start, part.end)
+        if part.path in edited or not (long or (eightbit and not part.body.isascii())):
             continue
         known = transfer.encoding_of(part.get(b"content-transfer-encoding")) is not None
         if wants.relay and known and not fixed and not part.type.startswith((b"message/", b"multipart/")):
             again.append(part)
         else:
-            stays = True
+            stays = stays or long
     return tuple(again), stays or has_long_line(message.raw, seen, len(message.raw))
 
 

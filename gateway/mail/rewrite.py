@@ -13,7 +13,7 @@ from itertools import groupby
 from gateway.mail import transfer
 from gateway.mail.footer import Footer, Links, Piece, Slot, fill, link_values
 from gateway.mail.headers import Unparsable, encode_words
-from gateway.mail.leaf import Edit, Fitted, fit, reencode
+from gateway.mail.leaf import Edit, Fitted, fit, reencode, relabelled
 from gateway.mail.list_headers import broken_signatures, list_unsubscribe
 from gateway.mail.mime import Message, Part, parse
 from gateway.mail.plan import CLIPPED_OVER, FooterKind, Plan, Ready
@@ -170,6 +170,8 @@ def _joined(plan: Plan, fitted: Sequence[Fitted]) -> Ready:
     in_head += broken_signatures(message, plan.head.touched, body_edited=bool(fitted))
     if plan.head.recipient_field is not None:
         in_head.append(Edit(*plan.head.recipient_field, (_RECIPIENT,)))
+    if plan.wants.seven_bit and fitted:
+        in_head += relabelled(root)
     in_body: list[Edit] = []
     for one in fitted:
         (in_head if one.leaf.part is root else in_body).extend(one.header)

@@ -2,7 +2,8 @@
 
 Purpose: `Session.transaction` hands one copy to one recipient and says what came of it.
 It never writes MAIL while the reply to an earlier final dot is missing, never 8-bit content or UTF-8 addresses to a
-server that did not offer to take them, and does not judge replies: mail/outcome.py does.
+server that did not offer to take them, and does not judge replies: mail/outcome.py does. The domain of an address goes
+as A-labels where the server takes no UTF-8 (RFC 5891).
 Failures: every expected one is an `Outcome`. A cancelled session cuts its connection.
 Known limits: no CHUNKING; LMTP is not spoken.
 
@@ -10,10 +11,10 @@ Sources: RFC 5321, RFC 2920 (PIPELINING), RFC 1870 (SIZE), RFC 6152, RFC 6531, R
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.mail.answer import Answer
-from gateway.mail.envelope import Rcpt
+from gateway.mail.envelope import Rcpt, in_ascii
 from gateway.mail.outcome import SKIPPED, Outcome, Stage, judge, judge_failure
 from gateway.outbound.connect import ConnectFailed, Connection, Features, Timeouts
 from gateway.outbound.link import LinkFailed
@@ -127,12 +128,11 @@ class Session:
                     self._change_to(await self._open())
                 except ConnectFailed as failed:
                     return failed.outcome
-            incapable = _incapable(self.features, raw, mail_from, rcpt, smtputf8)
+            sender, to = _addressed(self.features, mail_from, rcpt)
+            incapable = _incapable(self.features, raw, sender, to, smtputf8)
             if incapable is not None:
                 return incapable
-            copy = _copy(
-                self.features, mail_from, rcpt, raw, body_8bit=body_8bit, smtputf8=smtputf8, ret=ret, envid=envid
-            )
+            copy = _copy(self.features, sender, to, raw, body_8bit=body_8bit, smtputf8=smtputf8, ret=ret, envid=envid)
             if before_mail is not None and not await before_mail():
                 return SKIPPED
             try:
@@ -172,7 +172,7 @@ class Session:
         try:
             return await self._envelope(copy, used) or await self._message(copy)
         except LinkFailed as failed:
-            if used and self._stage == "mail" and failed.kind == "lost":
+            if used and self._stage == "mail" and failed.kind in ("lost", "timeout"):
                 raise _Gone from None
             return judge_failure(self._stage, failed.kind, failed.detail)
 
@@ -242,8 +242,11 @@ class Session:
         return outcome
 
     def _part(self, outcome: Outcome) -> None:
-        """Leave a connection that is over: politely where it still stands."""
-        if outcome.code is not None and self.usable:
+        """Leave a connection that is over: politely where it still stands.
+
+        A server out of step may wait for a message: what we said would be read as one.
+        """
+        if outcome.code is not None and outcome.code >= 400 and self.usable:
             self.close()
         else:
             self.abort()
@@ -262,6 +265,19 @@ def _stuffed(pieces: Sequence[bytes | memoryview]) -> Iterator[bytes]:
                 waiting = (before + block).replace(b"\r\n.", b"\r\n..")[2:]
             before = (before + block)[-2:] if len(block) < 2 else block[-2:]
     yield waiting + (b".\r\n" if before == b"\r\n" else b"\r\n.\r\n")
+
+
+def _addressed(features: Features, mail_from: str, rcpt: Rcpt) -> tuple[str, Rcpt]:
+    """The envelope as this server can be given it.
+
+    A server without DSN would report on a copy that asked for NOTIFY=NEVER; the null sender keeps it from that
+    (RFC 3461 5.2.2).
+    """
+    if not features.dsn and "NEVER" in rcpt.notify:
+        mail_from = ""
+    if features.smtputf8 or (mail_from + rcpt.address).isascii():
+        return mail_from, rcpt
+    return in_ascii(mail_from), replace(rcpt, address=in_ascii(rcpt.address))
 
 
 def _is_ascii(pieces: Sequence[bytes | memoryview]) -> bool:

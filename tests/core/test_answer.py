@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.mail.answer import MAX_LINE, MAX_LINES, Answer, AnswerReader, BadAnswer
+from gateway.mail.answer import MAX_LINE, MAX_LINES, MAX_REPLY, Answer, AnswerReader, BadAnswer
 
 CASES = [
     (b"250 2.1.0 ok\r\n", [(250, "2.1.0", "ok")]),
@@ -51,6 +51,7 @@ def test_whole_and_byte_by_byte_and_with_more_behind_it(data: bytes, said: list[
         b"250 " + b"x" * MAX_LINE + b"\r\n",
         b"x" * (MAX_LINE + 1),
         b"250-x\r\n" * (MAX_LINES + 1),
+        (b"250-" + b"x" * 1000 + b"\r\n") * (MAX_REPLY // 1000 + 1),
     ],
 )
 def test_nonsense_is_refused(data: bytes) -> None:

@@ -303,6 +303,45 @@ def test_long_lines_that_nobody_may_touch_are_reported(root: bytes) -> None:
     assert rewrite(plan, fill()).body == message(root).partition(b"\r\n\r\n")[2]
 
 
+# --- a server that takes no 8-bit content
+
+
+@pytest.mark.parametrize("marketing", [True, False])
+def test_eight_bit_leaves_are_encoded_and_the_rest_stays(marketing: bool) -> None:
+    pdf = leaf(bytes(range(128, 256)) * 3, "application/pdf", cte="binary", charset=None)
+    both = multipart(
+        "alternative", leaf("été\r\n", cte="8bit"), leaf("<p>ü</p>", "text/html", cte="8bit"), boundary="in"
+    )
+    csv = leaf("a;b\r\n", "text/csv", cte="8bit")
+    raw = message(multipart("mixed", both, pdf, csv, more="Content-Transfer-Encoding: 8bit\r\n"))
+    copy = copied(raw, marketing=marketing, relay=True, seven_bit=True)
+    assert copy.raw.isascii() and not defects(copy.mail)
+    found = leaves(copy.mail)
+    encodings = {path: part["Content-Transfer-Encoding"] for path, part in found.items()}
+    assert encodings == {"1.1": "quoted-printable", "1.2": "quoted-printable", "2": "base64", "3": "8bit"}
+    assert copy.mail["Content-Transfer-Encoding"] == "7bit"
+    assert octets(found["2"]) == bytes(range(128, 256)) * 3
+    assert "été" in text_of(copy.raw, "1.1") and "<p>ü</p>" in text_of(copy.raw, "1.2")
+    assert (PAGE in text_of(copy.raw, "1.1")) is marketing
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        multipart("signed", leaf("été", cte="8bit"), leaf("s", "application/pgp-signature")),
+        multipart(
+            "encrypted", leaf("x", "application/pgp-encrypted"), leaf("é", "application/octet-stream", cte="8bit")
+        ),
+        leaf("-----BEGIN PGP SIGNED MESSAGE-----\r\n\r\nété\r\n", cte="8bit"),
+        multipart("mixed", leaf("x"), b"Content-Type: message/rfc822\r\n\r\n" + message(leaf("é", cte="8bit"))),
+    ],
+)
+def test_what_nobody_may_touch_stays_8_bit(root: bytes) -> None:
+    raw = message(root)
+    copy = copied(raw, marketing=False, relay=True, seven_bit=True)
+    assert copy.done.body == raw.partition(b"\r\n\r\n")[2] and not copy.raw.isascii()
+
+
 # --- links that are there already
 
 

@@ -42,6 +42,36 @@ def test_a_copy_is_the_mail_with_a_link(root: bytes, footer: str, words: object,
     assert done.footer != "fields-only" or plan.protection is not None
 
 
+@given(trees(), st.booleans(), st.sampled_from([FOOTER, FRENCH]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_without_8bitmime_a_copy_is_the_same_mail_in_seven_bits(
+    root: bytes, marketing: bool, words: object, eight: bool
+) -> None:
+    """A seven-bit copy decodes to what the usual one does, and has no octet over 127 unless nobody may touch it."""
+    raw = message(root, more=TOOL + ("Content-Transfer-Encoding: 8bit\r\n" if eight else ""))
+    usual, seven = (
+        make_plan(parse(raw), Wants(marketing=marketing, relay=True, seven_bit=asked)) for asked in (False, True)
+    )
+    try:
+        was, now = (rewrite(plan, fill(footer=words)) for plan in (usual, seven))
+    except NotInjectable:
+        assert "not_injectable" in (usual.unsubscribe, seven.unsubscribe)
+        return
+    before, after = (leaves(read(done.head + b"\r\n" + done.body)) for done in (was, now))
+    assert list(before) == list(after)
+    for path, old in before.items():
+        assert comparable(after[path]) == comparable(old), path
+    assert now.body.count(b"\r\n") == now.body.count(b"\n") == now.body.count(b"\r")
+    kept = seven.protection is not None or b"multipart/signed" in raw or b"message/rfc822" in raw
+    assert kept or now.body.isascii(), now.body
+
+
+def comparable(part: object) -> object:
+    """What a reader of a leaf sees; for text, its characters where the octets mean some."""
+    text = readable(part) if part.get_content_maintype() == "text" else None  # type: ignore[attr-defined]
+    return octets(part) if text is None else text.removeprefix("\ufeff")  # type: ignore[arg-type]
+
+
 def readable(part: object) -> str | None:
     charset = str(part.get_content_charset())  # type: ignore[attr-defined]
     try:

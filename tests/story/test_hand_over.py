@@ -30,7 +30,7 @@ from tests.installation import ANNA, KLEED, NIEMAND, WIM, Gateway, Installation,
 from tests.mails import read
 from tests.peers import FEATURES, ScriptedPeer, Silence
 from tests.ports import free_ports
-from tests.story.relay import Relay, config_of, fresh, load, load_people, one_click_url, relaying
+from tests.story.relay import Relay, config_of, fresh, load, load_people, one_click_url, relaying, verify_dkim
 from tests.story.upstream import Gate, Mail, Upstream
 
 SENDER = "news@acme.example"
@@ -123,6 +123,37 @@ def report_of(mail: Mail | bytes) -> list[EmailMessage]:
     whole, *each = status.get_payload()
     assert whole["Reporting-MTA"] and whole["Arrival-Date"]
     return each
+
+
+# what the next server cannot carry
+
+
+def test_a_server_without_8bitmime_gets_the_mail_in_seven_bits_and_signed(installation: Installation) -> None:
+    """RFC 6152 3: encoded on the way out, signed after that; the next copies are made so at once."""
+    plain = [one for one in FEATURES if one not in ("8BITMIME", "SMTPUTF8")]
+    with relaying(installation, features=plain) as relay:
+        for person in (ANNA, PEOPLE[0]):
+            copy = relay.passes(person, newsletter("zeven"))
+            assert copy.raw.isascii() and "BODY=" not in copy.parameters
+            assert "Café open." in read(copy.raw).get_body(("plain",)).get_content()
+            verify_dkim(copy, installation)
+            assert one_click_url(copy)
+
+
+def test_signed_mail_that_a_server_cannot_carry_is_returned(installation: Installation) -> None:
+    signed = (
+        b"From: orders@acme.example\r\nTo: anna@example.org\r\nSubject: bon\r\nMIME-Version: 1.0\r\n"
+        b'Content-Type: multipart/signed; protocol="application/pgp-signature"; boundary=b\r\n\r\n'
+        b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\xc3\xa9t\xc3\xa9\r\n"
+        b"--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n"
+    )
+    plain = [one for one in FEATURES if one != "8BITMIME"]
+    with relaying(installation, features=plain) as relay:
+        relay.taken(ANNA, signed, login="orders")
+        relay.upstream.until(lambda: len(relay.upstream.to(SENDER)) == 1)
+        [about] = report_of(relay.upstream.to(SENDER)[0])
+        assert (about["Action"], about["Status"]) == ("failed", "5.6.3")
+        assert relay.upstream.to(ANNA) == []
 
 
 # refusals

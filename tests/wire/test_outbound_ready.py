@@ -16,7 +16,7 @@ from gateway.outbound.connect import ConnectFailed, Features, Timeouts, offered
 from gateway.outbound.link import Link
 from gateway.outbound.pool import Pool
 from gateway.outbound.tls_policy import POLICIES, context_for
-from tests.peers import Close, Raw, ScriptedPeer, Silence, Step, Transaction, route_to
+from tests.peers import Close, Drip, Raw, ScriptedPeer, Silence, Step, Transaction, route_to
 
 BOB = Rcpt(address="bob@example.net")
 PLAIN = "AUTH PLAIN " + base64.b64encode("\0gäte\0s3cret".encode()).decode()
@@ -66,18 +66,29 @@ async def deliver(peer: ScriptedPeer, *, ca_file: Path | None = None, seconds: f
         ({"EHLO": Silence()}, "ehlo", None, "4.4.2"),
         ({"EHLO": "502 what", "HELO": "550 5.7.1 go away"}, "ehlo", 550, "4.0.0"),
         ({"EHLO": "250-x\r\n" * 5000 + "250 x"}, "ehlo", None, "4.5.0"),
+        ({"CONNECT": ("220-" + "x" * 3000 + "\r\n") * 30 + "220 hi"}, "greeting", None, "4.5.0"),
+        ({"CONNECT": Raw(b"220 " + b"x" * 70_000 + b"\r\n")}, "greeting", None, "4.5.0"),
+        ({"CONNECT": Drip(b"220-hold the line\r\n", 0.0001)}, "greeting", None, "4.4.2"),
+        ({"EHLO": Drip(b"250-" + b"x" * 500, 0.0001)}, "ehlo", None, "4.4.2"),
     ],
 )
 async def test_a_host_that_does_not_get_ready(
     script: dict[str, Step], stage: str, code: int | None, enhanced: str
 ) -> None:
+    impatient = any(isinstance(step, Silence | Drip) for step in script.values())
     async with ScriptedPeer(script) as peer:
         with pytest.raises(ConnectFailed) as failed:
-            await deliver(peer, seconds=0.1 if Silence() in script.values() else 60)
+            await deliver(peer, seconds=0.1 if impatient else 60)
         await peer.all_closed()
     outcome = failed.value.outcome
     assert (outcome.state, outcome.stage, outcome.code, outcome.enhanced) == ("retry", stage, code, enhanced)
     assert outcome.connection_over
+
+
+async def test_a_reply_longer_than_the_standard_allows_is_read() -> None:
+    """RFC 5321 4.5.3.1.5 has 512 octets for a line; banners of real servers pass it."""
+    async with ScriptedPeer({"CONNECT": "220-" + "x" * 3000 + "\r\n220 hi"}) as peer:
+        assert (await deliver(peer)).rcpts == ["RCPT TO:<bob@example.net>"]
 
 
 @pytest.mark.parametrize(

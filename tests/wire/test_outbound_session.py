@@ -14,7 +14,7 @@ from gateway.mail.outcome import Outcome
 from gateway.outbound.client import BLOCK, Session
 from gateway.outbound.connect import Timeouts
 from gateway.outbound.pool import Pool
-from tests.peers import Close, Raw, ScriptedPeer, Silence, Step, route_to
+from tests.peers import Close, Drip, Raw, ScriptedPeer, Silence, Step, route_to
 
 BOB = Rcpt(address="bob@example.net")
 MAIL = b"From: news@acme.example\r\nTo: bob@example.net\r\n\r\nHello\r\n"
@@ -235,6 +235,82 @@ async def test_a_reply_before_the_message_is_not_taken_for_its_own() -> None:
         outcome = await send(session)
     assert (outcome.state, outcome.stage, outcome.maybe_delivered) == ("retry", "data", False)
     assert not peer.transactions
+
+
+@pytest.mark.parametrize(
+    ("verb", "step", "stage", "maybe"),
+    [
+        ("DATA", Raw(b"354 go\r\n354 go\r\n"), "data", False),  # twice, before the message
+        ("DATA", Raw(b"250 2.0.0 taken\r\n"), "data", False),  # before there was anything to take
+        ("MAIL", Raw(b"250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n"), "data", False),
+        ("MAIL", Raw(b"250 ok\r\n250 ok\r\n354 go\r\n250 2.0.0 taken\r\n"), "data", False),
+        ("MAIL", Raw(b"250 ok\r\n" * 40), "data", False),
+        (".", "354 go on", "body", True),
+        (".", Raw(b"220 peer.test ESMTP\r\n"), "", False),
+        (".", Drip(b"250-nearly\r\n", 0.0001), "body", True),
+        ("RCPT", Drip(b"2", 0.001), "rcpt", False),
+    ],
+)
+async def test_a_server_out_of_step_has_not_taken_a_copy(verb: str, step: Step, stage: str, maybe: bool) -> None:
+    async with (
+        ScriptedPeer({verb: [step, *["250 ok"] * 3]}, features=["PIPELINING"]) as peer,
+        session_with(peer, rcpt=0.3, body=0.3) as session,
+    ):
+        outcome = await send(session)
+        if not stage:  # any 2yz is yes to the question that was asked
+            assert outcome.state == "delivered"
+            return
+        assert (outcome.state, outcome.stage, outcome.connection_over) == ("retry", stage, True)
+        assert outcome.maybe_delivered is maybe
+        await peer.all_closed()
+        assert "QUIT" not in peer.commands  # it might be read as part of a message
+
+
+async def test_a_silent_stale_connection_is_replaced_too() -> None:
+    script: dict[str, Any] = {"MAIL": ["250 ok", Silence(), "250 ok"]}
+    async with ScriptedPeer(script) as peer, session_with(peer, mail=0.1) as session:
+        assert (await send(session)).state == "delivered"
+        assert (await send(session)).state == "delivered"
+    assert [t.connection for t in peer.transactions] == [1, 2]
+
+
+async def test_a_connection_lost_after_an_answer_is_no_stale_one() -> None:
+    """What was answered may have had an effect: the copy waits, and is not said twice at once."""
+    script: dict[str, Any] = {"RCPT": ["250 ok", Close()]}
+    async with ScriptedPeer(script, features=[]) as peer, session_with(peer) as session:
+        assert (await send(session)).state == "delivered"
+        outcome = await send(session)
+        assert (outcome.state, outcome.stage, outcome.maybe_delivered) == ("retry", "rcpt", False)
+    assert (peer.connections, len(peer.transactions)) == (1, 1)
+
+
+async def test_an_address_goes_in_ascii_where_that_can_be() -> None:
+    async with ScriptedPeer(features=["8BITMIME", "SMTPUTF8"]) as peer, session_with(peer) as session:
+        assert (await send(session, b"a", Rcpt(address="bob@exämple.de"), smtputf8=True)).state == "delivered"
+    assert peer.transactions[0].rcpts == ["RCPT TO:<bob@exämple.de>"]
+    async with ScriptedPeer(features=["8BITMIME"]) as peer, session_with(peer) as session:
+        assert (await send(session, b"a", Rcpt(address="bob@exämple.de"), smtputf8=True)).state == "delivered"
+        outcome = await send(
+            session, "To: bob@exämple.de\r\n\r\n".encode(), Rcpt(address="bob@exämple.de"), smtputf8=True
+        )
+        assert (outcome.state, outcome.lacks) == ("failed", "utf8")
+        outcome = await send(session, b"a", Rcpt(address="bøb@exämple.de"), smtputf8=True)
+        assert (outcome.enhanced, outcome.lacks) == ("5.6.7", "utf8")
+    assert peer.transactions[0].rcpts == ["RCPT TO:<bob@xn--exmple-cua.de>"]
+    assert peer.transactions[0].mail == "MAIL FROM:<b+1@bounce.acme.example>"
+
+
+@pytest.mark.parametrize("features", [("DSN",), ()])
+async def test_notify_never_is_kept_by_a_server_that_does_not_know_it(features: tuple[str, ...]) -> None:
+    """RFC 3461 5.2.2: the null sender keeps a server without DSN from reporting."""
+    never = Rcpt(address="bob@example.net", notify=frozenset({"NEVER"}))
+    async with ScriptedPeer(features=features) as peer, session_with(peer) as session:
+        assert (await send(session, rcpt=never)).state == "delivered"
+        assert (await send(session)).state == "delivered"
+    first, second = peer.transactions
+    assert first.mail == ("MAIL FROM:<b+1@bounce.acme.example>" if features else "MAIL FROM:<>")
+    assert first.rcpts == ["RCPT TO:<bob@example.net>" + (" NOTIFY=NEVER" if features else "")]
+    assert second.mail == "MAIL FROM:<b+1@bounce.acme.example>"
 
 
 async def test_what_the_server_cannot_carry_fails_before_mail() -> None:
