@@ -21,8 +21,9 @@ from gateway import log
 from gateway.addressees import targets
 from gateway.config import Config
 from gateway.keys import key_ring
-from gateway.store import migrate, sqlite
+from gateway.store import migrate, postgres_nodes, sqlite
 from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.nodes import FileNodes, NameTaken, Nodes
 
 if TYPE_CHECKING:
     from gateway.worker import Sockets
@@ -65,6 +66,23 @@ async def opened_store(config: Config) -> AsyncIterator[Store]:
         yield store
 
 
+@contextlib.asynccontextmanager
+async def joined(config: Config, worker: str) -> AsyncIterator[Nodes]:
+    """This process among those that share the database. NameTaken, or StoreUnavailable when that is away."""
+    nodes: Nodes = _nodes(config)
+    try:
+        await nodes.join(worker)
+        yield nodes
+    finally:
+        await nodes.close()
+
+
+def _nodes(config: Config) -> Nodes:
+    if config.database.file is not None:
+        return FileNodes(config.database.file)
+    return postgres_nodes.PostgresNodes(config.database.url)
+
+
 def serve(config: Config, *, workers: int = 1) -> int:
     """Run until SIGTERM or SIGINT. Exit code 0 when stopped, 1 when it could not start."""
     import uvloop
@@ -87,7 +105,7 @@ def serve(config: Config, *, workers: int = 1) -> int:
         ready = f"ready smtp {mail[0][0]}:{mail[0][1]} web {config.public_url} ({web[0]}:{web[1]})"
 
         def work(index: int, accepting: Callable[[], None]) -> int:
-            return uvloop.run(_serve_one(config, sockets, f"{socket.gethostname()}-{index}", accepting))
+            return uvloop.run(_serve_one(config, sockets, f"{config.node or socket.gethostname()}-{index}", accepting))
 
         def say_ready() -> None:
             print(ready, flush=True)
@@ -127,13 +145,16 @@ async def _serve_one(config: Config, sockets: "Sockets", name: str, accepting: C
 
     loop = asyncio.get_running_loop()
     try:
-        async with opened_store(config) as store:
-            worker = Worker(config, store, sockets, name, clock=clock)
+        async with joined(config, name) as nodes, opened_store(config) as store:
+            worker = Worker(config, store, nodes, sockets, name, clock=clock)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, worker.stop.set)
             loop.add_signal_handler(signal.SIGHUP, worker.again.set)
             await worker.run(accepting)
     except StoreUnavailable as down:
         print(f"consentgate: {down}", file=sys.stderr)
+        return 1
+    except NameTaken as taken:
+        print(f"consentgate: {taken}: set `node` to another name on one of them.", file=sys.stderr)
         return 1
     return 0

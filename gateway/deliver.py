@@ -44,6 +44,7 @@ class Deliver:
         self._lease_until = clock()
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
+        self._stops_changed = asyncio.Event()
         self._stops: frozenset[tuple[str, str, str]] = frozenset()
         self.recheck = Recheck(self.threads, clock=clock)
         self.endings: Gatherer[Ending, None] = Gatherer(self._write_down)
@@ -78,6 +79,7 @@ class Deliver:
     async def stop(self, seconds: float = 10.0) -> None:
         """Begin no further hand-over; those under way may finish within `seconds`."""
         self.stopping.set()
+        self.look_at_stops()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*(lane.idle() for lane in self._lanes.values()))
@@ -96,6 +98,15 @@ class Deliver:
         """Copies were left in the queue."""
         if route in self._lanes:
             self._lanes[route].work.set()
+
+    def wake_all(self) -> None:
+        """Copies were left for anybody, on whatever route."""
+        for lane in self._lanes.values():
+            lane.work.set()
+
+    def look_at_stops(self) -> None:
+        """A campaign was stopped or let go."""
+        self._stops_changed.set()
 
     def leased(self, now: datetime) -> bool:
         """Whether this worker still holds what it claimed; if not, another may be sending it."""
@@ -117,7 +128,10 @@ class Deliver:
                 )  # fmt: skip
             except StoreUnavailable as down:
                 log.store_unavailable(where="stops", error=down)
-            await self.pause(STOPS_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOPS_SECONDS):
+                    await self._stops_changed.wait()
+            self._stops_changed.clear()
 
     async def _renew(self) -> None:
         until = self.clock() + LEASE
@@ -129,8 +143,7 @@ class Deliver:
             try:
                 await self._renew()
                 if await self.store.take_back("", self.clock()):  # of workers whose lease ran out
-                    for lane in self._lanes.values():
-                        lane.work.set()
+                    self.wake_all()
             except StoreUnavailable as down:
                 log.store_unavailable(where="lease", error=down)
             await self.pause(RENEW_SECONDS)

@@ -105,6 +105,11 @@ def store_unavailable(*, where: str, error: BaseException) -> None:
     _log.error("store_unavailable", where=where, trace=trace_of(error))
 
 
+def name_taken(*, worker: str) -> None:
+    """While the database was away another gateway came up under our name: set `node` to another name on one of them."""
+    _log.error("name_taken", worker=worker)
+
+
 def ledger_broken(*, controller: str) -> None:
     """The record of where a ledger ends was changed: nothing is sealed behind it. See `consentgate ledger verify`."""
     _log.error("ledger_broken", controller=controller)

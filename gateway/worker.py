@@ -50,6 +50,7 @@ from gateway.show import captured_mail, link_context
 from gateway.sign_up import SignUps
 from gateway.store.contract import Arrival, Store, StoreUnavailable
 from gateway.store.evidence import KeptHead
+from gateway.store.nodes import Nodes
 from gateway.web.connection import Connection
 from gateway.web.server import build_app
 from gateway.web.site import Site
@@ -137,9 +138,10 @@ class Worker:
     """One process's share of the work."""
 
     def __init__(
-        self, config: Config, store: Store, sockets: Sockets, name: str, *, clock: Callable[[], datetime]
-    ) -> None:
-        self.config, self.sockets, self._clock = config, sockets, clock
+        self, config: Config, store: Store, nodes: Nodes, sockets: Sockets, name: str, *,
+        clock: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self.config, self.sockets, self._clock, self._nodes = config, sockets, clock, nodes
         self.stop = asyncio.Event()
         """Set to end the work."""
         self.again = asyncio.Event()
@@ -161,6 +163,10 @@ class Worker:
         self._paces = Paces(store, self._ring, clock)
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
+        self._answered = asyncio.Event()
+        nodes.on("work", self._deliver.wake_all)
+        nodes.on("stops", self._deliver.look_at_stops)
+        nodes.on("answers", self._answered.set)
 
     async def run(self, accepting: Callable[[], None]) -> None:
         """Serve until `stop` is set; `accepting` is called once everything accepts."""
@@ -305,7 +311,8 @@ class Worker:
         )
 
     async def _keep_house(self) -> None:
-        """Every few seconds: is there room? Every ten minutes: what must go, goes."""
+        """Every few seconds: is there room? One process does what is to be done once: letters that are due, and every
+        ten minutes what must go, goes."""
         turn = 0
         while True:
             with contextlib.suppress(TimeoutError):
@@ -316,6 +323,8 @@ class Worker:
             try:
                 await self._accept.watch_room()
                 await self._note_checks()
+                if not await self._nodes.keeps_house():
+                    continue
                 await self._letters.write_due()
                 turn += 1
                 if turn % SWEEP_EVERY == 1:
@@ -369,13 +378,19 @@ class Worker:
                         self._deliver.wake(route)
             except StoreUnavailable as down:
                 log.store_unavailable(where="questions", error=down)
-            await asyncio.sleep(QUESTIONS_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(QUESTIONS_SECONDS):
+                    await self._answered.wait()
+            self._answered.clear()
 
     async def _keep_ledger(self) -> None:
-        """Twice a second: what anybody wrote gets its place in the chain (P7)."""
+        """Twice a second: what anybody wrote gets its place in the chain (P7), from the process that keeps house."""
         broken: set[str] = set()
         while True:
             try:
+                if not await self._nodes.keeps_house():
+                    await asyncio.sleep(SEAL_SECONDS)
+                    continue
                 refused = (await self._store.seal()).refused
                 for controller_id in set(refused) - broken:
                     log.ledger_broken(controller=controller_id)

@@ -22,7 +22,7 @@ import pytest
 import trustme
 
 import gateway.worker
-from gateway.app import opened_store
+from gateway.app import joined, opened_store
 from gateway.outbound.connect import Timeouts
 from gateway.outbound.pool import Habits, Pool
 from gateway.worker import Sockets, Worker
@@ -98,8 +98,8 @@ async def working(installation: Installation, *ports: int) -> AsyncIterator[Work
     hosts = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
     installation.change('kind = "capture"', f'kind = "smarthost"\nhosts = [{hosts}]\ntls = "none"\nconnections = 2')
     config, clock = config_of(installation), Days()
-    async with opened_store(config) as store:
-        worker = Worker(config, store, Sockets.bound(config), "test-0", clock=clock)
+    async with joined(config, "test-0") as nodes, opened_store(config) as store:
+        worker = Worker(config, store, nodes, Sockets.bound(config), "test-0", clock=clock)
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(ready.set))
         await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)
