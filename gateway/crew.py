@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.config import Config
 from gateway.notice import Notices
+from gateway.paces import Paces
 from gateway.parcel import Parcel
 from gateway.recheck import Recheck
 from gateway.render import Renderer
@@ -37,6 +38,8 @@ class Crew(Protocol):
     def clock(self) -> Callable[[], datetime]: ...
     @property
     def threads(self) -> ThreadPoolExecutor: ...
+    @property
+    def paces(self) -> Paces: ...
     @property
     def recheck(self) -> Recheck: ...
     @property

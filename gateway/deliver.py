@@ -19,6 +19,7 @@ from gateway.config import Config
 from gateway.lane import Lane
 from gateway.notice import Notices
 from gateway.outbound.pool import Pool
+from gateway.paces import Paces
 from gateway.parcel import CHECK_AGE, Parcel
 from gateway.recheck import Recheck
 from gateway.render import Renderer
@@ -42,6 +43,7 @@ class Deliver:
         self._lanes: dict[str, Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._lease_until = clock()
+        self.paces = Paces(store, ring, clock)
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
         self._stops_changed = asyncio.Event()

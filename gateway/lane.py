@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from gateway import log
@@ -16,6 +17,7 @@ from gateway.crew import Crew
 from gateway.outbound.pool import Pool
 from gateway.parcel import HandOver, Parcel
 from gateway.pick_up import PickUp
+from gateway.shelf import Shelf
 from gateway.store.contract import ClaimedCopy, Ending, Person, StoreUnavailable
 
 CLAIMED = 64
@@ -44,6 +46,8 @@ class Lane:
         self._ready: deque[Parcel] = deque()
         self._ready_bytes = 0
         self._pick_up = PickUp(crew)
+        self._tasks: asyncio.TaskGroup
+        self._shelf = Shelf(self._make_ready, lambda work: self._tasks.create_task(work))
         self._claimed: deque[ClaimedCopy] = deque()  # from the store, not yet loaded
         self._sessions = 0
         self._generation = 0  # of the configuration
@@ -64,13 +68,17 @@ class Lane:
             returns=crew.returns, stopped=crew.stopped,
             recheck=crew.recheck,
         )  # fmt: skip
+        self._shelf.configure(
+            route.domain_rates, lambda domain, rate: crew.paces(route.name, rate, domain)
+        )  # fmt: skip
         self._pick_up.forget()
         self._generation += 1
-        for parcel in (*self._fresh, *self._ready, *self._under_way.values()):
+        for parcel in (*self._fresh, *self._shelf.parcels, *self._ready, *self._under_way.values()):
             parcel.refit(crew.config, crew.scales)
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin, or take up more sessions after a reload; fewer wait for connections of the pool instead."""
+        self._tasks = tasks
         if not self._sessions:
             tasks.create_task(self._feed())
         wanted = self._route.connections if self._sends else 1
@@ -114,16 +122,37 @@ class Lane:
             self._pick_up.forget()
             await self._until_due()
             return
+        if self._shelf.in_use:
+            batch = await self._admitted(batch)
         if self._sends:
             await asyncio.get_running_loop().run_in_executor(self._crew.threads, self._render, batch)
-        for parcel in batch:
-            if self._generation != generation:
-                parcel.refit(self._crew.config, self._crew.scales)
-            self._put(parcel)
-        del batch, parcel
+        self._hand_out(batch, refit=self._generation != generation)
+        del batch
         while not stopping.is_set() and (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES):
             self._space.clear()
             await self._space.wait()
+
+    async def _admitted(self, batch: list[Parcel]) -> list[Parcel]:
+        """The copies that may be made ready; one whose domain has its fill waits in the store until about its turn."""
+        stay, endings, now = [], [], self._crew.clock()
+        for parcel in batch:
+            if (seconds := self._shelf.admit(parcel)) is None:
+                stay.append(parcel)
+            else:
+                due_at = now + timedelta(seconds=seconds)
+                endings.append(parcel.ending("queued", now, due_at=due_at, tried=False))
+        await asyncio.gather(*(self._crew.endings.ask(ending) for ending in endings))
+        return stay
+
+    def _hand_out(self, batch: Sequence[Parcel], *, refit: bool) -> None:
+        """Rendered copies to the sessions, or to where they wait for their turn."""
+        for parcel in batch:
+            if refit:
+                parcel.refit(self._crew.config, self._crew.scales)
+            if parcel.paced is None:
+                self._make_ready(parcel)
+            else:
+                self._shelf.put(parcel)
 
     def _render(self, batch: Sequence[Parcel]) -> None:
         for parcel in batch:
@@ -199,7 +228,7 @@ class Lane:
 
     # the sessions
 
-    def _put(self, parcel: Parcel) -> None:
+    def _make_ready(self, parcel: Parcel) -> None:
         self._ready.append(parcel)
         self._ready_bytes += parcel.octets
         self._wake()
@@ -227,6 +256,7 @@ class Lane:
             return None
         parcel = self._ready.popleft()
         self._ready_bytes -= parcel.octets
+        self._shelf.taken(parcel)
         self._under_way[id(parcel)] = parcel
         self._under_way_bytes += parcel.original.size
         self._quiet.clear()
@@ -256,7 +286,7 @@ class Lane:
         except StoreUnavailable as down:
             log.store_unavailable(where="check", error=down)
             await self._crew.pause(1.0)
-            self._put(parcel)
+            self._make_ready(parcel)
         finally:
             self._done_with(parcel)
         return True

@@ -55,7 +55,8 @@ class Parcel:
     `dsn`: the server it was offered to reports on delivery itself (RFC 3461), which is only known after an attempt.
     `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
     the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
-    `lacks`: what the next server cannot carry, so that the copy does without.
+    `lacks`: what the next server cannot carry, so that the copy does without. `paced`: its domain, where that may
+    be sent only so fast (shelf.py).
     """
 
     original: Original
@@ -79,6 +80,7 @@ class Parcel:
     broken: str = ""
     uncarried: bool = False
     lacks: frozenset[Lack] = frozenset()
+    paced: str | None = None
 
     @property
     def octets(self) -> int:

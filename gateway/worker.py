@@ -41,7 +41,6 @@ from gateway.lookalikes import Lookalikes
 from gateway.notice import Notices
 from gateway.outbound.http_client import HttpClient, context_for
 from gateway.outbound.pool import Pool
-from gateway.paces import Paces
 from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
 from gateway.settings.load import ConfigError, load
@@ -160,7 +159,6 @@ class Worker:
         self._client: HttpClient | None = None
         self._letters = Correspondence(store, self._words, clock=clock, wake=self._deliver.wake)
         self._pools: dict[str, Pool] = {}
-        self._paces = Paces(store, self._ring, clock)
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
         self._answered = asyncio.Event()
@@ -240,7 +238,7 @@ class Worker:
             if route.kind == "smarthost":
                 rate = route.rate_per_second
                 self._pools[name] = Pool(
-                    route, hostname=config.hostname, pace=self._paces(name, rate) if rate is not None else None
+                    route, hostname=config.hostname, pace=self._deliver.paces(name, rate) if rate is not None else None
                 )
             if old is not None:
                 await old.close()
