@@ -25,6 +25,7 @@ import pytest
 
 from gateway.__main__ import main
 from tests.ports import free_ports
+from tests.starting import Started
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
@@ -196,7 +197,7 @@ class Gateway:
     """`consentgate serve` on an installation, as a process of its own."""
 
     installation: Installation
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Started | None = None
 
     @property
     def log_file(self) -> Path:
@@ -208,12 +209,8 @@ class Gateway:
 
     def start(self, *args: object) -> "Gateway":
         """Start and wait for `ready`."""
-        command = [sys.executable, "-m", "gateway", "serve", "--config", self.installation.config, *args]
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd=ROOT,
-                start_new_session=True,
-            )  # fmt: skip
+        command = ["serve", "--config", self.installation.config, *args]
+        self.process = Started(list(map(str, command)), log=self.log_file, cwd=ROOT)
         ready = threading.Event()
         threading.Thread(target=self._listen, args=(self.process, ready), daemon=True).start()
         ready.wait(READY_SECONDS)
@@ -223,8 +220,7 @@ class Gateway:
         return self
 
     @staticmethod
-    def _listen(process: "subprocess.Popen[bytes]", ready: threading.Event) -> None:
-        assert process.stdout is not None
+    def _listen(process: Started, ready: threading.Event) -> None:
         for line in process.stdout:
             if line.startswith(b"ready"):
                 ready.set()
