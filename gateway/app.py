@@ -21,9 +21,10 @@ from gateway import log
 from gateway.addressees import targets
 from gateway.config import Config
 from gateway.keys import key_ring
-from gateway.store import migrate, postgres_nodes, sqlite
+from gateway.store import migrate, sqlite
 from gateway.store.contract import Store, StoreUnavailable
 from gateway.store.nodes import FileNodes, NameTaken, Nodes
+from gateway.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from gateway.worker import Sockets
@@ -41,29 +42,53 @@ def clock() -> datetime:
 
 
 def create_store(config: Config) -> None:
-    """Make the databases of a new installation."""
-    sqlite.create(*_files(config))
+    """Make the databases of a new installation. StoreUnavailable names the one on a server that cannot be used."""
+    if (files := _files(config)) is not None:
+        sqlite.create(*files)
+        return
+    from gateway.store import postgres, postgres_server
+
+    for place in (config.database, config.keys):
+        if place.file is None:
+            asyncio.run(postgres_server.check_new(place.url, place.name))
+    if config.keys.file is not None:
+        sqlite.create_keys(config.keys.file)
+    postgres.create(config.database.url, config.keys.url)
 
 
-def _files(config: Config) -> tuple[Path, Path]:
-    """The files of the data and of the keys."""
+def _files(config: Config) -> tuple[Path, Path] | None:
+    """The files of data and keys; None where the data is on a server."""
     if config.database.file is None or config.keys.file is None:
-        raise StoreUnavailable(f"{config.database.name}: a server cannot be used yet")
+        return None
     return config.database.file, config.keys.file
 
 
 def migrate_store(config: Config) -> list[int]:
     """Bring the database to this version; the versions reached. OSError while a gateway is serving it."""
     with _only_one(config):
-        return migrate.migrate(_files(config)[0], int(sqlite.SCHEMA_VERSION), migrate.known())
+        if config.database.file is not None:
+            return migrate.migrate(config.database.file, int(sqlite.SCHEMA_VERSION), migrate.known())
+        from gateway.store import postgres_migrate
+
+        place = config.database
+        work = postgres_migrate.migrate(place.url, place.name, int(sqlite.SCHEMA_VERSION), migrate.known())
+        return asyncio.run(work)
 
 
 @contextlib.asynccontextmanager
 async def opened_store(config: Config) -> AsyncIterator[Store]:
     """The store of an installation, closed again at the end. StoreUnavailable when it cannot be used."""
-    async with sqlite.opened(*_files(config), key_ring(config)) as store:
+    async with _store(config) as store:
         store.tell(targets(config))
         yield store
+
+
+def _store(config: Config) -> contextlib.AbstractAsyncContextManager[SqlStore]:
+    if (files := _files(config)) is not None:
+        return sqlite.opened(*files, key_ring(config))
+    from gateway.store import postgres
+
+    return postgres.opened(config.database.url, config.keys.url, key_ring(config))
 
 
 @contextlib.asynccontextmanager
@@ -80,6 +105,8 @@ async def joined(config: Config, worker: str) -> AsyncIterator[Nodes]:
 def _nodes(config: Config) -> Nodes:
     if config.database.file is not None:
         return FileNodes(config.database.file)
+    from gateway.store import postgres_nodes
+
     return postgres_nodes.PostgresNodes(config.database.url)
 
 

@@ -35,6 +35,7 @@ def init(
     """Make an installation in DIR. An existing consentgate.toml is left alone (exit code 1)."""
     from gateway import app as composition
     from gateway.cli import installation
+    from gateway.store.contract import StoreUnavailable
 
     data, keys = installation.databases_from(database, keys_database)
     wanted = installation.Wanted(
@@ -51,7 +52,10 @@ def init(
         made = installation.write(wanted, stage, command.now())
         config = installation.loaded(stage)
         installation.check_free(stage, wanted.directory)  # before anything is made on a server
-        composition.create_store(config)
+        try:
+            composition.create_store(config)
+        except StoreUnavailable as refused:
+            raise Refused(f"{refused}.") from None
 
         async def add_staff() -> None:
             async with command.opened(config) as store:
@@ -63,6 +67,8 @@ def init(
     command.say(
         f"Made {where / installation.SETTINGS_FILE}, keys, database, and passwords in {where / 'passwords.txt'}."
     )
+    if config.keys.file is not None and config.database.file is None:
+        command.say("The keys are in the file keys.db: enough for one machine. More of them need --keys-database.")
     then = "serve" if example else "check-config"
     fill_in = "" if example else "fill in what says CHANGE, then: "
     command.say(f"Next: {fill_in}consentgate {then} --config {where / installation.SETTINGS_FILE}")

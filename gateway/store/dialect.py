@@ -123,12 +123,16 @@ def _named(queries: aiosql.queries.Queries) -> Iterator[str]:
 
 def schema() -> str:
     """The schema of the data, made from SQLite's: the same tables, columns, keys, indexes and rules."""
-    text = (_FOLDER / "schema.sql").read_text()
-    for pattern, words in _COLUMNS:
-        text = pattern.sub(words, text)
-    text = _TRIGGER.sub(_trigger, text)
+    text = script((_FOLDER / "schema.sql").read_text())
     before, after = (_FOLDER / "postgresql" / "schema.sql").read_text().split("-- AFTER THE TABLES")
     return before + text + after
+
+
+def script(text: str) -> str:
+    """Statements that make or change tables and their rules."""
+    for pattern, words in _COLUMNS:
+        text = pattern.sub(words, text)
+    return _TRIGGER.sub(_trigger, text)
 
 
 def _trigger(found: re.Match[str]) -> str:

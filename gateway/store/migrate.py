@@ -56,22 +56,27 @@ def migrate(path: Path, target: int, steps: Mapping[int, str]) -> list[int]:
 
     MigrationFailed for a database that is newer than the program, a step that is missing, or one that fails.
     """
-    version = version_of(path)
-    if version > target:
-        raise MigrationFailed(
-            f"{path.name}: version {version} is newer than this program's {target}; use a newer consentgate"
-        )
-    if version < FIRST:
-        raise MigrationFailed(
-            f"{path.name}: it is from before the first release, with a ledger of another form; make a new one with init"
-        )
-    wanted = list(range(version + 1, target + 1))
-    if missing := [number for number in wanted if number not in steps]:
-        raise MigrationFailed(f"{path.name}: there is no migration to version {missing[0]}")
+    wanted = way(path.name, version_of(path), target, steps)
     if wanted:
         _copy(path, path.with_name(f"{path.name}.before-{target}"))
     for number in wanted:
         _apply(path, number, steps[number])
+    return wanted
+
+
+def way(name: str, version: int, target: int, steps: Mapping[int, str]) -> list[int]:
+    """The versions that lead from a database's to `target`. MigrationFailed where there is no way."""
+    if version > target:
+        raise MigrationFailed(
+            f"{name}: version {version} is newer than this program's {target}; use a newer consentgate"
+        )
+    if version < FIRST:
+        raise MigrationFailed(
+            f"{name}: it is from before the first release, with a ledger of another form; make a new one with init"
+        )
+    wanted = list(range(version + 1, target + 1))
+    if missing := [number for number in wanted if number not in steps]:
+        raise MigrationFailed(f"{name}: there is no migration to version {missing[0]}")
     return wanted
 
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from gateway.store import dialect
 from gateway.store.contract import StoreUnavailable
-from gateway.store.postgres_connection import REPORT_SECONDS, PostgresThread, connect
+from gateway.store.postgres_connection import REPORT_SECONDS, PostgresThread, connect, file_of
 from gateway.store.sql_store import SCHEMA_VERSION, SqlStore
 from suppression.vault import KeyRing
 
@@ -20,7 +20,8 @@ _MAKING = "SELECT pg_advisory_xact_lock(3)"
 
 
 def create(dsn: str, keys_dsn: str) -> None:
-    """Make the tables of a new installation in two databases that are there. Existing ones are left alone.
+    """Make the tables of a new installation in two databases that are there. Existing ones are left alone, and so are
+    keys in a file (`sqlite:FILE`).
 
     StoreUnavailable where a database cannot be reached or written, or both are one.
     """
@@ -30,7 +31,8 @@ def create(dsn: str, keys_dsn: str) -> None:
 
 async def _create(dsn: str, keys_dsn: str) -> None:
     try:
-        await _make(keys_dsn, dialect.keys_schema(), own="person_keys", other="meta")
+        if file_of(keys_dsn) is None:
+            await _make(keys_dsn, dialect.keys_schema(), own="person_keys", other="meta")
         await _make(dsn, dialect.schema(), own="meta", other="person_keys")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as failed:
         raise StoreUnavailable(

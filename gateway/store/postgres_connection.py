@@ -10,8 +10,10 @@ told as not written.
 import asyncio
 import contextlib
 import functools
+import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -19,10 +21,11 @@ import asyncpg
 import uvloop
 from asyncpg.connect_utils import SessionAttribute
 
-from gateway.store.connection import Failed, Handles, Turn
+from gateway.store.connection import Database, Failed, Handles, Turn
 from gateway.store.contract import StoreUnavailable
 from gateway.store.dialect import one_row, translated
 from gateway.store.keys import Keys
+from gateway.store.sqlite_connection import keys_connection
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
@@ -44,7 +47,7 @@ _LOCKS: Final = {
 _PLANS: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 """Statements are written for loops over indexes, which is all that SQLite does. A plan that reads a table whole, made
 while that was small, would be kept."""
-_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, sqlite3.Error)
 _OWN_FAULTS: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.RaiseError)
 """What a unit gets wrong by itself, so that its neighbours go on."""
 _IN_THE_WAY: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
@@ -273,7 +276,8 @@ class PostgresThread:
         self, dsn: str, keys_dsn: str, ring: KeyRing, *, read_only: bool, patience: float = 5.0,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:  # fmt: skip
-        """`patience`: seconds to wait for another node's transaction, and for a connection."""
+        """`keys_dsn`: also `sqlite:FILE`, where one machine alone uses the database. `patience`: seconds to wait for
+        another node's transaction, and for a connection."""
         self._dsns = (dsn, keys_dsn)
         self._ring = ring
         self._read_only = read_only
@@ -351,8 +355,7 @@ class PostgresThread:
         if monotonic() < self._not_before:
             raise StoreUnavailable(self._why)
         try:
-            keys = PostgresKeysConnection(self._connect(self._dsns[1]), self._wait, read_only=self._read_only)
-            self._connections.append(keys)
+            keys = self._keys()
             data = PostgresConnection(self._connect(self._dsns[0]), self._wait, read_only=self._read_only)
             self._connections.append(data)
         except (*_DRIVER, ValueError) as failed:
@@ -364,6 +367,13 @@ class PostgresThread:
         self._pause = 0.0
         self._handles = Handles(data, Keys(keys, self._ring))
         return self._handles
+
+    def _keys(self) -> Database:
+        if (file := file_of(self._dsns[1])) is not None:
+            return keys_connection(file, self._patience)
+        keys = PostgresKeysConnection(self._connect(self._dsns[1]), self._wait, read_only=self._read_only)
+        self._connections.append(keys)
+        return keys
 
     def _connect(self, dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
         return self._wait(
@@ -389,11 +399,17 @@ class PostgresThread:
         return True
 
     def _drop(self) -> None:
+        self._let_go_of_file()
         for one in self._connections:
             one.cut()
         self._connections, self._handles = [], None
 
+    def _let_go_of_file(self) -> None:
+        if self._handles is not None and file_of(self._dsns[1]) is not None:
+            self._handles.keys.close()
+
     def _close(self) -> None:
+        self._let_go_of_file()
         for one in self._connections:
             one.close()
         self._connections, self._handles = [], None
@@ -459,6 +475,11 @@ def _without_values(failed: Exception) -> Exception:
     if isinstance(failed, asyncpg.PostgresError):
         failed.detail = None
     return failed
+
+
+def file_of(dsn: str) -> Path | None:
+    """The file of a database that is not on a server (`sqlite:FILE`)."""
+    return Path(dsn.removeprefix("sqlite:")) if dsn.startswith("sqlite:") else None
 
 
 async def connect(

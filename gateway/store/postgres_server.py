@@ -121,6 +121,16 @@ def unfit(facts: ServerFacts, *, new: bool) -> str | None:
     return None
 
 
+async def check_new(url: str, name: str) -> None:
+    """StoreUnavailable where a database cannot be filled, with what to do; `name`: what it is called to people."""
+    try:
+        odd = unfit(await facts_of(url), new=True)
+    except StoreUnavailable as failed:
+        odd = str(failed)
+    if odd is not None:
+        raise StoreUnavailable(f"{name}: {odd}")
+
+
 def doubts(facts: ServerFacts, *, needed: int, keys: bool) -> list[str]:
     """What works and is not as it should be, each with its remedy. `needed`: connections of this node; `keys`: it holds
     the keys."""

@@ -15,15 +15,24 @@ __all__ = ["SCHEMA_VERSION", "SqliteStore", "create", "opened"]
 
 def create(path: Path, keys_path: Path) -> None:
     """Make a new database and its keys database, readable by the owner only. Existing ones are left alone."""
-    for file, name in ((keys_path, "keys_schema.sql"), (path, "schema.sql")):
-        file.touch(mode=0o600, exist_ok=True)
-        db = sqlite3.connect(file, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            if not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                db.executescript("BEGIN;" + (files("gateway.store") / "sql" / name).read_text() + "COMMIT;")
-        finally:
-            db.close()
+    create_keys(keys_path)
+    _make(path, "schema.sql")
+
+
+def create_keys(path: Path) -> None:
+    """The keys database alone, beside data that is on a server."""
+    _make(path, "keys_schema.sql")
+
+
+def _make(file: Path, schema: str) -> None:
+    file.touch(mode=0o600, exist_ok=True)
+    db = sqlite3.connect(file, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        if not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            db.executescript("BEGIN;" + (files("gateway.store") / "sql" / schema).read_text() + "COMMIT;")
+    finally:
+        db.close()
 
 
 @contextlib.asynccontextmanager
