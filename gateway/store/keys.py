@@ -16,6 +16,7 @@ import aiosql
 
 from gateway.store.ahead import person_row
 from gateway.store.connection import Database
+from gateway.store.contract import StoreUnavailable
 from suppression.chain import TailKeys
 from suppression.vault import (
     NONCE_BYTES,
@@ -122,8 +123,12 @@ class Keys:
         secret = os.urandom(SECRET_BYTES)
         bound = person_row(controller_id, recipient_key)
         wrapped = self._ring.wrap(secret, bound, os.urandom(NONCE_BYTES))
-        SQL.add_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key, wrapped=wrapped)
-        return PersonSecret(secret), True
+        if SQL.add_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key, wrapped=wrapped):
+            return PersonSecret(secret), True
+        known = self.person(controller_id, recipient_key)  # another node was faster
+        if known is None:
+            raise StoreUnavailable("a key was made and destroyed meanwhile")
+        return known, False
 
     def stand_in(self, controller_id: str, recipient_key: bytes) -> PersonSecret | None:
         """What stands in for a person's own secret, where one was made."""
@@ -207,7 +212,8 @@ class Keys:
         elif make:
             secret = os.urandom(SECRET_BYTES)
             wrapped = self._ring.wrap(secret, b"hour/%d" % hour, os.urandom(NONCE_BYTES))
-            SQL.add_spool_key(self._db, hour=hour, wrapped=wrapped)
+            if not SQL.add_spool_key(self._db, hour=hour, wrapped=wrapped):  # another node was faster
+                return self.hour(hour)
         else:
             raise Unreadable("the spool key of that hour is gone")
         if len(self._hours) > 256:

@@ -225,20 +225,25 @@ def count_opt_out(handles: Handles, controller_id: str, message_id: bytes) -> No
 
 
 def sweep(handles: Handles, now: datetime, captures_before: datetime, n: int = 500) -> int:
-    """End captured and rehearsed copies whose time is over, and destroy the keys of hours nothing waits from.
-
-    Copies ended.
-    """
+    """End captured and rehearsed copies whose time is over; how many."""
     before = milliseconds(captures_before).to_bytes(6, "big") + bytes(10)  # a UUIDv7 begins with its milliseconds
     ended = 0
     for owner in controllers(handles):
         ended += _sweep(handles, owner, before, milliseconds(now), n)
+    return ended
+
+
+def hours_over(handles: Handles, now: datetime) -> list[int]:
+    """Hours from which nothing waits, and that still have a key."""
     used = {row[0] for row in SQL.hours_of_bodies(handles.db)}
     last = milliseconds(now) // HOUR_MS - 1
-    for hour in handles.keys.hours():
-        if hour < last and hour not in used:
-            handles.keys.drop_hour(hour)
-    return ended
+    return [hour for hour in handles.keys.hours() if hour < last and hour not in used]
+
+
+def drop_hours(handles: Handles, now: datetime) -> None:
+    """Destroy the keys of hours from which nothing waits."""
+    for hour in hours_over(handles, now):
+        handles.keys.drop_hour(hour)
 
 
 def _sweep(handles: Handles, controller_id: str, before: bytes, at: int, n: int) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from gateway.store import arrivals, erasure, hash_lists, people, rebuild, sealing, write_backs
-from gateway.store.connection import Handles
+from gateway.store.connection import Handles, Turn
 from gateway.store.contract import Arrival, StoreUnavailable
 from gateway.store.evidence import ChainEnd, ChainRest, Erased, Erasure, KeptHead, Note, RebuiltPage
 from gateway.store.sql_write_backs import SqlWriteBacks
@@ -74,7 +74,7 @@ class SqlEvidence(SqlWriteBacks):
 
     async def rebuild(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage:
         unit = partial(rebuild.page, controller_id=controller_id, after=after, n=n, write=write)
-        return await (self._write(unit) if write else self._read(unit))
+        return await (self._write(unit, Turn.NOBODY) if write else self._read(unit))
 
     async def rebuild_lists(self, controller_id: str, *, after: bytes, n: int, write: bool) -> RebuiltPage:
         unit = partial(hash_lists.page, controller_id=controller_id, after=after, n=n, write=write)
@@ -87,16 +87,15 @@ class SqlEvidence(SqlWriteBacks):
             write_backs.erased(handles, self._told(erasure_.controller_id), erasure_)
             return erasure.erase(handles, erasure_)
 
-        done = await self._enter(unit)
-        await self._write(
-            partial(erasure.forget, erased=[(erasure_.controller_id, key) for key in erasure_.recipient_keys])
-        )
+        done = await self._enter(unit, Turn.NOBODY)
+        keys = [(erasure_.controller_id, key) for key in erasure_.recipient_keys]
+        await self._write(partial(erasure.forget, erased=keys), Turn.NOBODY)
         return done
 
     async def forget_erased(self) -> int:
         found = await self._read(erasure.unforgotten)
         if found:
-            await self._write(partial(erasure.forget, erased=found))
+            await self._write(partial(erasure.forget, erased=found), Turn.NOBODY)
         return len(found)
 
     async def empty_logs(self) -> bool:

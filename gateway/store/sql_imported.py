@@ -6,6 +6,7 @@ from functools import partial
 
 from gateway.store import hash_lists, imports, intake, roster
 from gateway.store.columns import milliseconds
+from gateway.store.connection import Turn
 from gateway.store.contract import Taken, Who
 from gateway.store.imported import Import, RosterPage, UndonePage
 from gateway.store.sealed_rows import SealedBatch
@@ -34,9 +35,10 @@ class SqlImported(SqlBase):
     async def undo_import(
         self, controller_id: str, import_id: bytes, *, after: bytes, n: int, at: datetime
     ) -> UndonePage:
-        return await self._enter(partial(
+        unit = partial(
             imports.undo_page, controller_id=controller_id, import_id=import_id, after=after, n=n, at=milliseconds(at)
-        ))  # fmt: skip
+        )
+        return await self._enter(unit, Turn.NOBODY)
 
     async def roster(self, controller_id: str, *, after: bytes, n: int) -> RosterPage:
         return await self._read(partial(roster.page, controller_id=controller_id, after=after, n=n))

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import aiosql
 
+from gateway.store.connection import Turn
 from gateway.store.sql_base import SqlBase
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "pacing.sql"), "sqlite3")
@@ -20,7 +21,7 @@ class SqlPacing(SqlBase):
         named = {
             "name": name, "now": at, "span": span // _TICK, "until": at + span // _TICK, "far": at + most // _TICK,
         }  # fmt: skip
-        row = await self._write(lambda h: SQL.reserve(h.db, **named))
+        row = await self._write(lambda h: SQL.reserve(h.db, **named), Turn.BESIDE)
         return _EPOCH + int(row[0]) * _TICK - span
 
     async def forget_paces(self, *, before: datetime) -> None:

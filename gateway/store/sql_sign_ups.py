@@ -5,7 +5,7 @@ from functools import partial
 
 from gateway.store import sign_ups, write_backs
 from gateway.store.asking import Asked, Asking, Confirming, Expired, SignUp
-from gateway.store.connection import Handles
+from gateway.store.connection import Handles, Turn
 from gateway.store.sql_write_backs import SqlWriteBacks
 
 
@@ -33,7 +33,7 @@ class SqlSignUps(SqlWriteBacks):
         return await self._enter(unit)
 
     async def expire(self, *, asked_before: datetime, now: datetime, n: int) -> Expired:
-        return await self._enter(partial(sign_ups.expire, asked_before=asked_before, now=now, n=n))
+        return await self._enter(partial(sign_ups.expire, asked_before=asked_before, now=now, n=n), Turn.NOBODY)
 
     async def drop_traces(self, *, before: datetime, said_before: datetime, now: datetime, n: int) -> int:
         return await self._enter(

@@ -17,7 +17,7 @@ import aiosql
 from gateway.store import intake, pairing, people, queue, suppressions, write_backs
 from gateway.store.arrivals import enqueue
 from gateway.store.columns import instant, milliseconds
-from gateway.store.connection import Gatherer, Handles, Thread, Writer
+from gateway.store.connection import Gatherer, Handles, Thread, Turn, Writer
 from gateway.store.contract import (
     Act,
     Arrival,
@@ -182,11 +182,12 @@ class SqlStore(
     # the queue
 
     async def enqueue(self, *arrivals: Arrival) -> None:
-        await self._writer.together(enqueue, arrivals)
+        await self._writer.together(enqueue, arrivals, Turn.BESIDE)
 
     async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]:
         copies, self._turns[route] = await self._write(
-            partial(queue.claim, worker=worker, route=route, now=now, n=n, after=self._turns.get(route, -1))
+            partial(queue.claim, worker=worker, route=route, now=now, n=n, after=self._turns.get(route, -1)),
+            Turn.BESIDE,
         )
         return copies
 
@@ -198,11 +199,13 @@ class SqlStore(
 
     async def finish(self, worker: str, endings: Sequence[Ending]) -> None:
         self._note_entries()  # an ending may teach something about a person
-        await self._write(partial(queue.finish, worker=worker, endings=endings))
+        learnt = any(one.dead_address or one.mailed or one.confirmation_of is not None for one in endings)
+        unit = partial(queue.finish, worker=worker, endings=endings)
+        await self._write(unit, Turn.ALONE if learnt else Turn.BESIDE)
 
     async def renew(self, worker: str, until: datetime) -> None:
         lease = milliseconds(until)
-        await self._write(lambda h: queue.SQL.renew(h.db, worker=worker, lease_until=lease))
+        await self._write(lambda h: queue.SQL.renew(h.db, worker=worker, lease_until=lease), Turn.BESIDE)
 
     async def take_back(self, worker: str, now: datetime) -> int:
         return await self._write(partial(queue.take_back, worker=worker, now=now))
@@ -215,7 +218,10 @@ class SqlStore(
         return int(row[0])
 
     async def sweep(self, *, now: datetime, captures_before: datetime) -> int:
-        return await self._write(partial(queue.sweep, now=now, captures_before=captures_before))
+        ended = await self._write(partial(queue.sweep, now=now, captures_before=captures_before))
+        if await self._read(partial(queue.hours_over, now=now)):
+            await self._write(partial(queue.drop_hours, now=now), Turn.NOBODY)
+        return ended
 
     # names, staff
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from gateway.store import write_backs
+from gateway.store.connection import Turn
 from gateway.store.sql_base import SqlBase
 from gateway.store.telling import Drift, Job, JobCount, JobEnd, JobRow, State, Target
 
@@ -28,14 +29,14 @@ class SqlWriteBacks(SqlBase):
 
     async def end_write_back(self, worker: str, end: JobEnd) -> None:
         if await self._write(partial(write_backs.end, worker=worker, ended=end)):
-            await self._write(write_backs.let_go)
+            await self._write(write_backs.let_go, Turn.NOBODY)
 
     async def take_back_write_backs(self, worker: str, now: datetime) -> int:
         return await self._write(partial(write_backs.take_back, worker=worker, now=now))
 
     async def sweep_write_backs(self, now: datetime, n: int) -> int:
         await self._write(partial(write_backs.stop_keeping, now=now))
-        await self._write(write_backs.let_go)
+        await self._write(write_backs.let_go, Turn.NOBODY)
         return await self._write(partial(write_backs.sweep, now=now, n=n))
 
     async def write_backs(self, controller_id: str, *, state: State | None, n: int) -> list[JobRow]:
@@ -55,7 +56,7 @@ class SqlWriteBacks(SqlBase):
         changed = await self._write(partial(
             write_backs.change, controller_id=controller_id, job_id=job_id, target=target, to=to, now=now
         ))  # fmt: skip
-        await self._write(write_backs.let_go)
+        await self._write(write_backs.let_go, Turn.NOBODY)
         return changed
 
     async def drift(self, controller_id: str, *, since: datetime) -> list[Drift]:

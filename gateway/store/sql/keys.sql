@@ -19,7 +19,8 @@ ORDER BY recipient_key LIMIT :n;
 SELECT 1 FROM person_keys WHERE NOT (controller_id = :controller_id AND recipient_key = :recipient_key) LIMIT 1;
 
 -- name: add_person_key(controller_id, recipient_key, wrapped)!
-INSERT INTO person_keys (controller_id, recipient_key, wrapped) VALUES (:controller_id, :recipient_key, :wrapped);
+INSERT INTO person_keys (controller_id, recipient_key, wrapped) VALUES (:controller_id, :recipient_key, :wrapped)
+ON CONFLICT (controller_id, recipient_key) DO NOTHING;
 
 -- name: add_person_keys()!
 INSERT INTO person_keys (controller_id, recipient_key, wrapped) VALUES (?, ?, ?);
@@ -31,7 +32,7 @@ DELETE FROM person_keys WHERE controller_id = :controller_id AND recipient_key =
 SELECT wrapped FROM spool_keys WHERE hour = :hour;
 
 -- name: add_spool_key(hour, wrapped)!
-INSERT INTO spool_keys (hour, wrapped) VALUES (:hour, :wrapped);
+INSERT INTO spool_keys (hour, wrapped) VALUES (:hour, :wrapped) ON CONFLICT (hour) DO NOTHING;
 
 -- name: spool_hours()
 SELECT hour FROM spool_keys ORDER BY hour;
