@@ -502,7 +502,6 @@ async def connect(
     try:
         if made.get_settings().server_encoding != "UTF8":
             raise ValueError("the database does not keep UTF-8: make it with ENCODING 'UTF8'")
-        await made.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
         await made.execute(
             "SET default_transaction_read_only = on" if read_only else
             "SELECT set_config('synchronous_commit', 'on', false) "

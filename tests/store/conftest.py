@@ -1,5 +1,6 @@
 """Every test of the store that takes `place` runs on both databases."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from tests.store.places import Databases, Files, Place
 
 
 @pytest.fixture(scope="session")
-def databases(postgresql: Server) -> Databases:
+def databases(postgresql: Server) -> Iterator[Databases]:
     """One pair for all tests of a process."""
-    return Databases.made(postgresql)
+    made = Databases(postgresql, postgresql.new_pair())
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

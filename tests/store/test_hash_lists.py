@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from gateway import prove
-from gateway.store import hash_lists, sealing, sqlite
+from gateway.store import hash_lists, sealing
 from gateway.store.columns import milliseconds
+from gateway.store.sql_store import SqlStore
+from tests.store.places import REFUSED, Place
 from tests.store.test_contract import NOW
 from tests.store.test_ledger_store import Keyed, differences, erasure, findings, tampered
 
@@ -21,12 +21,12 @@ LATER = milliseconds(NOW + timedelta(days=3650))
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Keyed:
-    return Keyed(tmp_path)
+def home(place: Place) -> Keyed:
+    return Keyed(place)
 
 
 @pytest.fixture
-async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
+async def store(home: Keyed) -> AsyncIterator[SqlStore]:
     async with home.opened() as opened:
         yield opened
 
@@ -35,30 +35,27 @@ def digests(*names: str) -> list[tuple[str, bytes]]:
     return [("sha256", hashlib.sha256(name.encode()).digest()) for name in names]
 
 
-async def on_list(store: sqlite.SqliteStore, home: Keyed, name: str) -> bool:
+async def on_list(store: SqlStore, home: Keyed, name: str) -> bool:
     [person] = await store.people([replace(home.who(name), address=name)])
     return person.by_hash
 
 
-async def told(store: sqlite.SqliteStore, home: Keyed) -> list[str]:
+async def told(store: SqlStore, home: Keyed) -> list[str]:
     return [one.text for one in await findings(store, home) if one.what == "hash list"]
 
 
-async def test_each_hash_is_in_one_entry_and_a_list_that_is_whole_has_no_findings(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_each_hash_is_in_one_entry_and_a_list_that_is_whole_has_no_findings(home: Keyed, store: SqlStore) -> None:
     assert await store.add_hashes("acme", digests(*NAMES[:2]), at=NOW, dry=True) == [True, True]
     assert await store.add_hashes("acme", digests(*NAMES[:2]), at=NOW, dry=False) == [True, True]
     assert await store.add_hashes("acme", digests(*NAMES), at=NOW, dry=False) == [False, False, True]
     assert await store.add_hashes("acme", digests(*NAMES), at=NOW, dry=False) == [False] * 3
     await store.erase(erasure(home, NAMES[0]))
     await store.seal()
-    with sqlite3.connect(home.data) as db:
-        rows = db.execute("SELECT public FROM ledger WHERE kind = 'hash_list' ORDER BY entry_id").fetchall()
-        stored = {key.hex() for (key,) in db.execute("SELECT hash_key FROM hash_suppressions")}
-        for table in ("hash_suppressions", "hash_algorithms"):
-            with pytest.raises(sqlite3.IntegrityError, match="never taken off"):
-                db.execute(f"DELETE FROM {table}")
+    rows = home.ask("SELECT public FROM ledger WHERE kind = 'hash_list' ORDER BY entry_id")
+    stored = {key.hex() for (key,) in home.ask("SELECT hash_key FROM hash_suppressions")}
+    for table in ("hash_suppressions", "hash_algorithms"):
+        with pytest.raises(REFUSED, match="never taken off"):
+            home.ask(f"DELETE FROM {table}")
     said = [json.loads(row[0]) for row in rows]
     assert [(one["algorithms"], len(one["keys"])) for one in said] == [(["sha256"], 2), (["sha256"], 1)]
     assert {key for one in said for key in one["keys"]} == stored
@@ -77,7 +74,7 @@ async def test_each_hash_is_in_one_entry_and_a_list_that_is_whole_has_no_finding
     ],
 )  # fmt: skip
 async def test_a_hash_that_somebody_takes_off_a_list_is_found_and_put_back(
-    home: Keyed, store: sqlite.SqliteStore, change: str, text: str
+    home: Keyed, store: SqlStore, change: str, text: str
 ) -> None:
     await store.add_hashes("acme", digests(*NAMES), at=NOW, dry=False)
     await store.add_hashes("other", digests(*NAMES), at=NOW, dry=False)
@@ -95,7 +92,7 @@ async def test_a_hash_that_somebody_takes_off_a_list_is_found_and_put_back(
         assert await on_list(store, home, name)
 
 
-async def test_a_hash_that_was_put_in_by_hand_is_found(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_a_hash_that_was_put_in_by_hand_is_found(home: Keyed, store: SqlStore) -> None:
     await store.add_hashes("acme", digests(*NAMES), at=NOW, dry=False)
     await store.seal()
     tampered(home, "INSERT INTO hash_suppressions (controller_id, hash_key, at) VALUES ('acme', x'00ff', 1)")
@@ -106,7 +103,7 @@ async def test_a_hash_that_was_put_in_by_hand_is_found(home: Keyed, store: sqlit
 
 
 async def test_a_long_list_makes_many_entries_that_are_read_and_compared_a_few_at_a_time(
-    home: Keyed, store: sqlite.SqliteStore, monkeypatch: pytest.MonkeyPatch
+    home: Keyed, store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hash_lists, "KEYS", 2)
     monkeypatch.setattr(sealing, "PAGE_BYTES", 300)
@@ -114,8 +111,7 @@ async def test_a_long_list_makes_many_entries_that_are_read_and_compared_a_few_a
     long = digests(*(f"p{number}@example.org" for number in range(9)))
     assert await store.add_hashes("acme", long, at=NOW, dry=False) == [True] * 9
     await store.seal()
-    with sqlite3.connect(home.data) as db:
-        rows = db.execute("SELECT json_array_length(public, '$.keys') FROM ledger WHERE kind = 'hash_list'").fetchall()
+    rows = home.ask("SELECT json_array_length(public, '$.keys') FROM ledger WHERE kind = 'hash_list' ORDER BY entry_id")
     assert [row[0] for row in rows] == [2, 2, 2, 2, 1]
     pages, after = [], b""
     while page := await store.chain_entries("acme", after=after, upto=b"\xff" * 17, n=99):
@@ -131,7 +127,7 @@ async def test_a_long_list_makes_many_entries_that_are_read_and_compared_a_few_a
 
 
 async def test_a_hash_that_was_dropped_and_brought_again_counts_from_the_first_time_once_put_right(
-    home: Keyed, store: sqlite.SqliteStore
+    home: Keyed, store: SqlStore
 ) -> None:
     await store.add_hashes("acme", digests(*NAMES), at=NOW, dry=False)
     tampered(home, "DELETE FROM hash_suppressions")
@@ -144,7 +140,7 @@ async def test_a_hash_that_was_dropped_and_brought_again_counts_from_the_first_t
 
 @pytest.mark.parametrize("public", ['{"keys":[7],"algorithms":3}', '{"keys":"zz"}', "[]", '{"keys":["x"]}', "null"])
 async def test_an_entry_that_makes_no_sense_is_told_and_stops_nothing(
-    home: Keyed, store: sqlite.SqliteStore, public: str
+    home: Keyed, store: SqlStore, public: str
 ) -> None:
     await store.add_hashes("acme", digests(*NAMES), at=NOW, dry=False)
     await store.seal()

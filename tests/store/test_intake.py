@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -15,23 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import record
-from gateway.store import ahead, intake, sqlite
+from gateway.store import ahead, intake
 from gateway.store.contract import Statement, Taken
 from gateway.store.sealed_rows import SealedBatch, SealedRows
+from gateway.store.sql_store import SqlStore
 from suppression.ledger import encode
 from suppression.vault import PLACE_BYTES, SECRET_BYTES, PersonSecret
 from tests.installation import ROOT
+from tests.store.places import Place
 from tests.store.test_contract import CONSENT, NOW, stop
 from tests.store.test_ledger_store import Keyed, consents, differences, findings
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Keyed:
-    return Keyed(tmp_path)
+def home(place: Place) -> Keyed:
+    return Keyed(place)
 
 
 @pytest.fixture
-async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
+async def store(home: Keyed) -> AsyncIterator[SqlStore]:
     async with home.opened() as opened:
         yield opened
 
@@ -44,20 +45,20 @@ def said(home: Keyed, address: str, *, encoded: bool = True, **fields: Any) -> S
     )  # fmt: skip
 
 
-async def taken(store: sqlite.SqliteStore, *statements: Statement) -> list[Taken]:
+async def taken(store: SqlStore, *statements: Statement) -> list[Taken]:
     return await store.take_in(statements, at=NOW, dry=False)
 
 
 def unsealed(home: Keyed) -> int:
-    with sqlite3.connect(home.data) as db:
-        return int(db.execute("SELECT count(*) FROM ledger WHERE hash IS NULL").fetchone()[0])
+    [(found,)] = home.ask("SELECT count(*) FROM ledger WHERE hash IS NULL")
+    return int(found)
 
 
 def outcomes(found: Sequence[Taken]) -> list[str]:
     return [one.outcome for one in found]
 
 
-async def test_entries_of_an_import_are_sealed_when_they_are_written(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_entries_of_an_import_are_sealed_when_they_are_written(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 3)  # these wait for their places, and get them first
     await taken(store, *(said(home, f"q{n}@example.org") for n in range(5)))
     assert unsealed(home) == 0
@@ -70,7 +71,7 @@ async def test_entries_of_an_import_are_sealed_when_they_are_written(home: Keyed
     assert await findings(store, home) == [] and await differences(store) == []
 
 
-async def test_the_index_by_subject_is_appended_to(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_the_index_by_subject_is_appended_to(home: Keyed, store: SqlStore) -> None:
     """What stands in front of the subjects of an import grows with its entries; their hashes are in no order."""
     await taken(store, *(said(home, f"q{n}@example.org") for n in range(50)))
     rows = await store.chain_entries("acme", after=b"", upto=b"\xff" * 17, n=99)
@@ -89,7 +90,7 @@ def test_nothing_of_a_subject_but_its_place_is_told_by_the_place() -> None:
     assert one.subject(key) == PersonSecret(one.secret).subject(key) != one.subject(b"j" * 16)
 
 
-async def test_no_import_lowers_what_is_proved(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_no_import_lowers_what_is_proved(home: Keyed, store: SqlStore) -> None:
     """A row without the proof that is on file is left; one that takes something back counts whatever it proves."""
     anna, evidence = "anna@example.org", {**CONSENT["evidence"], "method": None, "wording_version": None}
     asked = {**CONSENT["double_opt_in"], "requested_at": "2026-06-01T09:00:00Z"}
@@ -117,7 +118,7 @@ async def test_no_import_lowers_what_is_proved(home: Keyed, store: sqlite.Sqlite
     assert await findings(store, home) == await differences(store) == []
 
 
-async def test_what_one_row_of_a_batch_proves_the_next_does_not_lower(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_what_one_row_of_a_batch_proves_the_next_does_not_lower(home: Keyed, store: SqlStore) -> None:
     rows = [said(home, "bea@example.org"), said(home, "bea@example.org", action="unknown")]
     assert outcomes(await store.take_in(rows, at=NOW, dry=True)) == ["kept", "outweighed"]
     assert outcomes(await taken(store, *rows)) == ["kept", "outweighed"]
@@ -125,16 +126,15 @@ async def test_what_one_row_of_a_batch_proves_the_next_does_not_lower(home: Keye
     assert outcomes(await taken(store, said(home, "bea@example.org", **better))) == ["kept"]
 
 
-async def test_behind_a_forged_end_record_nothing_is_sealed(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_behind_a_forged_end_record_nothing_is_sealed(home: Keyed, store: SqlStore) -> None:
     await taken(store, said(home, "anna@example.org"))
-    with sqlite3.connect(home.data) as db:
-        db.execute("UPDATE tails SET seq = 7")
+    home.ask("UPDATE tails SET seq = 7")
     assert outcomes(await taken(store, said(home, "bea@example.org"))) == ["kept"]
     assert unsealed(home) == 1
 
 
 async def test_the_same_comes_out_with_and_without_what_was_made_ahead(
-    home: Keyed, store: sqlite.SqliteStore, monkeypatch: pytest.MonkeyPatch
+    home: Keyed, store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two rows of one person, one of somebody known, and a second purpose later: prepared or not, the same."""
     documents = []
@@ -175,9 +175,7 @@ def batch_of(rows: Sequence[tuple[Any, ...]]) -> SealedBatch:
     return SealedBatch("acme", SealedRows(*zip(*rows, strict=True)), {}, {})
 
 
-async def test_what_another_process_sealed_is_written_as_it_is_or_not_at_all(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_what_another_process_sealed_is_written_as_it_is_or_not_at_all(home: Keyed, store: SqlStore) -> None:
     """Behind a later entry of somebody else, and for people who are known or come twice, entries are made anew."""
     early = [ahead.new_id() for _ in range(3)]
     await consents(store, home, 1)
@@ -203,7 +201,7 @@ async def test_what_another_process_sealed_is_written_as_it_is_or_not_at_all(
 
 
 @pytest.mark.parametrize("odd", ["nobody", "listed", "listed everywhere", "key lost", "end forged", "comes twice"])
-async def test_a_batch_of_newcomers_comes_out_as_any_other(home: Keyed, store: sqlite.SqliteStore, odd: str) -> None:
+async def test_a_batch_of_newcomers_comes_out_as_any_other(home: Keyed, store: SqlStore, odd: str) -> None:
     """Sealed elsewhere and written as it is, or, where somebody among them is not new, made here: the same is kept."""
     sealed, made_here = [], []
     for batch, rows in (("a", sealed), ("b", made_here)):
@@ -222,13 +220,11 @@ async def test_a_batch_of_newcomers_comes_out_as_any_other(home: Keyed, store: s
             await store.opt_out([], row, None)
         elif odd == "key lost":
             await taken(store, said(home, people[3], id="old"))
-            with sqlite3.connect(home.keys) as db:
-                db.execute("DELETE FROM person_keys WHERE recipient_key = ?", home.who(people[3]).recipient_keys)
+            home.ask("DELETE FROM person_keys WHERE recipient_key = ?", home.key(people[3]), of="keys")
     await store.seal()
     if odd == "end forged":
         await taken(store, said(home, "first@example.org"))
-        with sqlite3.connect(home.data) as db:
-            db.execute("UPDATE tails SET seq = 7")
+        home.ask("UPDATE tails SET seq = 7")
     batch = batch_of([sealed_elsewhere(home, one, ahead.new_id()) for one in sealed])
     found = await store.take_in_sealed(batch, at=NOW)
     assert found == await taken(store, *made_here)
@@ -248,7 +244,7 @@ async def test_a_batch_of_newcomers_comes_out_as_any_other(home: Keyed, store: s
         assert await store.address("acme", sealed[0].who.recipient_keys[0]) == "a0@example.org"
 
 
-async def test_rows_between_those_asked_for_are_not_mistaken_for_them(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_rows_between_those_asked_for_are_not_mistaken_for_them(home: Keyed, store: SqlStore) -> None:
     """Neighbours are read with one range: everybody in it is on file, every other one is imported again."""
     people = sorted((f"p{n}@example.org" for n in range(60)), key=lambda one: home.who(one).recipient_keys[0])
     await taken(store, *(said(home, one) for one in people))
@@ -275,17 +271,17 @@ print("done", flush=True)
 """
 
 
-async def test_who_waits_gets_its_turn_between_two_batches_of_another_process(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
-    """P3: an opt-out is not held up until an import is through."""
+async def test_who_waits_gets_its_turn_between_two_batches_of_another_process(tmp_path: Path) -> None:
+    """P3: an opt-out is not held up until an import is through. A server's locks are given in the order asked for."""
+    home = Keyed(tmp_path)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(home.data)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        for n in range(10):
-            await store.record([home.consent(f"s{n}@example.org")])
+        async with home.opened() as store:
+            for n in range(10):
+                await store.record([home.consent(f"s{n}@example.org")])
         assert holder.poll() is None  # it was not through when all ten had been written
     finally:
         holder.kill()
@@ -294,19 +290,17 @@ async def test_who_waits_gets_its_turn_between_two_batches_of_another_process(
         holder.stdout.close()
 
 
-async def test_what_does_not_open_is_left_alone(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_what_does_not_open_is_left_alone(home: Keyed, store: SqlStore) -> None:
     """A lost key must not cost the person what was stored under it."""
     await taken(store, said(home, "anna@example.org"), said(home, "bea@example.org"))
     key = home.who("anna@example.org").recipient_keys[0]
-    with sqlite3.connect(home.keys) as db:
-        [lost] = db.execute("SELECT wrapped FROM person_keys WHERE recipient_key = ?", (key,)).fetchone()
-        db.execute("DELETE FROM person_keys WHERE recipient_key = ?", (key,))
+    [(lost,)] = home.ask("SELECT wrapped FROM person_keys WHERE recipient_key = ?", key, of="keys")
+    home.ask("DELETE FROM person_keys WHERE recipient_key = ?", key, of="keys")
     rows = [said(home, "anna@example.org", id="2"), said(home, "bea@example.org", id="2")]
     assert outcomes(await taken(store, *rows)) == ["unreadable", "kept"]
     [anna] = await store.people([home.who("anna@example.org")])
     assert not anna.readable
-    with sqlite3.connect(home.keys) as db:
-        db.execute("INSERT INTO person_keys VALUES ('acme', ?, ?)", (key, lost))
+    home.ask("INSERT INTO person_keys VALUES ('acme', ?, ?)", key, lost, of="keys")
     [anna] = await store.people([home.who("anna@example.org")])
     assert anna.readable and [consent.id for consent in anna.standing.consents] == [CONSENT["id"]]
     assert await differences(store) == []

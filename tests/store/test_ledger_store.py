@@ -1,6 +1,7 @@
 """The ledger's chain, its projection and erasure in a real database, with other processes beside."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sqlite3
@@ -16,26 +17,29 @@ import pytest
 
 from gateway import prove
 from gateway.record import opt_out_acts
-from gateway.store import people, sqlite
+from gateway.store import people
 from gateway.store.ahead import new_id
 from gateway.store.contract import Act, Statement, Stop, SuppressionRow
 from gateway.store.evidence import Erased, Erasure
+from gateway.store.sql_store import SqlStore
 from suppression.chain_check import Finding
 from tests.installation import ROOT
+from tests.store.places import REFUSED, Place
 from tests.store.test_contract import BLOCK, CONSENT, NOW, Home, ending, one, stop
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from gateway.store import sqlite
+from gateway.store import postgres, sqlite
 from suppression.vault import KeyRing
 from tests.store.test_contract import Home
 
 async def main():
     home = Home.__new__(Home)
-    home.data, home.keys = Path(sys.argv[1]), Path(sys.argv[2])
     home.ring = KeyRing({1: bytes.fromhex(sys.argv[3])})
-    async with sqlite.opened(home.data, home.keys, home.ring) as store:
+    names = sys.argv[1:3]
+    opened = postgres.opened if "://" in names[0] else sqlite.opened
+    async with opened(*(names if "://" in names[0] else map(Path, names)), home.ring) as store:
         for n in range(25):
             await store.record([home.consent(f"{sys.argv[4]}{n}.{m}@example.org") for m in range(4)])
             await store.seal()
@@ -47,19 +51,19 @@ asyncio.run(main())
 class Keyed(Home):
     """A home whose installation key is known, so that other processes can open it."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, place: Path | Place) -> None:
+        super().__init__(place)
         self.secret = os.urandom(32)
         self.ring = type(self.ring)({1: self.secret})
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Keyed:
-    return Keyed(tmp_path)
+def home(place: Place) -> Keyed:
+    return Keyed(place)
 
 
 @pytest.fixture
-async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
+async def store(home: Keyed) -> AsyncIterator[SqlStore]:
     async with home.opened() as opened:
         yield opened
 
@@ -68,28 +72,25 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def findings(store: sqlite.SqliteStore, home: Keyed, controller: str = "acme", **more: Any) -> list[Finding]:
+async def findings(store: SqlStore, home: Keyed, controller: str = "acme", **more: Any) -> list[Finding]:
     result = prove.Verified(controller_id=controller)
     keys = prove.head_keys(home.ring)
     return [f async for f in prove.verify(store, keys, controller, result, clock=more.pop("clock", clock), **more)]
 
 
-async def differences(store: sqlite.SqliteStore, *, write: bool = False, controller: str = "acme") -> list[str]:
+async def differences(store: SqlStore, *, write: bool = False, controller: str = "acme") -> list[str]:
     result = prove.Rebuilt(controller_id=controller)
     return [d.text async for d in prove.rebuild(store, controller, result, write=write)]
 
 
 def tampered(home: Home, *statements: tuple[str, Sequence[object]] | str) -> None:
     """What somebody with the database in hand can do: no trigger stands in their way."""
-    with sqlite3.connect(home.data) as db:
-        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            db.execute(f'DROP TRIGGER "{name}"')
-        for statement in statements:
-            db.execute(*((statement,) if isinstance(statement, str) else statement))
-    db.close()
+    for statement in statements:
+        sql, values = (statement, ()) if isinstance(statement, str) else statement
+        home.ask(sql, *values, forged=True)
 
 
-async def consents(store: sqlite.SqliteStore, home: Home, n: int, first: int = 0) -> None:
+async def consents(store: SqlStore, home: Home, n: int, first: int = 0) -> None:
     await store.record([home.consent(f"p{k}@example.org", id=f"c{k}") for k in range(first, first + n)])
 
 
@@ -100,7 +101,7 @@ def erasure(home: Home, address: str) -> Erasure:
 # sealing
 
 
-async def test_entries_are_sealed_in_the_order_of_writing(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_entries_are_sealed_in_the_order_of_writing(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 1200)
     await store.seal()
     assert (await store.seal()).entries == 0
@@ -111,9 +112,7 @@ async def test_entries_are_sealed_in_the_order_of_writing(home: Keyed, store: sq
     assert await findings(store, home) == []
 
 
-async def test_several_processes_that_write_and_seal_at_once_make_one_chain(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_several_processes_that_write_and_seal_at_once_make_one_chain(home: Keyed, store: SqlStore) -> None:
     """No fork: each of 300 entries of three processes has its own number, whoever sealed it."""
     running = [
         subprocess.Popen(
@@ -136,12 +135,11 @@ async def test_a_store_that_wrote_seals_before_it_is_closed(home: Keyed) -> None
         await consents(store, home, 2)
     async with home.opened() as store:
         await store.opt_out(*stop(home, "p1@example.org"), None)
-    with sqlite3.connect(home.data) as db:
-        assert db.execute("SELECT count(*), count(hash) FROM ledger").fetchone() == (4, 4)
+    assert home.ask("SELECT count(*), count(hash) FROM ledger") == [(4, 4)]
 
 
 async def test_ids_grow_although_the_clock_goes_back(
-    home: Keyed, store: sqlite.SqliteStore, monkeypatch: pytest.MonkeyPatch
+    home: Keyed, store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await consents(store, home, 1)
     monkeypatch.setattr(people, "new_id", lambda: bytes(15) + b"\x01")
@@ -152,7 +150,7 @@ async def test_ids_grow_although_the_clock_goes_back(
     assert await findings(store, home) == []
 
 
-async def test_controllers_have_chains_of_their_own(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_controllers_have_chains_of_their_own(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 2)
     other = home.consent("p1@example.org")
     await store.record([replace(other, controller_id="globex", recipient_key=home.key("p1@example.org", "globex"))])
@@ -162,23 +160,22 @@ async def test_controllers_have_chains_of_their_own(home: Keyed, store: sqlite.S
     assert [end.seq for end in ends if end] == [2, 1]
 
 
-async def test_what_was_sealed_cannot_be_changed_in_passing(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_what_was_sealed_cannot_be_changed_in_passing(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 1)
     await store.seal()
     await store.keep_heads([h] if (h := await prove.head(store, prove.head_keys(home.ring), "acme", NOW)) else [])
-    with sqlite3.connect(home.data) as db:
-        for statement in (
-            "UPDATE ledger SET kind = 'sale'", "DELETE FROM ledger", "UPDATE ledger SET hash = NULL",
-            "DELETE FROM heads", "UPDATE heads SET seq = 9",
-        ):  # fmt: skip
-            with pytest.raises(sqlite3.IntegrityError):
-                db.execute(statement)
+    for statement in (
+        "UPDATE ledger SET kind = 'sale'", "DELETE FROM ledger", "UPDATE ledger SET hash = NULL",
+        "DELETE FROM heads", "UPDATE heads SET seq = 9",
+    ):  # fmt: skip
+        with pytest.raises(REFUSED, match=r"append-only|kept"):
+            home.ask(statement)
 
 
 # verifying
 
 
-async def test_an_unsealed_tail_is_a_warning_for_ten_seconds(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_an_unsealed_tail_is_a_warning_for_ten_seconds(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 2)
     await store.seal()
     await consents(store, home, 1, 2)
@@ -190,7 +187,7 @@ async def test_an_unsealed_tail_is_a_warning_for_ten_seconds(home: Keyed, store:
 
 
 @pytest.mark.parametrize("gone", [1, 3])
-async def test_cutting_off_the_end_is_noticed(home: Keyed, store: sqlite.SqliteStore, gone: int) -> None:
+async def test_cutting_off_the_end_is_noticed(home: Keyed, store: SqlStore, gone: int) -> None:
     """P7: also the last entry, which nothing rests on but the record of the end."""
     await consents(store, home, 5)
     await store.seal()
@@ -198,7 +195,7 @@ async def test_cutting_off_the_end_is_noticed(home: Keyed, store: sqlite.SqliteS
     assert [(f.seq, f.what) for f in await findings(store, home)] == [(6 - gone, "cut off")]
 
 
-async def test_whoever_changes_the_record_of_the_end_too_is_noticed(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_whoever_changes_the_record_of_the_end_too_is_noticed(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 5)
     await store.seal()
     tampered(
@@ -209,7 +206,7 @@ async def test_whoever_changes_the_record_of_the_end_too_is_noticed(home: Keyed,
     assert "end record" in {f.what for f in await findings(store, home)}
 
 
-async def test_nothing_is_sealed_behind_a_forged_end(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_nothing_is_sealed_behind_a_forged_end(home: Keyed, store: SqlStore) -> None:
     """A sequencer that went on would make the forgery whole."""
     await consents(store, home, 3)
     await store.seal()
@@ -220,16 +217,14 @@ async def test_nothing_is_sealed_behind_a_forged_end(home: Keyed, store: sqlite.
     assert "end record" in {f.what for f in await findings(store, home)}
 
 
-async def test_a_ledger_that_was_removed_whole_is_noticed(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_a_ledger_that_was_removed_whole_is_noticed(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 3)
     await store.seal()
     tampered(home, "DELETE FROM ledger", "DELETE FROM tails")
     assert [f.what for f in await findings(store, home)] == ["cut off"]
 
 
-async def test_an_entry_slipped_in_is_noticed_before_and_after_the_next_sealing(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_an_entry_slipped_in_is_noticed_before_and_after_the_next_sealing(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 4)
     await store.seal()
     tampered(
@@ -242,12 +237,11 @@ async def test_an_entry_slipped_in_is_noticed_before_and_after_the_next_sealing(
         await store.seal()
 
 
-async def test_a_head_that_was_kept_elsewhere_shows_what_was_put_back(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_a_head_that_was_kept_elsewhere_shows_what_was_put_back(home: Keyed, store: SqlStore) -> None:
     """A database that was put back whole to an older state is whole in itself."""
     await consents(store, home, 2)
     await store.seal()
-    with sqlite3.connect(home.data) as db:
-        old = db.execute("SELECT * FROM tails").fetchone()
+    [old] = home.ask("SELECT * FROM tails")
     await consents(store, home, 2, 2)
     await store.seal()
     kept = await prove.head(store, prove.head_keys(home.ring), "acme", clock())
@@ -262,7 +256,7 @@ async def test_a_head_that_was_kept_elsewhere_shows_what_was_put_back(home: Keye
     assert [(f.seq, f.what) for f in await findings(store, home, outside=[kept])] == [(4, "cut off")]
 
 
-async def test_one_head_a_day_is_kept_where_something_was_added(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_one_head_a_day_is_kept_where_something_was_added(home: Keyed, store: SqlStore) -> None:
     keys = prove.head_keys(home.ring)
     assert await prove.keep_heads(store, keys, NOW) == 0
     await consents(store, home, 2)
@@ -279,7 +273,7 @@ async def test_one_head_a_day_is_kept_where_something_was_added(home: Keyed, sto
     assert [(f.seq, f.what) for f in await findings(store, home)] == [(1, "signed head")]
 
 
-async def test_changes_to_texts_that_are_no_texts_any_more_are_findings(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_changes_to_texts_that_are_no_texts_any_more_are_findings(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 3)
     await store.seal()
     tampered(home, "UPDATE ledger SET public = CAST(x'fffe' AS TEXT) WHERE seq = 2")
@@ -289,7 +283,7 @@ async def test_changes_to_texts_that_are_no_texts_any_more_are_findings(home: Ke
 # the projection
 
 
-async def busy(store: sqlite.SqliteStore, home: Home) -> None:
+async def busy(store: SqlStore, home: Home) -> None:
     """People with all kinds of history."""
     await consents(store, home, 4)
     await store.record([home.consent("p1@example.org", id="c1", purposes=["newsletter", "events"])])
@@ -324,7 +318,7 @@ async def busy(store: sqlite.SqliteStore, home: Home) -> None:
     await store.seal()
 
 
-async def test_the_projection_is_what_the_ledger_amounts_to(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_the_projection_is_what_the_ledger_amounts_to(home: Keyed, store: SqlStore) -> None:
     """P7: standing and suppressions come out of the entries row by row."""
     await busy(store, home)
     assert await differences(store) == []
@@ -332,7 +326,7 @@ async def test_the_projection_is_what_the_ledger_amounts_to(home: Keyed, store: 
 
 
 async def test_rows_that_were_changed_behind_the_ledgers_back_are_named_and_put_right(
-    home: Keyed, store: sqlite.SqliteStore
+    home: Keyed, store: SqlStore
 ) -> None:
     await busy(store, home)
     before = [await one(store, home.who(f"p{n}@example.org")) for n in range(6)]
@@ -355,7 +349,7 @@ async def test_rows_that_were_changed_behind_the_ledgers_back_are_named_and_put_
     assert await store.suppressions_of("acme", home.key("p2@example.org")) == kept
 
 
-async def test_a_tombstone_that_was_removed_is_missed(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_a_tombstone_that_was_removed_is_missed(home: Keyed, store: SqlStore) -> None:
     """Without it an import would bring the person back."""
     await busy(store, home)
     await store.erase(erasure(home, "p0@example.org"))
@@ -370,7 +364,7 @@ async def test_a_tombstone_that_was_removed_is_missed(home: Keyed, store: sqlite
 # erasure
 
 
-async def test_an_erased_person_leaves_a_keyed_hash_and_nothing_else(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_an_erased_person_leaves_a_keyed_hash_and_nothing_else(home: Keyed, store: SqlStore) -> None:
     await busy(store, home)
     who = home.who("p1@example.org")
     waiting, captured = home.arrival("p1@example.org"), home.arrival("p1@example.org", state="captured")
@@ -394,15 +388,12 @@ async def test_an_erased_person_leaves_a_keyed_hash_and_nothing_else(home: Keyed
         }  # fmt: skip
     assert await store.message("acme", shared.message_id) is not None, "the other recipient's copy needs it"
     assert [c.copy_no for c in await store.claim("w1", "main", now=NOW, n=9)] == [1]
-    with sqlite3.connect(home.data) as db:
-        keyed = who.recipient_keys[0]
-        for table in ("people", "standing", "copies"):
-            assert db.execute(f"SELECT count(*) FROM {table} WHERE recipient_key = ?", (keyed,)).fetchone() == (0,)
-        assert db.execute("SELECT count(*) FROM messages WHERE subject_key = ?", (keyed,)).fetchone() == (0,)
-        kept = db.execute(
-            "SELECT source, at, suppression_id FROM suppressions WHERE recipient_key = ?", (keyed,)
-        ).fetchall()
-        said = db.execute("SELECT public FROM ledger WHERE kind <> 'erasure'").fetchall()
+    keyed = who.recipient_keys[0]
+    for table in ("people", "standing", "copies"):
+        assert home.ask(f"SELECT count(*) FROM {table} WHERE recipient_key = ?", keyed) == [(0,)]
+    assert home.ask("SELECT count(*) FROM messages WHERE subject_key = ?", keyed) == [(0,)]
+    kept = home.ask("SELECT source, at, suppression_id FROM suppressions WHERE recipient_key = ?", keyed)
+    said = home.ask("SELECT public FROM ledger WHERE kind <> 'erasure'")
     named = {text for (text,) in said}
     assert not any(suppression_id.hex() in text for _, _, suppression_id in kept for text in named), "linked by its id"
     assert {source for source, _, _ in kept} == {"", "request"}
@@ -412,13 +403,10 @@ async def test_an_erased_person_leaves_a_keyed_hash_and_nothing_else(home: Keyed
     assert await findings(store, home) == []
 
 
-async def test_only_the_erasure_entry_carries_the_key_and_it_links_to_no_other(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_only_the_erasure_entry_carries_the_key_and_it_links_to_no_other(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 2)
     await store.erase(erasure(home, "p1@example.org"))
-    with sqlite3.connect(home.data) as db:
-        rows = db.execute("SELECT kind, subject, public FROM ledger").fetchall()
+    rows = home.ask("SELECT kind, subject, public FROM ledger")
     keyed = home.key("p1@example.org").hex()
     [(subject, public)] = [(subject, public) for kind, subject, public in rows if kind == "erasure"]
     assert json.loads(public)["recipient_key"] == keyed
@@ -427,7 +415,7 @@ async def test_only_the_erasure_entry_carries_the_key_and_it_links_to_no_other(
     assert [row[1] for row in rows].count(subject) == 1
 
 
-async def test_nothing_is_kept_of_an_erased_person_who_is_met_again(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_nothing_is_kept_of_an_erased_person_who_is_met_again(home: Keyed, store: SqlStore) -> None:
     """RULES.md 6.4: neither mail, nor import, nor a record, nor a click on an old link makes a row."""
     await consents(store, home, 2)
     await store.erase(erasure(home, "p1@example.org"))
@@ -451,33 +439,27 @@ async def test_nothing_is_kept_of_an_erased_person_who_is_met_again(home: Keyed,
     assert (row_.address, row_.subject) == (None, "")
 
 
-def rows_of(home: Home) -> list[tuple[int, ...]]:
-    with sqlite3.connect(home.data) as db, sqlite3.connect(home.keys) as keys:
-        counts = [
-            db.execute(f"SELECT count(*) FROM {t}").fetchone() for t in ("people", "standing", "suppressions", "ledger")
-        ]
-        return [*counts, keys.execute("SELECT count(*) FROM person_keys WHERE recipient_key <> x''").fetchone()]
+def rows_of(home: Home) -> list[list[tuple[int, ...]]]:
+    counts = [home.ask(f"SELECT count(*) FROM {table}") for table in ("people", "standing", "suppressions", "ledger")]
+    return [*counts, home.ask("SELECT count(*) FROM person_keys WHERE recipient_key <> x''", of="keys")]
 
 
 async def test_erasing_again_changes_nothing_and_an_interrupted_erasure_is_finished(
-    home: Keyed, store: sqlite.SqliteStore
+    home: Keyed, store: SqlStore
 ) -> None:
     await consents(store, home, 2)
-    with sqlite3.connect(home.keys) as keys:
-        row = keys.execute(
-            "SELECT * FROM person_keys WHERE recipient_key = ?", (home.key("p1@example.org"),)
-        ).fetchone()
+    [row] = home.ask("SELECT * FROM person_keys WHERE recipient_key = ?", home.key("p1@example.org"), of="keys")
     await store.erase(erasure(home, "p1@example.org"))
     assert await store.forget_erased() == 0
-    with sqlite3.connect(home.keys) as keys:  # as if the machine had stopped before the key was destroyed
-        keys.execute("INSERT INTO person_keys VALUES (?, ?, ?)", row)
+    # as if the machine had stopped before the key was destroyed
+    home.ask("INSERT INTO person_keys VALUES (?, ?, ?)", *row, of="keys")
     assert await store.forget_erased() == 1
     again = await store.erase(erasure(home, "p1@example.org"))
     assert (again.already, again.known) == (True, False)
     assert len(await store.suppressions_of("acme", home.key("p1@example.org"))) == 1
 
 
-async def test_the_tombstone_is_found_under_an_older_installation_key(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_the_tombstone_is_found_under_an_older_installation_key(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 2)
     await store.erase(erasure(home, "p1@example.org"))
     home.ring = type(home.ring)({1: home.secret, 2: os.urandom(32)})
@@ -495,21 +477,27 @@ async def test_the_tombstone_is_found_under_an_older_installation_key(home: Keye
         assert await findings(later, home) == []
 
 
-async def test_a_destroyed_key_is_gone_from_every_file(home: Keyed, store: sqlite.SqliteStore) -> None:
+async def test_a_destroyed_key_is_gone_from_every_file(home: Keyed, store: SqlStore) -> None:
     await consents(store, home, 3)
-    with sqlite3.connect(home.keys) as keys:
-        [wrapped] = keys.execute(
-            "SELECT wrapped FROM person_keys WHERE recipient_key = ?", (home.key("p1@example.org"),)
-        ).fetchone()  # fmt: skip
-    keys.close()
-    files = [home.keys, home.keys.with_name("keys.db-wal")]
-    assert any(wrapped in file.read_bytes() for file in files if file.exists())
+    [(wrapped,)] = home.ask(
+        "SELECT wrapped FROM person_keys WHERE recipient_key = ?", home.key("p1@example.org"), of="keys"
+    )
+    assert wrapped in home.place.on_disk()
     await store.erase(erasure(home, "p1@example.org"))
-    with sqlite3.connect(home.data, isolation_level=None) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT * FROM meta").fetchall()
-        await consents(store, home, 1, 9)
-        assert not await store.empty_logs(), "somebody is reading"
-        reader.execute("COMMIT")
     assert await store.empty_logs()
-    assert not any(wrapped in file.read_bytes() for file in files if file.exists())
+    assert wrapped not in home.place.on_disk()
+    assert (await one(store, home.who("p2@example.org"))).standing.known
+
+
+async def test_files_that_somebody_is_reading_are_emptied_later(tmp_path: Path) -> None:
+    """SQLite's write-ahead log; a server's readers of the keys: test_nodes.py."""
+    home = Keyed(tmp_path)
+    async with home.opened() as store:
+        await consents(store, home, 3)
+        with contextlib.closing(sqlite3.connect(home.data, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM meta").fetchall()
+            await consents(store, home, 1, 9)
+            assert not await store.empty_logs(), "somebody is reading"
+            reader.execute("COMMIT")
+        assert await store.empty_logs()

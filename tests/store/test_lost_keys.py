@@ -2,18 +2,17 @@
 
 import contextlib
 import os
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.record import opt_out_acts
-from gateway.store import sqlite
 from gateway.store.contract import Act, Stop
 from gateway.store.keys import STAND_IN
 from gateway.store.material import NewAttachment
+from gateway.store.sql_store import SqlStore
+from tests.store.places import Place
 from tests.store.test_contract import NOW, Home, stop
 from tests.store.test_ledger_store import Keyed, differences, erasure, findings
 
@@ -24,12 +23,12 @@ RESTRICTION = {
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Keyed:
-    return Keyed(tmp_path)
+def home(place: Place) -> Keyed:
+    return Keyed(place)
 
 
 @pytest.fixture
-async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
+async def store(home: Keyed) -> AsyncIterator[SqlStore]:
     async with home.opened() as opened:
         yield opened
 
@@ -45,7 +44,7 @@ def act(home: Home, kind: str, fields: dict[str, Any], address: str = ANNA) -> A
     )  # fmt: skip
 
 
-async def restricted(store: sqlite.SqliteStore, home: Keyed) -> None:
+async def restricted(store: SqlStore, home: Keyed) -> None:
     """Anna agreed, and asked to be left alone until her objection is weighed."""
     await store.record([home.consent(ANNA), act(home, "restriction", RESTRICTION), home.consent("bea@example.org")])
     await store.seal()
@@ -57,26 +56,24 @@ def without_key(home: Keyed, instead: bytes | None = None) -> Iterator[None]:
     place = ("acme", key_of(home))
     where = "WHERE controller_id = ? AND recipient_key = ?"
 
-    def keys(sql: str, *values: object) -> Any:
-        with contextlib.closing(sqlite3.connect(home.keys, isolation_level=None)) as db:
-            return db.execute(sql, values).fetchone()
+    def keys(sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return home.ask(sql, *values, of="keys")
 
-    [kept] = keys(f"SELECT wrapped FROM person_keys {where}", *place)
+    [(kept,)] = keys(f"SELECT wrapped FROM person_keys {where}", *place)
     keys(f"DELETE FROM person_keys {where}", *place)
     if instead is not None:
         keys("INSERT INTO person_keys VALUES (?, ?, ?)", *place, instead)
     yield
-    keys("INSERT OR REPLACE INTO person_keys VALUES (?, ?, ?)", *place, kept)
+    keys(f"DELETE FROM person_keys {where}", *place)
+    keys("INSERT INTO person_keys VALUES (?, ?, ?)", *place, kept)
 
 
-async def readable(store: sqlite.SqliteStore, home: Keyed) -> bool:
+async def readable(store: SqlStore, home: Keyed) -> bool:
     return (await store.people([home.who(ANNA)]))[0].readable
 
 
 @pytest.mark.parametrize("instead", [None, b"\x01" + os.urandom(60)], ids=["missing", "does not open"])
-async def test_a_lost_key_costs_nobody_their_restriction(
-    home: Keyed, store: sqlite.SqliteStore, instead: bytes | None
-) -> None:
+async def test_a_lost_key_costs_nobody_their_restriction(home: Keyed, store: SqlStore, instead: bytes | None) -> None:
     """Whatever happens meanwhile: decisions are put off, and when the key is back all of it counts."""
     await restricted(store, home)
     row = stop(home, ANNA, None)[1]
@@ -105,9 +102,7 @@ async def test_a_lost_key_costs_nobody_their_restriction(
     assert kinds == ["consent", "restriction", "consent", "undeliverable", "suppression", "withdrawal"]
 
 
-async def test_an_opt_out_in_a_file_counts_for_somebody_whose_key_is_lost(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_an_opt_out_in_a_file_counts_for_somebody_whose_key_is_lost(home: Keyed, store: SqlStore) -> None:
     await restricted(store, home)
     row = stop(home, ANNA, None)[1]
     with without_key(home):
@@ -124,9 +119,7 @@ async def test_an_opt_out_in_a_file_counts_for_somebody_whose_key_is_lost(
     assert await differences(store) == []
 
 
-async def test_where_what_stood_in_for_a_key_does_not_open_nothing_is_guessed(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_where_what_stood_in_for_a_key_does_not_open_nothing_is_guessed(home: Keyed, store: SqlStore) -> None:
     await restricted(store, home)
     await store.attach(NewAttachment(
         controller_id="acme", recipient_key=key_of(home), consent_id=None, name="scan.pdf", note="", by="wim", at=NOW,
@@ -134,10 +127,8 @@ async def test_where_what_stood_in_for_a_key_does_not_open_nothing_is_guessed(
     ))  # fmt: skip
     with without_key(home):
         await store.record([home.consent(ANNA, id="later")])
-    with contextlib.closing(sqlite3.connect(home.keys, isolation_level=None)) as db:
-        db.execute(
-            "UPDATE person_keys SET wrapped = randomblob(61) WHERE recipient_key = ?", (key_of(home) + STAND_IN,)
-        )
+    stand_in = key_of(home) + STAND_IN
+    home.ask("UPDATE person_keys SET wrapped = ? WHERE recipient_key = ?", os.urandom(61), stand_in, of="keys")
     assert [one.name for one in await store.attachments("acme", key_of(home))] == ["scan.pdf"]
     for write in (False, True):
         [text] = await differences(store, write=write)
@@ -146,27 +137,22 @@ async def test_where_what_stood_in_for_a_key_does_not_open_nothing_is_guessed(
     assert anna.standing.restrictions and [consent.id for consent in anna.standing.consents] == ["c1"]
 
 
-async def test_erasing_somebody_whose_key_is_lost_takes_what_stood_in_for_it(
-    home: Keyed, store: sqlite.SqliteStore
-) -> None:
+async def test_erasing_somebody_whose_key_is_lost_takes_what_stood_in_for_it(home: Keyed, store: SqlStore) -> None:
     await restricted(store, home)
     with without_key(home):
         await store.record([home.consent(ANNA, id="later")])
-        with contextlib.closing(sqlite3.connect(home.keys)) as db:
-            before = db.execute("SELECT count(*) FROM person_keys").fetchone()[0]
+        [(before,)] = home.ask("SELECT count(*) FROM person_keys", of="keys")
         await store.erase(erasure(home, ANNA))
-        with contextlib.closing(sqlite3.connect(home.keys)) as db:
-            assert db.execute("SELECT count(*) FROM person_keys").fetchone()[0] == before - 1
+        assert home.ask("SELECT count(*) FROM person_keys", of="keys") == [(before - 1,)]
         await store.seal()
         assert await findings(store, home) == [] and await differences(store) == []
 
 
 async def test_a_standing_that_was_damaged_is_made_again_from_the_ledger_not_from_nothing(
-    home: Keyed, store: sqlite.SqliteStore
+    home: Keyed, store: SqlStore
 ) -> None:
     await restricted(store, home)
-    with contextlib.closing(sqlite3.connect(home.data, isolation_level=None)) as db:
-        db.execute("UPDATE standing SET facts = randomblob(90) WHERE recipient_key = ?", (key_of(home),))
+    home.ask("UPDATE standing SET facts = ? WHERE recipient_key = ?", os.urandom(90), key_of(home))
     await store.record([home.consent(ANNA, id="later")])
     assert not await readable(store, home)
     assert await differences(store, write=True) == ["the standing cannot be read"]

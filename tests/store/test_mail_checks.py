@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from gateway.store.checks import CheckNote
 from gateway.store.contract import Store
+from tests.store.places import Place
 from tests.store.test_contract import Home
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -15,8 +15,8 @@ NAME = "cg1._domainkey.acme.example"
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Home(tmp_path).opened() as opened:
+async def store(place: Place) -> AsyncIterator[Store]:
+    async with Home(place).opened() as opened:
         yield opened
 
 

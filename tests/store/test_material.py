@@ -1,22 +1,20 @@
 """What proves consents in a real database: kept once, never changed, and found when somebody changes it anyway."""
 
-import contextlib
 import hashlib
-import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway import appraise
-from gateway.store import sqlite
 from gateway.store.evidence import Erasure
 from gateway.store.material import NameTaken, NewAttachment, Unattached
+from gateway.store.sql_store import SqlStore
 from suppression.evidence import Choice, Wording
 from suppression.proof_meter import Meter
 from suppression.provenance import ListSource
+from tests.store.places import REFUSED, Place
 from tests.store.test_contract import NOW
 from tests.store.test_ledger_store import Keyed, differences, findings, tampered
 
@@ -31,17 +29,17 @@ OTHER = Wording(
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Keyed:
-    return Keyed(tmp_path)
+def home(place: Place) -> Keyed:
+    return Keyed(place)
 
 
 @pytest.fixture
-async def store(home: Keyed) -> AsyncIterator[sqlite.SqliteStore]:
+async def store(home: Keyed) -> AsyncIterator[SqlStore]:
     async with home.opened() as opened:
         yield opened
 
 
-async def test_a_wording_is_kept_once_under_as_many_names_as_it_has(store: sqlite.SqliteStore) -> None:
+async def test_a_wording_is_kept_once_under_as_many_names_as_it_has(store: SqlStore) -> None:
     digest = await store.keep_wording("acme", FORM, at=NOW)
     assert digest == FORM.digest()
     assert await store.keep_wording("acme", FORM, at=NOW + timedelta(days=1)) == digest
@@ -54,7 +52,7 @@ async def test_a_wording_is_kept_once_under_as_many_names_as_it_has(store: sqlit
     assert [one.wording.name for one in await store.wordings("acme", after="form-0")] == ["form-1"]
 
 
-async def test_a_name_is_never_reused_and_nothing_of_the_second_is_kept(store: sqlite.SqliteStore) -> None:
+async def test_a_name_is_never_reused_and_nothing_of_the_second_is_kept(store: SqlStore) -> None:
     await store.keep_wording("acme", FORM, at=NOW)
     with pytest.raises(NameTaken, match="form-1"):
         await store.keep_wording("acme", OTHER.named("form-1"), at=NOW)
@@ -64,7 +62,7 @@ async def test_a_name_is_never_reused_and_nothing_of_the_second_is_kept(store: s
     assert kept.wording == FORM
 
 
-async def test_another_controller_does_not_see_it_and_may_use_the_name(store: sqlite.SqliteStore) -> None:
+async def test_another_controller_does_not_see_it_and_may_use_the_name(store: SqlStore) -> None:
     await store.keep_wording("acme", FORM, at=NOW)
     assert await store.wording("other", "form-1") is None
     await store.keep_wording("other", OTHER.named("form-1"), at=NOW)
@@ -74,13 +72,11 @@ async def test_another_controller_does_not_see_it_and_may_use_the_name(store: sq
 
 
 @pytest.mark.parametrize("table", ["wordings", "wording_names"])
-async def test_rows_are_neither_changed_nor_removed(store: sqlite.SqliteStore, home: Keyed, table: str) -> None:
+async def test_rows_are_neither_changed_nor_removed(store: SqlStore, home: Keyed, table: str) -> None:
     await store.keep_wording("acme", FORM, at=NOW)
-    with sqlite3.connect(home.data) as db:
-        for statement in (f"UPDATE {table} SET digest = x'00'", f"DELETE FROM {table}"):
-            with pytest.raises(sqlite3.IntegrityError, match="wordings are kept"):
-                db.execute(statement)
-    db.close()
+    for statement in (f"UPDATE {table} SET digest = x'00'", f"DELETE FROM {table}"):
+        with pytest.raises(REFUSED, match="wordings are kept"):
+            home.ask(statement)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +97,7 @@ async def test_rows_are_neither_changed_nor_removed(store: sqlite.SqliteStore, h
     ],
 )
 async def test_verify_names_the_wording_that_was_touched(
-    store: sqlite.SqliteStore, home: Keyed, statement: str, said: str
+    store: SqlStore, home: Keyed, statement: str, said: str
 ) -> None:
     await store.keep_wording("acme", FORM, at=NOW)
     await store.keep_wording("acme", OTHER, at=NOW)
@@ -114,7 +110,7 @@ async def test_verify_names_the_wording_that_was_touched(
     assert all(one.seq == 1 for one in found if "'form-1'" in one.text and "no entry" not in one.text)
 
 
-async def test_a_wording_that_was_touched_is_shown_to_nobody(store: sqlite.SqliteStore, home: Keyed) -> None:
+async def test_a_wording_that_was_touched_is_shown_to_nobody(store: SqlStore, home: Keyed) -> None:
     digest = await store.keep_wording("acme", FORM, at=NOW)
     await store.keep_wording("acme", OTHER, at=NOW)
     tampered(home, ("UPDATE wordings SET content = CAST(replace(content, 'Ja', 'JA') AS BLOB)", ()))
@@ -123,7 +119,7 @@ async def test_a_wording_that_was_touched_is_shown_to_nobody(store: sqlite.Sqlit
     assert [one.wording.name for one in await store.wordings("acme")] == ["paper-1"]
 
 
-async def test_a_wording_that_was_kept_a_moment_ago_is_no_finding(store: sqlite.SqliteStore, home: Keyed) -> None:
+async def test_a_wording_that_was_kept_a_moment_ago_is_no_finding(store: SqlStore, home: Keyed) -> None:
     await store.keep_wording("acme", FORM, at=NOW)  # not sealed yet
     assert await findings(store, home) == []
 
@@ -131,7 +127,7 @@ async def test_a_wording_that_was_kept_a_moment_ago_is_no_finding(store: sqlite.
 # --- the proof of a list
 
 
-async def test_a_list_is_counted_again_only_when_the_ledger_grew(store: sqlite.SqliteStore, home: Keyed) -> None:
+async def test_a_list_is_counted_again_only_when_the_ledger_grew(store: SqlStore, home: Keyed) -> None:
     await store.record([home.consent(f"p{n}@example.org") for n in range(3)])
     first = await appraise.current(store, "acme", clock=lambda: NOW)
     assert (first.meter.people, first.meter.best) == (3, {"weak": 3})
@@ -144,7 +140,7 @@ async def test_a_list_is_counted_again_only_when_the_ledger_grew(store: sqlite.S
     assert again.meter.best == {"good": 3}
 
 
-async def test_only_one_process_counts_and_not_too_often(store: sqlite.SqliteStore, home: Keyed) -> None:
+async def test_only_one_process_counts_and_not_too_often(store: SqlStore, home: Keyed) -> None:
     hour = timedelta(hours=1)
     assert await store.begin_meter("acme", now=NOW, until=NOW + hour) == (False, b"")
     await store.record([home.consent("anna@example.org")])
@@ -161,12 +157,10 @@ async def test_only_one_process_counts_and_not_too_often(store: sqlite.SqliteSto
 
 
 async def test_pages_of_standings_reach_everybody_who_can_be_read_and_count_the_others(
-    store: sqlite.SqliteStore, home: Keyed
+    store: SqlStore, home: Keyed
 ) -> None:
     await store.record([home.consent(f"p{n}@example.org") for n in range(7)])
-    with sqlite3.connect(home.data) as db:
-        db.execute("UPDATE standing SET facts = x'00' WHERE recipient_key = ?", [home.key("p3@example.org")])
-    db.close()
+    home.ask("UPDATE standing SET facts = x'00' WHERE recipient_key = ?", home.key("p3@example.org"))
     seen, unreadable, after = 0, 0, b""
     while (page := await store.standing_page("acme", after=after, n=3)) and page.after is not None:
         seen, unreadable, after = seen + len(page.standings), unreadable + page.unreadable, page.after
@@ -174,12 +168,10 @@ async def test_pages_of_standings_reach_everybody_who_can_be_read_and_count_the_
     assert (await store.standing_page("other", after=b"", n=3)).standings == ()
 
 
-async def test_versions_of_wordings_stand_nowhere_in_the_clear(store: sqlite.SqliteStore, home: Keyed) -> None:
+async def test_versions_of_wordings_stand_nowhere_in_the_clear(store: SqlStore, home: Keyed) -> None:
     await store.record([home.consent("anna@example.org")])
     await appraise.current(store, "acme", clock=lambda: NOW)
-    with sqlite3.connect(home.data) as db:
-        [(content,)] = db.execute("SELECT content FROM meters").fetchall()
-    db.close()
+    [(content,)] = home.ask("SELECT content FROM meters")
     assert b"web_form" not in content
     assert b"people" not in content
 
@@ -189,7 +181,7 @@ async def test_versions_of_wordings_stand_nowhere_in_the_clear(store: sqlite.Sql
 EXPO = ListSource(name="expo2026", kind="purchased_list", seller="Expo B.V.", version=1)
 
 
-async def test_every_version_of_a_file_is_kept_and_none_twice(store: sqlite.SqliteStore) -> None:
+async def test_every_version_of_a_file_is_kept_and_none_twice(store: SqlStore) -> None:
     await store.keep_source("acme", EXPO, at=NOW)
     second = EXPO.next(seller="Expo N.V.")
     await store.keep_source("acme", second, at=NOW + timedelta(days=1))
@@ -214,9 +206,7 @@ async def test_every_version_of_a_file_is_kept_and_none_twice(store: sqlite.Sqli
         ("INSERT INTO sources VALUES ('acme', 'other', 1, x'00', 1)", "'other' is in no entry"),
     ],
 )
-async def test_verify_names_the_file_that_was_touched(
-    store: sqlite.SqliteStore, home: Keyed, statement: str, said: str
-) -> None:
+async def test_verify_names_the_file_that_was_touched(store: SqlStore, home: Keyed, statement: str, said: str) -> None:
     await store.keep_source("acme", EXPO, at=NOW)
     await store.keep_source("acme", EXPO.next(), at=NOW)
     await store.seal()
@@ -241,29 +231,27 @@ def scan(home: Keyed, address: str = "anna@example.org", **more: Any) -> NewAtta
 
 
 @pytest.fixture
-async def attached(store: sqlite.SqliteStore, home: Keyed) -> bytes:
+async def attached(store: SqlStore, home: Keyed) -> bytes:
     await store.record([home.consent("anna@example.org"), home.consent("bob@example.org")])
     attachment_id = await store.attach(scan(home))
     await store.seal()
     return attachment_id
 
 
-async def test_an_attachment_is_kept_sealed_and_comes_back(
-    store: sqlite.SqliteStore, home: Keyed, attached: bytes
-) -> None:
+async def test_an_attachment_is_kept_sealed_and_comes_back(store: SqlStore, home: Keyed, attached: bytes) -> None:
     [kept] = await store.attachments("acme", home.key("anna@example.org"))
     assert (kept.attachment_id, kept.name, kept.note, kept.consent_id) == (attached, "formulier.pdf", "stand 14", "c1")
     assert (kept.sha256, kept.size, kept.there) == (hashlib.sha256(SCAN).hexdigest(), len(SCAN), True)
     assert await store.attachment("acme", home.key("anna@example.org"), attached) == SCAN
     assert await store.attachment("acme", home.key("bob@example.org"), attached) is None
     assert await store.attachments("acme", home.key("bob@example.org")) == []
-    for part in home.data.parent.glob("data.db*"):
-        assert not any(word in part.read_bytes() for word in (b"geheim", b"formulier", b"stand 14", b"petra"))
+    kept_there = home.place.on_disk()
+    assert not any(word in kept_there for word in (b"geheim", b"formulier", b"stand 14", b"petra"))
     assert await findings(store, home) == []
     assert await differences(store) == []
 
 
-async def test_what_cannot_be_attached_says_why_and_leaves_nothing(store: sqlite.SqliteStore, home: Keyed) -> None:
+async def test_what_cannot_be_attached_says_why_and_leaves_nothing(store: SqlStore, home: Keyed) -> None:
     with pytest.raises(Unattached, match="record the consent first"):
         await store.attach(scan(home))
     await store.record([home.consent("anna@example.org")])
@@ -273,28 +261,24 @@ async def test_what_cannot_be_attached_says_why_and_leaves_nothing(store: sqlite
     await store.erase(Erasure(controller_id="acme", recipient_keys=keys, at=NOW, by="test"))
     with pytest.raises(Unattached, match="was erased"):
         await store.attach(scan(home))
-    with sqlite3.connect(home.data) as db:
-        assert db.execute("SELECT count(*) FROM attachments").fetchone() == (0,)
-        assert db.execute("SELECT count(*) FROM ledger WHERE kind = 'evidence'").fetchone() == (0,)
-    db.close()
+    assert home.ask("SELECT count(*) FROM attachments") == [(0,)]
+    assert home.ask("SELECT count(*) FROM ledger WHERE kind = 'evidence'") == [(0,)]
 
 
 async def test_under_a_key_that_does_not_open_nothing_is_attached_and_nothing_shown(
-    store: sqlite.SqliteStore, home: Keyed, attached: bytes
+    store: SqlStore, home: Keyed, attached: bytes
 ) -> None:
     key = home.key("anna@example.org")
-    with contextlib.closing(sqlite3.connect(home.keys)) as db, db:
-        db.execute("UPDATE person_keys SET wrapped = zeroblob(61) WHERE recipient_key = ?", (key,))
+    home.ask("UPDATE person_keys SET wrapped = zeroblob(61) WHERE recipient_key = ?", key, of="keys")
     with pytest.raises(Unattached, match="cannot be read: see `consentgate doctor`"):
         await store.attach(scan(home))
     assert await store.attachments("acme", key) == []
     assert await store.attachment("acme", key, attached) is None
-    with contextlib.closing(sqlite3.connect(home.data)) as db:
-        assert db.execute("SELECT count(*) FROM attachments").fetchone() == (1,)
+    assert home.ask("SELECT count(*) FROM attachments") == [(1,)]
 
 
 async def test_erasing_the_person_takes_it_along_and_verify_stays_green(
-    store: sqlite.SqliteStore, home: Keyed, attached: bytes
+    store: SqlStore, home: Keyed, attached: bytes
 ) -> None:
     keys = home.who("anna@example.org").recipient_keys
     await store.erase(Erasure(controller_id="acme", recipient_keys=keys, at=NOW, by="test"))
@@ -319,7 +303,7 @@ async def test_erasing_the_person_takes_it_along_and_verify_stays_green(
     ],
 )
 async def test_verify_names_the_attachment_that_was_touched(
-    store: sqlite.SqliteStore, home: Keyed, attached: bytes, statement: str, said: str
+    store: SqlStore, home: Keyed, attached: bytes, statement: str, said: str
 ) -> None:
     tampered(home, statement)
     found: list[Any] = await findings(store, home)
@@ -328,9 +312,7 @@ async def test_verify_names_the_attachment_that_was_touched(
     assert attached.hex() in "".join(one.text for one in found)
 
 
-async def test_an_attachment_put_under_another_person_is_found(
-    store: sqlite.SqliteStore, home: Keyed, attached: bytes
-) -> None:
+async def test_an_attachment_put_under_another_person_is_found(store: SqlStore, home: Keyed, attached: bytes) -> None:
     tampered(home, ("UPDATE attachments SET recipient_key = ?", [home.key("bob@example.org")]))
     [found] = await findings(store, home)
     assert found.text == f"attachment {attached.hex()} was put under another person"

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import sqlite3
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -17,13 +16,14 @@ from hypothesis import strategies as st
 from gateway import recall
 from gateway.recall import Gone
 from gateway.record import opt_out_acts
-from gateway.store import sqlite
 from gateway.store.ahead import new_id
 from gateway.store.contract import Act, Person, Statement, Stop, SuppressionRow, Who
 from gateway.store.evidence import Erasure
 from gateway.store.people import EVERYWHERE
+from gateway.store.sql_store import SqlStore
 from suppression.fields import written
 from tests.core.law_facts import sale
+from tests.store.places import Place
 from tests.store.test_contract import CONSENT, NOW, Home, ending
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ PURPOSES = ("newsletter", "events")
 class Life:
     """Acts upon a store, each a few minutes after the one before."""
 
-    def __init__(self, home: Home, store: sqlite.SqliteStore) -> None:
+    def __init__(self, home: Home, store: SqlStore) -> None:
         self.home, self.store, self.now = home, store, START
         self.seen: list[tuple[datetime, Who, Person]] = []
         self.clicks: list[SuppressionRow] = []
@@ -177,8 +177,8 @@ def test_whoever_somebody_was_at_an_instant_is_who_the_ledger_recalls(story: lis
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def home(place: Place) -> Home:
+    return Home(place)
 
 
 async def test_an_erased_person_is_gone_before_the_erasure_and_a_tombstone_after_it(home: Home) -> None:
@@ -277,9 +277,7 @@ async def test_an_entry_that_does_not_open_makes_nobody_known_from_then_on(home:
         was = life.now
         await life.do("sale", PEOPLE[0], 1)
         who = home.who(PEOPLE[0])
-    with sqlite3.connect(home.data) as db:
-        db.execute("DROP TRIGGER ledger_fixed")
-        db.execute("UPDATE ledger SET private = zeroblob(40) WHERE kind = 'sale'")
+    home.ask("UPDATE ledger SET private = zeroblob(40) WHERE kind = 'sale'", forged=True)
     async with home.opened() as store:
         first, then = await recall.as_of(store, [(who, was), (who, life.now)])
         assert isinstance(first, Person) and first.readable and len(first.standing.consents) == 1

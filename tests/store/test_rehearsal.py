@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.store import queue, sql_rehearsal, sqlite
+from gateway.store import queue, sql_rehearsal
 from gateway.store.contract import Arrival, Ruling
 from gateway.store.evidence import Erasure
 from gateway.store.rehearsal import Moved, Released, ReleasedCopy
+from gateway.store.sql_store import SqlStore
 from suppression.decision import Decision
+from tests.store.places import Place
 from tests.store.test_contract import ALLOW, NOW, Home
 
 BLOCK = Decision(
@@ -25,12 +27,12 @@ LATER = NOW + timedelta(days=1)
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def home(place: Place) -> Home:
+    return Home(place)
 
 
 @pytest.fixture
-async def store(home: Home) -> AsyncIterator[sqlite.SqliteStore]:
+async def store(home: Home) -> AsyncIterator[SqlStore]:
     async with home.opened() as opened:
         yield opened
 
@@ -53,19 +55,19 @@ def released(arrival: Arrival, *decisions: Decision) -> Released:
     )  # fmt: skip
 
 
-async def counts(store: sqlite.SqliteStore) -> dict[str, int]:
+async def counts(store: SqlStore) -> dict[str, int]:
     found = (await store.tallies("acme"))["newsletter", "spring"]
     return {name: n for name, n in found.items() if n}
 
 
-async def test_nothing_put_by_is_claimed_and_it_is_counted_apart(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_nothing_put_by_is_claimed_and_it_is_counted_apart(home: Home, store: SqlStore) -> None:
     await store.enqueue(put_by(home, "anna@example.org", "wim@example.org"))
     assert await store.claim("w1", "main", now=LATER, n=9) == []
     assert await store.waiting(9) == 0 and await store.take_back("", LATER) == 0
     assert await counts(store) == {"rehearsed/accepted": 2, "rehearsed/allowed": 2, "rehearsed/open": 2}
 
 
-async def test_a_release_moves_each_copy_once(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_a_release_moves_each_copy_once(home: Home, store: SqlStore) -> None:
     arrival = put_by(home, "anna@example.org", "wim@example.org")
     await store.enqueue(arrival)
     assert await store.release([released(arrival, ALLOW, BLOCK)], at=LATER) == Moved(queued=1, blocked=1)
@@ -83,14 +85,14 @@ async def test_a_release_moves_each_copy_once(home: Home, store: sqlite.SqliteSt
     assert (await store.copy("acme", arrival.message_id, 1) or {})["rcpt"] is None
 
 
-async def test_with_its_last_copy_kept_out_the_original_goes(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_with_its_last_copy_kept_out_the_original_goes(home: Home, store: SqlStore) -> None:
     arrival = put_by(home, "anna@example.org")
     await store.enqueue(arrival)
     await store.release([released(arrival, BLOCK)], at=LATER)
     assert await store.message("acme", arrival.message_id) is None
 
 
-async def test_a_campaign_is_read_message_by_message(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_a_campaign_is_read_message_by_message(home: Home, store: SqlStore) -> None:
     arrivals = [put_by(home, f"a{n}@example.org", f"b{n}@example.org") for n in range(5)]
     others = [put_by(home, "x@example.org", campaign="other"), home.arrival("y@example.org")]
     await store.enqueue(*arrivals, *others)
@@ -107,7 +109,7 @@ async def test_a_campaign_is_read_message_by_message(home: Home, store: sqlite.S
     assert first.message_id == arrivals[1].message_id
 
 
-async def test_what_nobody_released_lapses_after_its_time(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_what_nobody_released_lapses_after_its_time(home: Home, store: SqlStore) -> None:
     """RULES.md 7.2: rehearsed mail is kept for 5 days."""
     old, fresh = put_by(home, "anna@example.org"), put_by(home, "wim@example.org")
     back = timedelta(days=5, minutes=1)
@@ -125,7 +127,7 @@ async def test_what_nobody_released_lapses_after_its_time(home: Home, store: sql
     assert await store.release([released(old, ALLOW)], at=NOW) == Moved(queued=0, blocked=0)
 
 
-async def test_an_erased_person_is_not_released(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_an_erased_person_is_not_released(home: Home, store: SqlStore) -> None:
     arrival = put_by(home, "anna@example.org")
     await store.enqueue(arrival)
     keys = home.ring.recipient_keys("acme", "anna@example.org")
@@ -135,7 +137,8 @@ async def test_an_erased_person_is_not_released(home: Home, store: sqlite.Sqlite
     assert "rehearsed/open" not in await counts(store)
 
 
-def test_its_statements_use_an_index(home: Home) -> None:
+def test_its_statements_use_an_index(tmp_path: Path) -> None:
+    home = Home(tmp_path)
     with sqlite3.connect(home.data) as db:
         for statement in (
             sql_rehearsal.SQL.messages_of, sql_rehearsal.SQL.copies_of, sql_rehearsal.SQL.release_copy,

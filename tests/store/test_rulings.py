@@ -1,23 +1,23 @@
 """Rulings on similar products: entries of the ledger that decisions read with the people they are about."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.store import sqlite
+from gateway.store.sql_store import SqlStore
 from suppression.similarity import NOTHING_RULED, Category, Ruled, ruled, similar_pairs
+from tests.store.places import Place
 from tests.store.test_contract import BLOCK, NOW, Home
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def home(place: Place) -> Home:
+    return Home(place)
 
 
-async def rule(store: sqlite.SqliteStore, *, similar: bool, state: str = "in force", controller: str = "acme") -> None:
+async def rule(store: SqlStore, *, similar: bool, state: str = "in force", controller: str = "acme") -> None:
     public = {"first": "wine", "other": "socks", "similar": similar, "state": state, "by": "web", "proposal": None}
     await store.note(controller, "ruling", public, {"why": "Both are gifts.", "by": "eva"}, at=NOW)
 
@@ -45,8 +45,7 @@ async def test_a_ruling_tells_who_when_and_why_and_that_is_sealed(home: Home) ->
         assert (one.first, one.other, one.similar, one.state) == ("wine", "socks", True, "in force")
         assert (one.at, one.why, one.by, one.channel) == (NOW, "Both are gifts.", "eva", "web")
         assert await store.rulings("globex") == []
-        await store.empty_logs()
-        assert b"Both are gifts." not in home.data.read_bytes()
+        assert b"Both are gifts." not in home.place.on_disk()
 
 
 async def test_who_was_kept_out_for_a_reason_is_found_with_what_the_mail_was_about(home: Home) -> None:

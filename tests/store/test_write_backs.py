@@ -1,18 +1,17 @@
 """Write-back jobs: made with what they tell of, held by one worker, and gone with what they say."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.store import sqlite
 from gateway.store.contract import Act, SuppressionRow
 from gateway.store.evidence import Erasure
+from gateway.store.sql_store import SqlStore
 from gateway.store.telling import EVERY, KEPT_FOR, LEASE, ONE_CLICK, TOLD_KEPT_FOR, Job, JobEnd, State, Target, ToolLink
+from tests.store.places import Place
 from tests.store.test_contract import BLOCK, NOW, Home, stop
 
 ANNA = "anna@example.org"
@@ -25,18 +24,18 @@ PARTNER = Target(
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def home(place: Place) -> Home:
+    return Home(place)
 
 
 @pytest.fixture
-async def store(home: Home) -> AsyncIterator[sqlite.SqliteStore]:
+async def store(home: Home) -> AsyncIterator[SqlStore]:
     async with home.opened() as opened:
         opened.tell({"acme": (CRM, LISTS, PARTNER)})
         yield opened
 
 
-async def jobs(store: sqlite.SqliteStore, worker: str = "w1", **later: int) -> list[Job]:
+async def jobs(store: SqlStore, worker: str = "w1", **later: int) -> list[Job]:
     """All jobs that are due, held by a worker."""
     now = NOW + timedelta(**later)
     found = []
@@ -46,17 +45,16 @@ async def jobs(store: sqlite.SqliteStore, worker: str = "w1", **later: int) -> l
 
 
 def rows(home: Home, what: str) -> list[Any]:
-    with sqlite3.connect(home.data) as db:
-        return db.execute(what).fetchall()
+    return home.ask(what)
 
 
-async def ended(store: sqlite.SqliteStore, job: Job, state: State = "done", worker: str = "w1") -> None:
+async def ended(store: SqlStore, job: Job, state: State = "done", worker: str = "w1") -> None:
     await store.end_write_back(worker, JobEnd(
         controller_id="acme", job_id=job.job_id, attempts=job.attempts, state=state, said="200", at=NOW,
     ))  # fmt: skip
 
 
-async def test_an_opt_out_brings_a_job_for_each_target_that_it_concerns(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_an_opt_out_brings_a_job_for_each_target_that_it_concerns(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     acts, row = stop(home, ANNA)
     await store.opt_out(acts, row, None)
@@ -69,22 +67,20 @@ async def test_an_opt_out_brings_a_job_for_each_target_that_it_concerns(home: Ho
     assert ANNA not in repr(held)
 
 
-async def test_an_opt_out_of_another_purpose_is_not_told_to_a_tool_of_one(
-    home: Home, store: sqlite.SqliteStore
-) -> None:
+async def test_an_opt_out_of_another_purpose_is_not_told_to_a_tool_of_one(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     await store.opt_out(*stop(home, ANNA, "events"), None)
     assert [job.target for job in await jobs(store)] == ["webhook/crm"]
 
 
-async def test_the_same_opt_out_again_is_told_once(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_the_same_opt_out_again_is_told_once(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     for _ in range(3):
         await store.opt_out(*stop(home, ANNA), None)
     assert len(await jobs(store)) == 2
 
 
-async def test_nobody_is_told_of_somebody_without_an_address(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_nobody_is_told_of_somebody_without_an_address(home: Home, store: SqlStore) -> None:
     await store.opt_out(*stop(home, ANNA), None)
     assert await jobs(store) == []
     acts, row = stop(home, "bob@example.org", None)
@@ -92,9 +88,7 @@ async def test_nobody_is_told_of_somebody_without_an_address(home: Home, store: 
     assert [job.content and job.content["address"] for job in await jobs(store)] == ["bob@example.org"] * 2
 
 
-async def test_another_company_hears_only_of_whom_its_offers_were_sent_to(
-    home: Home, store: sqlite.SqliteStore
-) -> None:
+async def test_another_company_hears_only_of_whom_its_offers_were_sent_to(home: Home, store: SqlStore) -> None:
     """RULES.md 5.2.10, and no more than it needs: address and time."""
     await store.enqueue(home.arrival(ANNA, stream="offers"), home.arrival("bob@example.org"))
     await store.opt_out(*stop(home, "bob@example.org", None), None)
@@ -104,9 +98,7 @@ async def test_another_company_hears_only_of_whom_its_offers_were_sent_to(
     assert told.content == {"address": ANNA, "at": "2026-11-21T10:00:00Z"}
 
 
-async def test_the_tools_own_address_is_called_for_the_purpose_of_its_mail(
-    home: Home, store: sqlite.SqliteStore
-) -> None:
+async def test_the_tools_own_address_is_called_for_the_purpose_of_its_mail(home: Home, store: SqlStore) -> None:
     def link(purpose: str, url: str) -> ToolLink:
         return ToolLink(purpose=purpose, host="tool.example:443", url=url)
 
@@ -127,7 +119,7 @@ async def test_the_tools_own_address_is_called_for_the_purpose_of_its_mail(
     }  # fmt: skip
 
 
-async def test_a_job_is_held_by_one_worker_until_its_lease_runs_out(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_a_job_is_held_by_one_worker_until_its_lease_runs_out(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     await store.opt_out(*stop(home, ANNA), None)
     [first, _] = await jobs(store)
@@ -140,7 +132,7 @@ async def test_a_job_is_held_by_one_worker_until_its_lease_runs_out(home: Home, 
     assert len(await store.write_backs("acme", state="done", n=9)) == 1
 
 
-async def test_a_worker_that_comes_back_takes_its_own_at_once(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_a_worker_that_comes_back_takes_its_own_at_once(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     await store.opt_out(*stop(home, ANNA), None)
     assert len(await jobs(store)) == 2
@@ -149,9 +141,7 @@ async def test_a_worker_that_comes_back_takes_its_own_at_once(home: Home, store:
     assert len(await jobs(store)) == 2
 
 
-async def test_an_opt_out_that_is_lifted_before_anybody_heard_is_told_to_nobody(
-    home: Home, store: sqlite.SqliteStore
-) -> None:
+async def test_an_opt_out_that_is_lifted_before_anybody_heard_is_told_to_nobody(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     acts, row = stop(home, ANNA)
     await store.opt_out(acts, row, None)
@@ -160,7 +150,7 @@ async def test_an_opt_out_that_is_lifted_before_anybody_heard_is_told_to_nobody(
     assert {one.state for one in await store.write_backs("acme", state=None, n=9)} == {"dropped"}
 
 
-async def test_whoever_heard_of_an_opt_out_hears_that_it_was_lifted(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_whoever_heard_of_an_opt_out_hears_that_it_was_lifted(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     acts, row = stop(home, ANNA)
     await store.opt_out(acts, row, None)
@@ -171,7 +161,7 @@ async def test_whoever_heard_of_an_opt_out_hears_that_it_was_lifted(home: Home, 
     assert (told.target, told.event) == ("webhook/crm", "opt_out.lifted")
 
 
-async def test_what_is_told_is_sealed_and_forgotten_once_it_is_told(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_what_is_told_is_sealed_and_forgotten_once_it_is_told(home: Home, store: SqlStore) -> None:
     await store.enqueue(
         home.arrival(ANNA, link=ToolLink(purpose="newsletter", host="tool.example:443", url="https://tool.example/x1"))
     )
@@ -191,7 +181,7 @@ async def test_what_is_told_is_sealed_and_forgotten_once_it_is_told(home: Home, 
     assert await store.hosts_told("acme", home.key(ANNA)) == []
 
 
-async def test_who_was_told_of_an_erasure_is_forgotten_as_before(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_who_was_told_of_an_erasure_is_forgotten_as_before(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     await store.erase(erasure(home, ANNA))
     for job in await jobs(store):
@@ -207,16 +197,12 @@ def erasure(home: Home, address: str) -> Erasure:
 
 
 def secrets(home: Home) -> int:
-    with sqlite3.connect(home.keys) as db:
-        key = home.key(ANNA)
-        return int(
-            db.execute("SELECT count(*) FROM person_keys WHERE substr(recipient_key, 1, 16) = ?", (key,)).fetchone()[0]
-        )
+    sql = "SELECT count(*) FROM person_keys WHERE substr(recipient_key, 1, 16) = ?"
+    [(found,)] = home.ask(sql, home.key(ANNA), of="keys")
+    return int(found)
 
 
-async def test_an_erasure_is_told_to_everybody_and_then_nothing_can_be_read(
-    home: Home, store: sqlite.SqliteStore
-) -> None:
+async def test_an_erasure_is_told_to_everybody_and_then_nothing_can_be_read(home: Home, store: SqlStore) -> None:
     """GDPR art. 17 and 19: who has the data is told, and the key of what was told goes with the last of it."""
     await store.enqueue(
         home.arrival(ANNA, link=ToolLink(purpose="newsletter", host="tool.example:443", url="https://tool.example/x1"))
@@ -241,7 +227,7 @@ async def test_an_erasure_is_told_to_everybody_and_then_nothing_can_be_read(
 
 
 async def test_what_cannot_be_said_of_an_erased_person_goes_when_it_is_dropped_or_old(
-    home: Home, store: sqlite.SqliteStore
+    home: Home, store: SqlStore
 ) -> None:
     await store.record([home.consent(ANNA)])
     await store.erase(erasure(home, ANNA))
@@ -257,14 +243,14 @@ async def test_what_cannot_be_said_of_an_erased_person_goes_when_it_is_dropped_o
     assert rows(home, "SELECT count(*) FROM write_backs") == [(0,)]
 
 
-async def test_somebody_nobody_here_knows_is_erased_elsewhere_too(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_somebody_nobody_here_knows_is_erased_elsewhere_too(home: Home, store: SqlStore) -> None:
     await store.erase(erasure(home, "stranger@example.org"))
     assert {(job.target, job.event) for job in await jobs(store)} == {
         ("webhook/crm", "person.erased"), ("listmonk/main", "person.erased")
     }  # fmt: skip
 
 
-async def test_corrections_and_restrictions_are_told_to_endpoints_alone(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_corrections_and_restrictions_are_told_to_endpoints_alone(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     act = Act(
         controller_id="acme", recipient_key=home.key(ANNA), kind="rectification", public={"by": "desk"},
@@ -285,7 +271,7 @@ async def test_without_targets_nothing_is_kept(home: Home) -> None:
     assert secrets(home) == 0
 
 
-async def test_drift_is_counted_from_decisions_made_after_the_opt_out(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_drift_is_counted_from_decisions_made_after_the_opt_out(home: Home, store: SqlStore) -> None:
     """A tool that goes on mailing people who had opted out, before and after it was told."""
     out = replace(BLOCK, reason_code="SUPPRESSED_PURPOSE")
 
@@ -312,7 +298,7 @@ async def test_drift_is_counted_from_decisions_made_after_the_opt_out(home: Home
     assert await store.drift("globex", since=NOW) == []
 
 
-async def test_one_dead_host_with_many_jobs_hides_no_other(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_one_dead_host_with_many_jobs_hides_no_other(home: Home, store: SqlStore) -> None:
     def row_of(n: int) -> tuple[list[Act], SuppressionRow]:
         return stop(home, f"p{n}@example.org", None)
 
@@ -325,9 +311,7 @@ async def test_one_dead_host_with_many_jobs_hides_no_other(home: Home, store: sq
     assert await store.write_backs_due(NOW - timedelta(seconds=1)) == []
 
 
-async def test_a_tool_that_mails_somebody_who_opted_out_is_told_once_a_week(
-    home: Home, store: sqlite.SqliteStore
-) -> None:
+async def test_a_tool_that_mails_somebody_who_opted_out_is_told_once_a_week(home: Home, store: SqlStore) -> None:
     """Also where the opt-out came before anybody knew the tool's address."""
     out = replace(BLOCK, reason_code="SUPPRESSED_PURPOSE")
     link = ToolLink(purpose="newsletter", host="tool.example:443", url="https://tool.example/x1")
@@ -345,7 +329,7 @@ async def test_a_tool_that_mails_somebody_who_opted_out_is_told_once_a_week(
     assert [job.content and job.content["url"] for job in await mailed(days=8)] == ["https://tool.example/x1"]
 
 
-async def test_of_whoever_is_erased_no_address_of_a_tool_is_kept(home: Home, store: sqlite.SqliteStore) -> None:
+async def test_of_whoever_is_erased_no_address_of_a_tool_is_kept(home: Home, store: SqlStore) -> None:
     await store.record([home.consent(ANNA)])
     await store.erase(erasure(home, ANNA))
     out = replace(BLOCK, reason_code="ERASED_DO_NOT_CONTACT")

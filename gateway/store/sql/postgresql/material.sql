@@ -5,7 +5,9 @@ WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence
 
 -- name: sources_in_ledger(controller_id)
 SELECT fields(public) ->> 'name',
-  CASE WHEN jsonb_typeof(fields(public) -> 'version') = 'number' THEN CAST(fields(public) ->> 'version' AS numeric) END
+  CASE WHEN jsonb_typeof(fields(public) -> 'version') = 'number' THEN
+    CAST(CAST(fields(public) ->> 'version' AS numeric) AS bigint)
+  END
 FROM ledger
 WHERE controller_id = :controller_id AND kind IN ('wording', 'source', 'evidence', 'hash_list') AND kind = 'source'
   AND fields(public) IS NOT NULL;
