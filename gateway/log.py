@@ -20,10 +20,12 @@ from gateway.counters import (
     HAND_OVER_SECONDS,
     HOOK_EVENTS,
     HOOKS_REFUSED,
+    HOSTS_FAILED,
     LOGIN_FAILURES,
     MESSAGES,
     OPT_OUTS,
     REFUSED_CONNECTIONS,
+    REPLIES_LOST,
     REPORTS,
     SIGN_UPS,
     SIGNATURES,
@@ -218,6 +220,27 @@ def tried(*, copy: str, route: str, stage: str, code: int | None, enhanced: str 
     """A copy could not be handed over now and will be tried again."""
     COPIES.labels(route, "retry").inc()
     _log.info("tried", copy=copy, route=route, stage=stage, code=code, enhanced=enhanced, attempts=attempts)
+
+
+def reply_lost(*, copy: str, route: str) -> None:
+    """The whole copy was sent and no reply came: it goes again, and may arrive twice."""
+    REPLIES_LOST.labels(route).inc()
+    _log.warning("reply_lost", copy=copy, route=route)
+
+
+def host_failed(*, route: str, host: str, stage: str, code: int | None, said: str, told: bool) -> None:
+    """A smarthost cannot be used: it is down, refuses our login (stage auth), has no TLS we may use (starttls) ...
+
+    `told`: within the last minute, so that this is only counted.
+    """
+    HOSTS_FAILED.labels(route, stage).inc()
+    if not told:
+        _log.error("host_failed", route=route, host=host, stage=stage, code=code, said=said)
+
+
+def host_well(*, route: str, host: str) -> None:
+    """A smarthost that could not be used can be again."""
+    _log.info("host_well", route=route, host=host)
 
 
 def failed(*, copy: str, route: str, stage: str, code: int | None, enhanced: str | None, attempts: int) -> None:

@@ -130,6 +130,7 @@ class Parcel:
     def ending(
         self, state: str, at: datetime, *, said: str = "", due_at: datetime | None = None, dead_address: bool = False,
         mailed: bool = False, notice: Arrival | None = None, refused: Refusal | None = None, tried: bool = True,
+        maybe_twice: bool = False,
     ) -> Ending:  # fmt: skip
         """What is written down about this copy."""
         confirms = state == "delivered" and self.ruling.decision.basis == "doi"
@@ -138,7 +139,7 @@ class Parcel:
             stream=self.original.stream.name, campaign=self.campaign, state=state, ruling=self.ruling, was=self.was,
             reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
             mailed=mailed, confirmation_of=self.original.case.purpose if confirms else None, notice=notice,
-            refused=refused, tried=tried,
+            refused=refused, tried=tried, maybe_twice=maybe_twice,
         )  # fmt: skip
 
 
@@ -313,8 +314,11 @@ class HandOver:
             copy=parcel.name, route=self._route, stage=outcome.stage, code=outcome.code, enhanced=outcome.enhanced,
             attempts=attempts,
         )  # fmt: skip
+        maybe = outcome.maybe_delivered
+        if maybe:
+            log.reply_lost(copy=parcel.name, route=self._route)
         if isinstance(step, Retry):
-            return parcel.ending("queued", now, said=said, due_at=step.at)
+            return parcel.ending("queued", now, said=said, due_at=step.at, maybe_twice=maybe)
         judged = judge_live(self._rules, outcome)
         refused = Refusal(
             bounce_class=judged.bounce_class, reason=judged.reason, status=outcome.enhanced,
@@ -324,7 +328,8 @@ class HandOver:
         if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
             notice = self._about(parcel, outcome, "failed", now)
         return parcel.ending(
-            "failed", now, said=said, dead_address=judged.undeliverable, notice=notice, refused=refused
+            "failed", now, said=said, dead_address=judged.undeliverable, notice=notice, refused=refused,
+            maybe_twice=maybe,
         )  # fmt: skip
 
 

@@ -43,8 +43,8 @@ class CampaignRow:
 
     `mode`: "rehearse" for what was only decided, in a row of its own beside what left; "observe" where something was
     let through that would have been blocked (`observed`, part of `allowed`); else "enforce". `open`: rehearsed copies
-    that can still be released; `released`: those that were. `stopped`: too many complained, and
-    nobody let it go on yet.
+    that can still be released; `released`: those that were. `maybe_twice`: how often the reply to a whole copy was
+    lost, so that it went again. `stopped`: too many complained, and nobody let it go on yet.
     """
 
     controller: str
@@ -68,6 +68,7 @@ class CampaignRow:
     open: int = 0
     released: int = 0
     complaints: int = 0
+    maybe_twice: int = 0
     stopped: bool = False
 
 
@@ -88,7 +89,10 @@ class CapturedRow:
 
 
 PAGE = 500
-COUNTS = ("accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released", "complaints")
+COUNTS = (
+    "accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released", "complaints",
+    "maybe_twice",
+)  # fmt: skip
 REHEARSED = "rehearsed/"
 """What stands before the names of counts of a rehearsal."""
 

@@ -33,6 +33,7 @@ from gateway.forward import Forwards
 from gateway.head_mail import HeadMail
 from gateway.hear import Hear
 from gateway.heed import Known, keep_returned
+from gateway.host_faults import HostFaults
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
@@ -159,6 +160,7 @@ class Worker:
         self._client: HttpClient | None = None
         self._letters = Correspondence(store, self._words, clock=clock, wake=self._deliver.wake)
         self._pools: dict[str, Pool] = {}
+        self._faults = HostFaults(clock)
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
         self._answered = asyncio.Event()
@@ -238,7 +240,10 @@ class Worker:
             if route.kind == "smarthost":
                 rate = route.rate_per_second
                 self._pools[name] = Pool(
-                    route, hostname=config.hostname, pace=self._deliver.paces(name, rate) if rate is not None else None
+                    route,
+                    hostname=config.hostname,
+                    pace=self._deliver.paces(name, rate) if rate is not None else None,
+                    say=self._faults.of(name),
                 )
             if old is not None:
                 await old.close()
@@ -321,6 +326,7 @@ class Worker:
             try:
                 await self._accept.watch_room()
                 await self._note_checks()
+                await self._note_hosts()
                 if not await self._nodes.keeps_house():
                     continue
                 await self._letters.write_due()
@@ -356,6 +362,15 @@ class Worker:
             await self._store.note_checks(notes)
         except StoreUnavailable:
             self._deliver.recheck.put_back(notes)
+            raise
+
+    async def _note_hosts(self) -> None:
+        """Which smarthosts cannot be used; kept for the next time where it cannot be written."""
+        notes = self._faults.take()
+        try:
+            await self._store.note_hosts(notes)
+        except StoreUnavailable:
+            self._faults.put_back(notes)
             raise
 
     def _head_letters(self, kept: Sequence[KeptHead], *, now: datetime) -> list[Arrival]:

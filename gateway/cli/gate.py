@@ -158,6 +158,7 @@ def doctor(
             async with command.opened(loaded) as store:
                 await store.check()
                 kept, given_up = await noted.checks(loaded, store), await told.given_up(store, loaded)
+                given_up += await noted.hosts(loaded, store, now)
                 heard = providers.hooks(loaded, {one: await store.hooks(one) for one in loaded.controllers})
             database = Finding(check="database", good=True, text="opens and has this version's tables")
         except Refused as refused:

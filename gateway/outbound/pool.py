@@ -11,7 +11,7 @@ Known limit: connections count per process.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,15 @@ class Habits:
 
     `idle`: kept unused. `life`: kept at all, so that a busy route finds back to its first host. `cool_down`: a host
     that failed is asked last, and one that had no room for another connection is not asked for one. `all_down`: every
-    host failed, ask nobody. `in_clear`: a host whose TLS fails is spoken to in clear at once, where the policy allows.
+    host failed, ask nobody. `login_down`: in the place of both where our login was refused, so that nobody locks us out
+    for trying. `in_clear`: a host whose TLS fails is spoken to in clear at once, where the policy allows.
     """
 
     idle: float = 20
     life: float = 300
     cool_down: float = 30
     all_down: float = 1
+    login_down: float = 60
     in_clear: float = 3600
 
 
@@ -50,6 +52,7 @@ class _Place:
     credit: int = 0
     cooling_until: float = 0.0
     clear_until: float = 0.0
+    said_well: bool = False
 
 
 class Pool:
@@ -64,9 +67,11 @@ class Pool:
         timeouts: Timeouts | None = None,
         habits: Habits | None = None,
         pace: Pace | None = None,
+        say: Callable[[str, Outcome | None], None] | None = None,
     ) -> None:
         """`hostname`: our name in EHLO. `ca_file`: PEM that stands in for the system's CAs. `pace`: what the route's
-        rate allows. ValueError for a route without hosts; OSError when the CA file cannot be read."""
+        rate allows. `say` is told of a host ("name:port") that did not get ready, and (None) of one that is well again.
+        ValueError for a route without hosts; OSError when the CA file cannot be read."""
         if route.kind != "smarthost" or not route.hosts:
             raise ValueError(f"route {route.name} has no hosts")
         self._loop = asyncio.get_running_loop()
@@ -88,6 +93,7 @@ class Pool:
         self._room_again = 0.0
         self._ceiling = self._limit
         self._turn = pace.turn if pace is not None else None
+        self._say = say or (lambda host, outcome: None)
         self._live = 0
         self._idle: list[tuple[float, Session]] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -220,7 +226,7 @@ class Pool:
                 return connection
         assert failed is not None
         if self._live <= 1:  # else a session is at work, and the host has just no room for another
-            self._last = (self._loop.time() + self._habits.all_down, failed)
+            self._last = (self._loop.time() + self._patience(failed, self._habits.all_down), failed)
         raise failed
 
     async def _trouble(self, connection: Connection, outcome: Outcome) -> Connection | None:
@@ -265,11 +271,21 @@ class Pool:
                     raise
                 place.clear_until = self._loop.time() + self._habits.in_clear
                 connection = await connect(host, in_clear=True)
-        except ConnectFailed:
-            place.cooling_until = self._loop.time() + self._habits.cool_down
+        except ConnectFailed as failed:
+            place.cooling_until = self._loop.time() + self._patience(failed, self._habits.cool_down)
+            full = failed.outcome.stage in ("greeting", "ehlo") and failed.kind is None and self._live > 1
+            if not full:
+                place.said_well = False
+                self._say(failed.peer, failed.outcome)
             raise
         place.cooling_until = 0.0
+        if not place.said_well:
+            place.said_well = True
+            self._say(connection.peer, None)
         return connection
+
+    def _patience(self, failed: ConnectFailed, usual: float) -> float:
+        return self._habits.login_down if failed.outcome.stage == "auth" else usual
 
 
 def _credentials(host: Smarthost) -> Credentials | None:

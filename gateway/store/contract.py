@@ -15,6 +15,7 @@ from gateway.store.asking import SignUps
 from gateway.store.checks import Checks
 from gateway.store.corresponding import Letters, OwedLetter
 from gateway.store.evidence import Evidence
+from gateway.store.faults import Faults
 from gateway.store.history import Past
 from gateway.store.holding import Holding
 from gateway.store.hooked import Hooks
@@ -194,6 +195,7 @@ class StoredMessage:
 class Ending:
     """What became of one claimed copy: final in `state`, or again "queued" until `due_at`.
 
+    `maybe_twice`: the reply to the final dot was lost, so the server may have the copy that goes again.
     `tried`: whether that was an attempt, which counts. `alarm_at`: as in `NewCopy`; None: as it was.
     `notice`: the report on it, stored with it or not at all. `mailed`: remember the mailing (pack IE).
     `confirmation_of`: the purpose whose sign-up this mail asked to confirm; it is counted (RULES.md B6).
@@ -212,6 +214,7 @@ class Ending:
     at: datetime
     due_at: datetime | None = None
     tried: bool = True
+    maybe_twice: bool = False
     alarm_at: datetime | None = None
     recipient_key: bytes | None = None
     dead_address: bool = False
@@ -354,6 +357,7 @@ class Store(
     Checks,
     Hooks,
     Pacing,
+    Faults,
     StaffList,
     Protocol,
 ):
@@ -363,7 +367,7 @@ class Store(
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
     sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py;
     letters that are owed: corresponding.py; our own mail looked at again: checks.py; providers that tell: hooked.py;
-    rates: pacing.py; staff: staff.py.
+    rates: pacing.py; hosts: faults.py; staff: staff.py.
     """
 
     async def close(self) -> None: ...

@@ -120,6 +120,8 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
             counted[is_now] += 1
         if ending.state in _COUNTED:
             counted[_COUNTED[ending.state]] += 1
+        if ending.maybe_twice:
+            counted["maybe_twice"] += 1
     enqueue(handles, [ending.notice for ending in ended if ending.notice is not None])
     for ending in ended:
         _learn(handles, ending)
@@ -151,6 +153,7 @@ def _ending_row(worker: str, ending: Ending) -> dict[str, Any]:
         "controller_id": ending.controller_id, "message_id": ending.message_id, "copy_no": ending.copy_no,
         "verdict": decision.verdict, "reason_code": decision.reason_code, "cite": decision.cite,
         "as_of": milliseconds(ending.ruling.as_of), "reply": ending.reply, "worker": worker,
+        "maybe_twice": int(ending.maybe_twice),
     }  # fmt: skip
 
 

@@ -118,7 +118,7 @@ def copy(handles: Handles, controller_id: str, message_id: bytes, copy_no: int) 
 def queue_list(handles: Handles, n: int) -> list[Mapping[str, Any]]:
     """What waits, oldest first, without addresses."""
     names = ("controller", "message_id", "copy_no", "state", "route", "due_at", "attempts", "reason_code",
-             "packs", "reply")  # fmt: skip
+             "packs", "reply", "maybe_twice")  # fmt: skip
     found: list[Mapping[str, Any]] = []
     for row in SQL.queue_list(handles.db, n=n):
         values = dict(zip(names, row, strict=True))

@@ -26,4 +26,4 @@ class SqlPacing(SqlBase):
 
     async def forget_paces(self, *, before: datetime) -> None:
         at = (before - _EPOCH) // _TICK
-        await self._write(lambda h: SQL.forget(h.db, before=at))
+        await self._write(lambda h: SQL.forget(h.db, before=at), Turn.BESIDE)

@@ -37,6 +37,7 @@ from gateway.store.evidence import Note
 from gateway.store.sql_access import SqlAccess
 from gateway.store.sql_checks import SqlChecks
 from gateway.store.sql_evidence import SqlEvidence
+from gateway.store.sql_faults import SqlFaults
 from gateway.store.sql_history import SqlHistory
 from gateway.store.sql_holding import SqlHolding
 from gateway.store.sql_hooks import SqlHooks
@@ -74,6 +75,7 @@ class SqlStore(
     SqlChecks,
     SqlHooks,
     SqlPacing,
+    SqlFaults,
 ):
     """See contract.Store, call by call."""
 

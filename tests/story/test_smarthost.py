@@ -1,12 +1,14 @@
 """Handing over to smarthosts: rates per domain, replies that are lost, logins that are refused, and who is told."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.installation import Installation, consent, newsletter
-from tests.peers import ScriptedPeer
+from gateway.counters import REPLIES_LOST
+from tests.installation import Installation, consent, newsletter, program
+from tests.peers import FEATURES, Close, ScriptedPeer
 from tests.story.relay import fresh, load, load_people
 from tests.story.test_hand_over import working
 
@@ -26,6 +28,13 @@ def installation(made: Path, tmp_path: Path) -> Installation:
 def smarthost(installation: Installation, more: str) -> None:
     """Further settings of the route; `working` puts its hosts before them."""
     installation.change("[routes.main]\n", f"[routes.main]\n{more}\n")
+
+
+def run(*command: str, installation: Installation, code: int = 0) -> str:
+    """What a command prints, with its settings file."""
+    done = program(*command, "--config", installation.config)
+    assert done.returncode == code, done.stderr.decode()
+    return done.stdout.decode()
 
 
 async def test_a_limit_on_one_domain_holds_back_no_copy_for_another(installation: Installation) -> None:
@@ -61,3 +70,53 @@ async def test_a_limit_that_is_lifted_lets_what_waits_go(installation: Installat
         await work.worker.reload()
         await work.pass_time(timedelta(minutes=10))
         await work.until(lambda: [copy[0] for copy in work.copies()] == ["delivered"] * 3)
+
+
+# a reply that is lost
+
+
+async def test_a_copy_whose_reply_was_lost_goes_again_and_that_is_told(installation: Installation) -> None:
+    """P1: twice, never zero times; the report, the queue, the page and the counter say so."""
+    before = REPLIES_LOST.labels("main")._value.get()
+    async with ScriptedPeer({".": [Close(), "250 2.0.0 ok"]}) as peer, working(installation, peer.port) as work:
+        await work.send(SLOW[0], newsletter("weg"))
+        await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
+        assert "may go twice" in work.copies()[0][3]
+        listed = [json.loads(line) for line in run("queue", "list", "--json", installation=installation).splitlines()]
+        assert [row["maybe_twice"] for row in listed] == [1]
+        await work.pass_time(timedelta(minutes=2))
+        await work.until(lambda: work.copies()[0][0] == "delivered")
+        assert len(peer.transactions) == 2
+        assert REPLIES_LOST.labels("main")._value.get() == before + 1
+        [row] = [
+            json.loads(line) for line in run("report", "campaigns", "--json", installation=installation).splitlines()
+        ]
+        assert (row["delivered"], row["maybe_twice"]) == (1, 1)
+
+
+# a login that is refused
+
+
+async def test_a_refused_login_waits_and_is_loud_until_it_is_mended(installation: Installation) -> None:
+    smarthost(installation, 'username = "acme"\npassword = "geheim"')
+    features = (*FEATURES, "AUTH PLAIN")
+    script = {"AUTH": ["535 5.7.8 wrong password", "235 ok"]}
+    async with ScriptedPeer(script, features=features) as peer, working(installation, peer.port) as work:
+        await work.send(SLOW[0], newsletter("deur"))
+        await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
+        await work.worker._note_hosts()
+        [fault] = await work.worker._store.host_faults()
+        assert (fault.host, fault.stage, fault.code) == (f"127.0.0.1:{peer.port}", "auth", 535)
+        assert "geheim" not in fault.said
+        said = run("doctor", installation=installation, code=1)
+        assert "username and password" in said and f"127.0.0.1:{peer.port}" in said and "geheim" not in said
+        # a burst of mail does not become a burst of logins: somebody would lock us out
+        await work.send(SLOW[1:4], newsletter("nog meer"))
+        await work.until(lambda: [copy[:2] for copy in work.copies()] == [("queued", 1)] * 4)
+        assert sum(line.startswith("AUTH") for line in peer.commands) == 1
+        installation.change('"geheim"', '"beter"')
+        await work.worker.reload()
+        await work.pass_time(timedelta(minutes=2))
+        await work.until(lambda: [copy[0] for copy in work.copies()] == ["delivered"] * 4)
+        await work.worker._note_hosts()
+        assert await work.worker._store.host_faults() == []

@@ -65,19 +65,19 @@ SELECT m.message_id, m.accepted_at, m.stream, m.campaign, m.mode, m.kind, m.enve
 FROM messages m JOIN bodies b ON b.controller_id = m.controller_id AND b.message_id = m.message_id
 WHERE m.controller_id = :controller_id AND m.message_id IN (KEYS);
 
--- name: end_copy(controller_id, message_id, copy_no, state, verdict, reason_code, cite, as_of, basis, packs, trace, reply, ended_at, worker)^
+-- name: end_copy(controller_id, message_id, copy_no, state, verdict, reason_code, cite, as_of, basis, packs, trace, reply, maybe_twice, ended_at, worker)^
 -- A copy is final. Only who holds it may say so: a copy whose lease ran out belongs to another. Gives a row where it did.
 UPDATE copies SET state = :state, verdict = :verdict, reason_code = :reason_code, cite = :cite, as_of = :as_of,
   basis = :basis, packs = :packs, trace = :trace, reply = :reply, ended_at = :ended_at, attempts = attempts + 1,
-  rcpt = CASE WHEN :state IN ('captured', 'held') THEN rcpt END, worker = NULL, due_at = NULL
+  maybe_twice = maybe_twice + :maybe_twice, rcpt = CASE WHEN :state IN ('captured', 'held') THEN rcpt END, worker = NULL, due_at = NULL
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'claimed'
   AND worker = :worker
 RETURNING route;
 
--- name: retry_copy(controller_id, message_id, copy_no, verdict, reason_code, cite, as_of, due_at, reply, worker, tried, alarm_at)^
+-- name: retry_copy(controller_id, message_id, copy_no, verdict, reason_code, cite, as_of, due_at, reply, maybe_twice, worker, tried, alarm_at)^
 -- A copy waits again. tried: 1 where that was an attempt. Gives a row where this worker held it.
 UPDATE copies SET state = 'queued', verdict = :verdict, reason_code = :reason_code, cite = :cite, as_of = :as_of,
-  due_at = :due_at, reply = :reply, attempts = attempts + :tried, worker = NULL,
+  due_at = :due_at, reply = :reply, attempts = attempts + :tried, maybe_twice = maybe_twice + :maybe_twice, worker = NULL,
   alarm_at = COALESCE(:alarm_at, alarm_at)
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'claimed'
   AND worker = :worker

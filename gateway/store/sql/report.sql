@@ -49,5 +49,5 @@ FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message
 WHERE c.controller_id = :controller_id AND c.message_id = :message_id AND c.copy_no = :copy_no;
 
 -- name: queue_list(n)
-SELECT controller_id, message_id, copy_no, state, route, due_at, attempts, reason_code, packs, reply FROM copies
+SELECT controller_id, message_id, copy_no, state, route, due_at, attempts, reason_code, packs, reply, maybe_twice FROM copies
 WHERE state IN ('queued', 'claimed') ORDER BY message_id, copy_no LIMIT :n;

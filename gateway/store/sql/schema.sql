@@ -143,6 +143,7 @@ CREATE INDEX bodies_hour ON bodies (hour);
 -- One message for one recipient: its decision and its way out. accept_code is the code at acceptance; verdict,
 -- reason_code and as_of are those of the last decision. turn: among whom copies of a route take turns to leave, service
 -- mail first (queue.py). alarm_at: when time alone asks for something while it waits: a report on the delay, or the end.
+-- maybe_twice: how often its final dot was sent and the reply was lost.
 CREATE TABLE copies (
   controller_id TEXT NOT NULL,
   message_id BLOB NOT NULL,
@@ -166,6 +167,7 @@ CREATE TABLE copies (
   ended_at INTEGER,
   turn INTEGER NOT NULL DEFAULT 0,
   alarm_at INTEGER,
+  maybe_twice INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (controller_id, message_id, copy_no)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX copies_due ON copies (route, turn, due_at) WHERE state = 'queued';
@@ -524,5 +526,18 @@ CREATE TABLE paces (
   taken_until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX paces_age ON paces (taken_until);
+
+-- Smarthosts that could not be used when last asked: since when, at which stage of getting ready, what they said. The row goes
+-- when one is well again. Nothing of a person.
+CREATE TABLE host_faults (
+  route TEXT NOT NULL,
+  host TEXT NOT NULL,
+  stage TEXT NOT NULL,
+  code INTEGER,
+  said TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  PRIMARY KEY (route, host)
+) STRICT, WITHOUT ROWID;
 
 INSERT INTO meta (name, value) VALUES ('schema', '3');

@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from gateway import report
 from gateway.config import Config, Stream
+from gateway.host_faults import to_be_shown
+from gateway.store.faults import HostFault
 from gateway.web.staff.campaigns import campaign_id
 from gateway.web.staff.desk import Desk, Visitor
 from gateway.web.staff.figures import funnel
@@ -46,7 +48,15 @@ class Overview:
                 one for controller_id in visitor.controllers for one in await site.store.checks(controller_id)
                 if not one.well
             ],
+            faults=await self._faults(visitor),
         )  # fmt: skip
+
+    async def _faults(self, visitor: Visitor) -> list[HostFault]:
+        """Smarthosts behind the visitor's streams that cannot be used."""
+        site = self._desk.site
+        routes = {s.route for controller in visitor.controllers.values() for s in controller.streams.values()}
+        shown = to_be_shown(await site.store.host_faults(), site.config, site.clock())
+        return [fault for fault in shown if fault.route in routes]
 
 
 def modes(visitor: Visitor, now: datetime) -> list[Stream]:
