@@ -8,27 +8,19 @@ import contextlib
 import ctypes
 import fcntl
 import os
-import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gateway import log
 from gateway.addressees import targets
 from gateway.config import Config
 from gateway.keys import key_ring
 from gateway.store import migrate, sqlite
-from gateway.store.contract import Store, StoreUnavailable
-from gateway.store.nodes import FileNodes, NameTaken, Nodes
+from gateway.store.contract import Store
+from gateway.store.nodes import FileNodes, Nodes
 from gateway.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from gateway.worker import Sockets
-
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 ARENAS = 2
@@ -112,32 +104,23 @@ def _nodes(config: Config) -> Nodes:
 
 def serve(config: Config, *, workers: int = 1) -> int:
     """Run until SIGTERM or SIGINT. Exit code 0 when stopped, 1 when it could not start."""
-    import uvloop
-
-    from gateway import supervisor
-    from gateway.worker import Sockets
+    from gateway import serve as story
 
     log.configure(config.log.format, config.log.level)
     _give_large_blocks_back()
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(_only_one(config))
-            sockets = Sockets.bound(config)
-        except OSError as refused:
-            print(f"consentgate: {refused}", file=sys.stderr)
-            return 1
-        streams = sum(len(controller.streams) for controller in config.controllers.values())
-        log.started(version=version("consentgate"), controllers=len(config.controllers), streams=streams)
-        web, mail = config.listen.web, config.listen.submission or config.listen.submissions
-        ready = f"ready smtp {mail[0][0]}:{mail[0][1]} web {config.public_url} ({web[0]}:{web[1]})"
+    try:
+        with _only_one(config):
+            return story.serve(config, workers=workers, clock=clock, joined=_at_work)
+    except OSError as refused:
+        print(f"consentgate: {refused}", file=sys.stderr)
+        return 1
 
-        def work(index: int, accepting: Callable[[], None]) -> int:
-            return uvloop.run(_serve_one(config, sockets, f"{config.node or socket.gethostname()}-{index}", accepting))
 
-        def say_ready() -> None:
-            print(ready, flush=True)
-
-        return work(0, say_ready) if workers == 1 else supervisor.run(workers, work, say_ready)
+@contextlib.asynccontextmanager
+async def _at_work(config: Config, worker: str) -> AsyncIterator[tuple[Nodes, Store]]:
+    """A worker's place among all, and the store. NameTaken, or StoreUnavailable when that is away."""
+    async with joined(config, worker) as nodes, opened_store(config) as store:
+        yield nodes, store
 
 
 def _give_large_blocks_back() -> None:
@@ -165,23 +148,3 @@ def _only_one(config: Config) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-async def _serve_one(config: Config, sockets: "Sockets", name: str, accepting: Callable[[], None]) -> int:
-    from gateway.worker import Worker
-
-    loop = asyncio.get_running_loop()
-    try:
-        async with joined(config, name) as nodes, opened_store(config) as store:
-            worker = Worker(config, store, nodes, sockets, name, clock=clock)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, worker.stop.set)
-            loop.add_signal_handler(signal.SIGHUP, worker.again.set)
-            await worker.run(accepting)
-    except StoreUnavailable as down:
-        print(f"consentgate: {down}", file=sys.stderr)
-        return 1
-    except NameTaken as taken:
-        print(f"consentgate: {taken}: set `node` to another name on one of them.", file=sys.stderr)
-        return 1
-    return 0

@@ -63,13 +63,11 @@ class _Addressee:
 class Correspondence:
     """One per process; `configure` swaps the settings. `wake` is told the route of each mail that was queued."""
 
-    def __init__(
-        self, store: Store, words: Words, *, clock: Callable[[], datetime], wake: Callable[[str], None]
-    ) -> None:
-        self._store, self._words, self._clock, self._wake = store, words, clock, wake
+    def __init__(self, store: Store, *, clock: Callable[[], datetime], wake: Callable[[str], None]) -> None:
+        self._store, self._clock, self._wake = store, clock, wake
 
-    def configure(self, config: Config, scales: Scales) -> None:
-        self._config, self._scales = config, scales
+    def configure(self, config: Config, scales: Scales, words: Words) -> None:
+        self._config, self._scales, self._words = config, scales, words
 
     async def write_due(self) -> int:
         """Write what is due, a bounded number at a time: whoever keeps house has other things to do; how many mails.

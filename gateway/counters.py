@@ -25,6 +25,7 @@ CAMPAIGNS_STOPPED: Final = Counter("consentgate_campaigns_stopped", "Campaigns s
 LOGIN_FAILURES: Final = Counter("consentgate_login_failures", "Logins refused.", ["door"])
 REFUSED_CONNECTIONS: Final = Counter("consentgate_refused_connections", "SMTP connections refused.", ["cause"])
 STORE_FAILURES: Final = Counter("consentgate_store_failures", "Times the store could not be used.", ["where"])
+WORKERS_DIED: Final = Counter("consentgate_workers_died", "Worker processes that ended by themselves.")
 BUGS: Final = Counter("consentgate_bugs", "Exceptions nobody expected.", ["where"])
 SESSIONS: Final = Gauge("consentgate_sessions", "SMTP sessions now.")
 QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
@@ -32,6 +33,6 @@ ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
     MESSAGES, DECISIONS, COPIES, REPLIES_LOST, HOSTS_FAILED, SIGNATURES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS,
-    HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS, STORE_FAILURES, BUGS, SESSIONS,
-    QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
+    HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS, STORE_FAILURES, WORKERS_DIED,
+    BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip

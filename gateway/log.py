@@ -31,6 +31,7 @@ from gateway.counters import (
     SIGNATURES,
     STORE_FAILURES,
     TOLD,
+    WORKERS_DIED,
 )
 from gateway.log_line import Level, shape, trace_of
 
@@ -85,9 +86,26 @@ def stopped(*, waiting: int) -> None:
     _log.info("stopped", waiting=waiting)
 
 
-def worker_died(*, worker: int, status: int) -> None:
-    """A worker process ended by itself; it is started again. `status`: exit code, or the signal's number, negative."""
-    _log.error("worker_died", worker=worker, status=status)
+def worker_died(*, worker: int, status: int, again_in: float) -> None:
+    """A worker process ended by itself. `status`: exit code, or the signal's number, negative. Another takes its place
+    after `again_in` seconds, which grow while it keeps dying; the others go on."""
+    WORKERS_DIED.inc()
+    _log.error("worker_died", worker=worker, status=status, again_in=again_in)
+
+
+def worker_hung(*, worker: int, seconds: int) -> None:
+    """A worker process showed no sign of life for so long; it is killed, and replaced."""
+    _log.error("worker_hung", worker=worker, seconds=seconds)
+
+
+def restart_needed(*, settings: str) -> None:
+    """These settings were changed and take effect at the next start only; everything else is in force."""
+    _log.warning("restart_needed", settings=settings)
+
+
+def files_short(*, files: int, connections: int) -> None:
+    """The system lets us open too few files for `limits.connections`: so many connections are let in instead."""
+    _log.warning("files_short", files=files, connections=connections)
 
 
 def bug(*, where: str, error: BaseException) -> None:

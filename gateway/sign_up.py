@@ -47,15 +47,15 @@ class SignUps:
     """
 
     def __init__(
-        self, store: Store, words: Words, ring: KeyRing, tokens: TokenKeys, *, clock: Callable[[], datetime],
+        self, store: Store, ring: KeyRing, tokens: TokenKeys, *, clock: Callable[[], datetime],
         wake: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._store, self._words, self._ring, self._tokens = store, words, ring, tokens
+        self._store, self._ring, self._tokens = store, ring, tokens
         self._clock, self._wake = clock, wake
         self._secret = next(iter(ring.derived("sign-up").values()))
 
-    def configure(self, config: Config, scales: Scales) -> None:
-        self._config, self._scales = config, scales
+    def configure(self, config: Config, scales: Scales, words: Words) -> None:
+        self._config, self._scales, self._words = config, scales, words
 
     def age(self, controller: Controller) -> int:
         """Below which age a parent has to agree."""

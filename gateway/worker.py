@@ -5,27 +5,25 @@ One TaskGroup owns every long-lived task. Several workers share the listening so
 
 import asyncio
 import contextlib
-import errno
 import gc
-import socket
+import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 
 from gateway import log, prove, question, record
 from gateway.accept import Accept
 from gateway.addressees import targets
 from gateway.appraise import keep_counting
 from gateway.be_told import TOKENS_KEPT, BeTold
-from gateway.config import Config
+from gateway.board import Board, Slot
+from gateway.config import Config, Route
 from gateway.confirm import Confirmations
 from gateway.correspond import Correspondence
 from gateway.deliver import Deliver
@@ -34,6 +32,7 @@ from gateway.head_mail import HeadMail
 from gateway.hear import Hear
 from gateway.heed import Known, keep_returned
 from gateway.host_faults import HostFaults
+from gateway.inbound.listener import server_context
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
@@ -41,28 +40,24 @@ from gateway.keys import key_ring, signers, token_keys
 from gateway.lookalikes import Lookalikes
 from gateway.notice import Notices
 from gateway.outbound.http_client import HttpClient, context_for
+from gateway.outbound.pace import Pace
 from gateway.outbound.pool import Pool
 from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
-from gateway.settings.load import ConfigError, load
-from gateway.settings.readiness import serve_problems
+from gateway.settings.load import ConfigError
 from gateway.show import captured_mail, link_context
 from gateway.sign_up import SignUps
+from gateway.sockets import Sockets
 from gateway.store.contract import Arrival, Store, StoreUnavailable
 from gateway.store.evidence import KeptHead
 from gateway.store.nodes import Nodes
-from gateway.web.connection import Connection
 from gateway.web.server import build_app
+from gateway.web.serving import Web
 from gateway.web.site import Site
 from gateway.weigh import Scales
 from gateway.words import Words
 from gateway.write_back import WriteBack
 
-_REMEDIES = {
-    errno.EADDRINUSE: "Stop what uses it, or set another port.",
-    errno.EACCES: "Ports below 1024 need root or CAP_NET_BIND_SERVICE; or set another port.",
-    errno.EADDRNOTAVAIL: "This machine has no such address; set one of its own.",
-}
 STOP_SECONDS = 10.0
 WATCH_SECONDS = 5.0
 SEAL_SECONDS = 0.5
@@ -73,65 +68,29 @@ SWEPT_AT_ONCE = 500
 PACES_KEPT = timedelta(hours=1)
 
 
-@dataclass(slots=True)
-class Sockets:
-    """Listening sockets, bound before the workers start."""
-
-    submission: list[socket.socket] = field(default_factory=list)
-    submissions: list[socket.socket] = field(default_factory=list)
-    return_path: list[socket.socket] = field(default_factory=list)
-    web: list[socket.socket] = field(default_factory=list)
-
-    @classmethod
-    def bound(cls, config: Config) -> "Sockets":
-        """All listeners of the configuration; OSError names the one that is taken."""
-        listen = config.listen
-        return cls(
-            submission=[_bound(address, "submission") for address in listen.submission],
-            submissions=[_bound(address, "submissions") for address in listen.submissions],
-            return_path=[_bound(listen.return_path, "return_path")], web=[_bound(listen.web, "web")],
-        )  # fmt: skip
+Renewed = Callable[[Sockets], tuple[Config, Sockets]]
+"""The settings as they are now, and the sockets they want, of which those given are kept where they are still wanted.
+Raises ConfigError for settings that are not fit to be served, OSError."""
+Told = Callable[[Config | None], None]
+"""Told what came of a reload: the settings in force now, None where the old ones are kept."""
 
 
-def _bound(address: tuple[str, int], setting: str) -> socket.socket:
-    host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as taken:
-        listening.close()
-        remedy = _REMEDIES.get(taken.errno or 0, "Set another address or port.")
-        why = f"{host}:{port} cannot be listened on: {taken.strerror}"
-        raise OSError(f"listen.{setting}: {why}. {remedy}") from None
-    listening.listen(1024)
-    listening.setblocking(False)
-    return listening
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fitted:
+    """What follows from settings and can go wrong, made before anything is swapped."""
+
+    config: Config
+    sockets: Sockets
+    words: Words
+    scales: Scales
+    renderer: Renderer
+    pools: dict[str, Pool]
+    trusted: ssl.SSLContext
+    certificate: ssl.SSLContext | None
 
 
-class Web(uvicorn.Server):
-    """uvicorn inside our loop: signals are ours, and the pages can be swapped for those of new settings."""
-
-    def __init__(self) -> None:
-        self.pages: FastAPI | None = None
-        super().__init__(uvicorn.Config(
-            self._serve_pages, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None,
-            access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=15, limit_concurrency=1024,
-        ))  # fmt: skip
-        self.accepting = asyncio.Event()
-
-    async def _serve_pages(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.pages is not None:
-            await self.pages(scope, receive, send)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.accepting.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+def _nowhere(sockets: Sockets) -> tuple[Config, Sockets]:
+    raise OSError("nothing says where new settings come from")
 
 
 class Worker:
@@ -139,26 +98,28 @@ class Worker:
 
     def __init__(
         self, config: Config, store: Store, nodes: Nodes, sockets: Sockets, name: str, *,
-        clock: Callable[[], datetime],
+        clock: Callable[[], datetime], slot: Slot | None = None, renewed: Renewed = _nowhere,
+        told: Told = lambda _: None,
     ) -> None:  # fmt: skip
+        """`slot`: this worker's place among all; `renewed` and `told`: whom it asks and tells at a reload."""
         self.config, self.sockets, self._clock, self._nodes = config, sockets, clock, nodes
+        self._slot, self._renewed, self._told = slot or Board(1).slot(0), renewed, told
         self.stop = asyncio.Event()
         """Set to end the work."""
         self.again = asyncio.Event()
         """Set to load the settings anew."""
-        self._store, self._ring, self._web = store, key_ring(config), Web()
-        self._words = Words.load(config.own_templates)
+        self._store, self._ring, self._web = store, key_ring(config), Web(self._slot, stop_seconds=int(STOP_SECONDS))
         self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
         self._lookalikes = Lookalikes(self._ring)
         self._accept = Accept(store, self._deliver, ring=self._ring, lookalikes=self._lookalikes, clock=clock)
         self._hear = Hear(store, clock=clock)
         self._be_told = BeTold(store, clock=clock)
         tokens = token_keys(self._ring)
-        self._sign_ups = SignUps(store, self._words, self._ring, tokens, clock=clock, wake=self._deliver.wake)
+        self._sign_ups = SignUps(store, self._ring, tokens, clock=clock, wake=self._deliver.wake)
         self._confirmations = Confirmations(store, self._ring, tokens, clock=clock)
         self._write_back = WriteBack(store, worker=name, clock=clock)
-        self._client: HttpClient | None = None
-        self._letters = Correspondence(store, self._words, clock=clock, wake=self._deliver.wake)
+        self._client = HttpClient(agent=f"consentgate/{version('consentgate')}")
+        self._letters = Correspondence(store, clock=clock, wake=self._deliver.wake)
         self._pools: dict[str, Pool] = {}
         self._faults = HostFaults(clock)
         self._asked_for: set[asyncio.Task[None]] = set()
@@ -171,18 +132,17 @@ class Worker:
     async def run(self, accepting: Callable[[], None]) -> None:
         """Serve until `stop` is set; `accepting` is called once everything accepts."""
         config, sockets = self.config, self.sockets
-        await self._configure(config)
+        self._configure(await self._fit(config, sockets))
         await record.settings_in_force(self._store, config, now=self._clock())
         await self._accept.watch_room()
         logins = Logins(config.logins, clock=self._clock)
-        self._submission = Submission(config, self._accept, logins)
-        self._return_path = ReturnPath(config, self._hear, self._ring)
+        self._submission = Submission(config, self._accept, logins, self._slot)
+        self._return_path = ReturnPath(config, self._hear, self._ring, self._slot)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             delivering = tasks.create_task(self._deliver.run(), name="deliver")
-            serving = tasks.create_task(self._web.serve(sockets=sockets.web), name="web")
-            await self._submission.start(submission=sockets.submission, submissions=sockets.submissions)
-            await self._return_path.start(return_path=sockets.return_path)
+            serving = tasks.create_task(self._web.serve([*sockets.web.values()]), name="web")
+            self._listen(sockets)
             keeping = tasks.create_task(self._keep_house(), name="house")
             sealing = tasks.create_task(self._keep_ledger(), name="ledger")
             watching = tasks.create_task(self._keep_questions(), name="questions")
@@ -199,6 +159,7 @@ class Worker:
             for task in (keeping, sealing, watching, telling, counting, delivering, *self._asked_for):
                 task.cancel()
         logins.close()
+        self._client.close()
         with contextlib.suppress(StoreUnavailable):
             await self._note_checks()
         log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))
@@ -220,6 +181,8 @@ class Worker:
         """No new mail; hand-overs under way finish, ten seconds at most (DESIGN section 12)."""
         log.stopping(cause="signal")
         self._web.should_exit = True
+        self._web.listen(())
+        self.sockets.close()  # nobody is let in that would not be served
         async with asyncio.timeout(STOP_SECONDS + 2):
             await asyncio.gather(
                 self._submission.drain(STOP_SECONDS / 2), self._return_path.drain(STOP_SECONDS / 2),
@@ -229,56 +192,60 @@ class Worker:
         for pool in self._pools.values():
             await pool.close()
 
-    async def _configure(self, config: Config) -> None:
-        """Everything that follows from the configuration, made anew and swapped in."""
+    def _listen(self, sockets: Sockets) -> None:
+        self._submission.listen(sockets.submission.values(), sockets.submissions.values())
+        self._return_path.listen(sockets.return_path.values())
+
+    async def _fit(self, config: Config, sockets: Sockets) -> _Fitted:
+        """Make what follows from settings and may go wrong. Raises OSError, ValueError, StoreUnavailable."""
+        # templates and languages are half a second's reading, while mail goes on
+        words = await asyncio.get_running_loop().run_in_executor(None, Words.load, config.own_templates)
         keys = signers(config)
-        scales = Scales(config, frozenset(keys))
         tokens = token_keys(self._ring)
-        self._renderer = Renderer(config, self._words, tokens, await numbers(self._store, config), keys)
-        for name, route in config.routes.items():
-            old = self._pools.pop(name, None)
-            if route.kind == "smarthost":
-                rate = route.rate_per_second
-                self._pools[name] = Pool(
-                    route,
-                    hostname=config.hostname,
-                    pace=self._deliver.paces(name, rate) if rate is not None else None,
-                    say=self._faults.of(name),
-                )
-            if old is not None:
-                await old.close()
-        notices = Notices(config, self._words, scales, self._ring)
-        self._scales, self._notices = scales, notices
+        return _Fitted(
+            config=config, sockets=sockets, words=words, scales=Scales(config, frozenset(keys)),
+            renderer=Renderer(config, words, tokens, await numbers(self._store, config), keys),
+            pools={
+                name: Pool(route, hostname=config.hostname, pace=self._pace(route), say=self._faults.of(name))
+                for name, route in config.routes.items() if route.kind == "smarthost"
+            },
+            trusted=context_for(config.write_back_authorities), certificate=server_context(config.tls),
+        )  # fmt: skip
+
+    def _pace(self, route: Route) -> Pace | None:
+        """How fast a route goes, over all workers and nodes."""
+        return None if route.rate_per_second is None else self._deliver.paces(route.name, route.rate_per_second)
+
+    def _configure(self, fitted: _Fitted) -> list[Pool]:
+        """Swap it in, all at once: nothing here waits or fails. The pools of before."""
+        config, scales, words = fitted.config, fitted.scales, fitted.words
+        before, self._pools = [*self._pools.values()], fitted.pools
+        self._words, self._renderer, self._scales = words, fitted.renderer, scales
+        self._notices = notices = Notices(config, words, scales, self._ring)
         self._deliver.configure(config, scales, self._renderer, notices, self._pools)
         self._accept.configure(config, scales, notices)
-        known = Known(config=config, ring=self._ring, tokens=tokens)
+        known = Known(config=config, ring=self._ring, tokens=token_keys(self._ring))
         self._hear.configure(known, Forwards(config, scales, self._ring))
         self._store.tell(targets(config))
-        client = self._http_client(config)
-        self._write_back.configure(config, client)
-        self._be_told.configure(known, client)
-        self._sign_ups.configure(config, scales)
+        self._client.trust(fitted.trusted)
+        self._write_back.configure(config, self._client)
+        self._be_told.configure(known, self._client)
+        self._sign_ups.configure(config, scales, words)
         self._confirmations.configure(config, scales)
-        self._letters.configure(config, scales)
+        self._letters.configure(config, scales, words)
         self._web.pages = self._pages(config, scales)
         self.config = config
+        gc.unfreeze()  # or what belonged to the settings before would never be let go of
         gc.collect()
         gc.freeze()  # or the collector stops all mail for a tenth of a second now and then, to walk what stays
-
-    def _http_client(self, config: Config) -> HttpClient:
-        """The client of new settings; the one before it finishes its calls."""
-        if self._client is not None:
-            self._client.close()
-        agent = f"consentgate/{version('consentgate')}"
-        self._client = HttpClient(context_for(config.write_back_authorities), agent=agent)
-        return self._client
+        return before
 
     def _pages(self, config: Config, scales: Scales) -> FastAPI:
         ring, store, renderer = self._ring, self._store, self._renderer
         return build_app(
             Site(
                 config=config, store=store, words=self._words, scales=scales, ring=ring, tokens=token_keys(ring),
-                clock=self._clock, secret=next(iter(ring.derived("web").values())),
+                clock=self._clock, metrics=self._slot.text, secret=next(iter(ring.derived("web").values())),
                 sign_ups=self._sign_ups, confirmations=self._confirmations, be_told=self._be_told,
                 link_context=lambda token: link_context(store, config, token, self._clock()),
                 captured_mail=lambda controller, message, copy: captured_mail(
@@ -294,24 +261,33 @@ class Worker:
         )  # fmt: skip
 
     async def reload(self) -> None:
-        """SIGHUP: the new settings, or the old ones where the new ones have problems."""
+        """The new settings, templates and sockets, or the old ones where the new ones have problems."""
+        sockets = self.sockets
         try:
-            config = load(self.config.path)
-            if problems := serve_problems(config, self._clock()):
-                raise ConfigError(problems)
-            await numbers(self._store, config)  # new names need a number: found out before anything is swapped
-            self._submission.reload(config)  # so is a certificate that cannot be used
-            self._return_path.reload(config)
+            config, sockets = await asyncio.get_running_loop().run_in_executor(None, self._renewed, self.sockets)
+            fitted = await self._fit(config, sockets)
             await record.settings_in_force(self._store, config, now=self._clock())
-        except (ConfigError, OSError, StoreUnavailable) as wrong:
+        except (ConfigError, OSError, ValueError, StoreUnavailable) as wrong:
+            sockets.close(but=self.sockets)
             problems = wrong.problems if isinstance(wrong, ConfigError) else ()
             log.reload_refused(problems=len(problems) or 1)
             print(wrong, file=sys.stderr)
+            self._told(None)
             return
-        await self._configure(config)
+        self._submission.reload(config, fitted.certificate)
+        self._return_path.reload(config, fitted.certificate)
+        before = self._configure(fitted)
+        self._listen(sockets)
+        self._web.listen(sockets.web.values())
+        self.sockets.close(but=sockets)
+        self.sockets = sockets
+        for pool in before:
+            await pool.close()
+        log.configure(config.log.format, config.log.level)
         log.reloaded(
             controllers=len(config.controllers), streams=sum(len(c.streams) for c in config.controllers.values())
         )
+        self._told(config)
 
     async def _keep_house(self) -> None:
         """Every few seconds: is there room? One process does what is to be done once: letters that are due, and every

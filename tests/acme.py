@@ -18,6 +18,7 @@ from uuid import UUID
 import httpx
 import uuid_utils
 from argon2 import PasswordHasher
+from prometheus_client import generate_latest
 
 from gateway.be_told import BeTold
 from gateway.config import Config
@@ -185,8 +186,8 @@ class Acme:
             named = [("controller", controller.id), *(("stream", s) for s in controller.streams)]
             for kind, name in [*named, *(("purpose", p) for p in controller.purposes)]:
                 self.numbers[controller.id, kind, name] = await self.store.number(controller.id, kind, name)
-        self.sign_ups = SignUps(self.store, self.words, self.ring, self.tokens, clock=self.clock, wake=lambda _: None)
-        self.sign_ups.configure(self.config, Scales(self.config, frozenset()))
+        self.sign_ups = SignUps(self.store, self.ring, self.tokens, clock=self.clock, wake=lambda _: None)
+        self.sign_ups.configure(self.config, Scales(self.config, frozenset()), self.words)
         self.confirmations = Confirmations(self.store, self.ring, self.tokens, clock=self.clock)
         self.confirmations.configure(self.config, Scales(self.config, frozenset()))
         self.be_told = BeTold(self.store, clock=self.clock)
@@ -201,7 +202,7 @@ class Acme:
                 self.config, self.words, Scales(self.config, frozenset(signers(self.config))), self.ring
             ),
             sign_ups=self.sign_ups, confirmations=self.confirmations,
-            be_told=self.be_told,
+            be_told=self.be_told, metrics=generate_latest,
         )  # fmt: skip
         self.app = build_app(site, note=self._note, version="test")
 

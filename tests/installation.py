@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import queue
 import shutil
 import signal
 import smtplib
@@ -211,20 +212,24 @@ class Gateway:
         """Start and wait for `ready`."""
         command = ["serve", "--config", self.installation.config, *args]
         self.process = Started(list(map(str, command)), log=self.log_file, cwd=ROOT)
-        ready = threading.Event()
-        threading.Thread(target=self._listen, args=(self.process, ready), daemon=True).start()
-        ready.wait(READY_SECONDS)
-        if self.process.poll() is not None or not ready.is_set():
+        said: queue.Queue[bool] = queue.Queue()
+        threading.Thread(target=self._listen, args=(self.process, said), daemon=True).start()
+        try:
+            ready = said.get(timeout=READY_SECONDS)
+        except queue.Empty:
+            ready = False
+        if not ready:  # it said so, or ended: one that is about to end still counts as running for a moment
             self.kill()
             pytest.fail(f"serve did not get ready:\n{self.log()[-2000:]}")
         return self
 
     @staticmethod
-    def _listen(process: Started, ready: threading.Event) -> None:
+    def _listen(process: Started, said: "queue.Queue[bool]") -> None:
+        assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(b"ready"):
-                ready.set()
-        ready.set()  # it ended: no need to wait on
+                said.put(True)
+        said.put(False)  # it ended: no need to wait on
 
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""

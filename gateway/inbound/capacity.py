@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Literal
 
 PATIENCE_SECONDS = 10.0
 
 
 class Connections:
-    """Open connections, in all and per peer address. The limits may be changed while connections are open."""
+    """Open connections, in all and per peer address. The limits may be changed while connections are open.
 
-    def __init__(self, *, total: int, per_ip: int) -> None:
+    `show` is told how many there are, each time.
+    """
+
+    def __init__(self, *, total: int, per_ip: int, show: Callable[[int], None] | None = None) -> None:
         self.total = total
         self.per_ip = per_ip
         self.open = 0
+        self._show = show
         self._by_ip: dict[str, int] = {}
 
     def enter(self, ip: str) -> Literal["full", "too many from one address"] | None:
@@ -32,11 +37,15 @@ class Connections:
             return "too many from one address"
         self.open += 1
         self._by_ip[ip] = mine + 1
+        if self._show is not None:
+            self._show(self.open)
         return None
 
     def leave(self, ip: str) -> None:
         """Give back what `enter` counted."""
         self.open -= 1
+        if self._show is not None:
+            self._show(self.open)
         left = self._by_ip[ip] - 1
         if left:
             self._by_ip[ip] = left

@@ -37,12 +37,9 @@ T = TypeVar("T")
 
 
 class Connection(SMTP):
-    """One connection. Made by the listener's factory; lives until its handler task ends.
+    """One connection, which its listener has counted. It is given back here, when the handler task ends."""
 
-    `counted`: the listener counted it already (TLS from the start); it is given back here in either case.
-    """
-
-    def __init__(self, door: Door, *, loop: asyncio.AbstractEventLoop, counted: bool = False) -> None:
+    def __init__(self, door: Door, *, loop: asyncio.AbstractEventLoop) -> None:
         # aiosmtpd's own __init__ looks through every attribute of class and handler for hooks, for each connection
         # (115 us); none of what it finds is used here.
         asyncio.StreamReaderProtocol.__init__(
@@ -58,7 +55,6 @@ class Connection(SMTP):
         self._timeout_handle: asyncio.TimerHandle | None = None
         self._handler_coroutine: asyncio.Task[None] | None = None
         self._door = door
-        self._counted = counted
         self._peer = Peer(ip="", loopback=False)
         self._faults = 0
         self._ended = False
@@ -159,10 +155,6 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         door, ip = self._door, self._peer.ip
-        if not self._counted and (cause := door.connections.enter(ip)) is not None:
-            log.connection_refused(listener=door.name, cause=cause)
-            self.end(reply.TOO_MANY_CONNECTIONS)
-            return
         door.conversations.add(self)
         SESSIONS.inc()
         try:

@@ -7,12 +7,13 @@ AUTH and no sender is believed: what proves something is for the `signals` story
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Awaitable, Callable, Sequence
+import ssl
+from collections.abc import Awaitable, Callable
 
+from gateway.board import Slot
 from gateway.config import Config
 from gateway.inbound.door import Peer
-from gateway.inbound.listener import Listener, Server
+from gateway.inbound.listener import Listener
 from gateway.keys import return_keys
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope, MailFrom, Rcpt
@@ -31,17 +32,13 @@ class ReturnPath(Listener):
     name = "return path"
     part = 0.5
 
-    def __init__(self, config: Config, signals: Signals, ring: KeyRing) -> None:
+    def __init__(self, config: Config, signals: Signals, ring: KeyRing, slot: Slot | None = None) -> None:
         self._signals, self._ring = signals, ring
-        super().__init__(config)
+        super().__init__(config, slot)
 
-    async def start(self, *, return_path: Sequence[socket.socket] = ()) -> list[Server]:
-        """Listen where the configuration says, or on sockets that are already bound."""
-        return await self.listen([self.config.listen.return_path], sockets=return_path)
-
-    def reload(self, config: Config) -> None:
+    def reload(self, config: Config, certificate: ssl.SSLContext | None = None) -> None:
         """Settings, certificate and return domains."""
-        super().reload(config)
+        super().reload(config, certificate)
         controllers = [one for one in config.controllers.values() if one.return_domain]
         self._domains = {(one.return_domain or "").lower(): one.id for one in controllers}
         self._heard = {address.lower() for one in config.controllers.values() for address in one.heard_at}

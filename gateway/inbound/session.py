@@ -45,8 +45,8 @@ _HTTP = frozenset(
 class Conversation(Connection):
     """One conversation: greeting, logins, transactions."""
 
-    def __init__(self, door: Door, *, loop: asyncio.AbstractEventLoop, counted: bool = False) -> None:
-        super().__init__(door, loop=loop, counted=counted)
+    def __init__(self, door: Door, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(door, loop=loop)
         self._forget()
         self._wrong_passwords = 0
         self._logged_in = False

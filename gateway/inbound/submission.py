@@ -6,13 +6,13 @@ It never looks into the message. Failures: those of listener.py.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Sequence
+import ssl
 from typing import Protocol
 
+from gateway.board import Slot
 from gateway.config import Config
 from gateway.inbound.door import Peer
-from gateway.inbound.listener import Listener, Server
+from gateway.inbound.listener import Listener
 from gateway.inbound.login import LoggedIn, Logins
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope, MailFrom, Rcpt
@@ -36,24 +36,14 @@ class Submission(Listener):
     name = "submission"
     offers_login = True
 
-    def __init__(self, config: Config, accept: Accept, logins: Logins) -> None:
+    def __init__(self, config: Config, accept: Accept, logins: Logins, slot: Slot | None = None) -> None:
         self._accept = accept
         self._logins = logins
-        super().__init__(config)
+        super().__init__(config, slot)
 
-    async def start(
-        self, *, submission: Sequence[socket.socket] = (), submissions: Sequence[socket.socket] = ()
-    ) -> list[Server]:
-        """Listen where the configuration says, or on sockets that are already bound. All are accepting on return."""
-        given, listen = bool(submission or submissions), self.config.listen
-        servers = await self.listen(() if given else listen.submission, sockets=submission)
-        if submissions or (listen.submissions and not given):
-            servers += await self.listen(listen.submissions, sockets=submissions, implicit_tls=True)
-        return servers
-
-    def reload(self, config: Config) -> None:
+    def reload(self, config: Config, certificate: ssl.SSLContext | None = None) -> None:
         """Settings, certificate and logins; an open session whose login went or changed must log in again."""
-        super().reload(config)
+        super().reload(config, certificate)
         self._logins.reload(config.logins)
 
     def welcome(self, ip: str) -> LoggedIn | None:

@@ -65,14 +65,21 @@ def context_for(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class HttpClient:
-    """Sends requests, each on a connection of its own. `agent`: how we name ourselves."""
+    """Sends requests, each on a connection of its own. `context`: whom it trusts, or nobody until `trust` is called;
+    `agent`: how we name ourselves."""
 
     def __init__(
-        self, context: ssl.SSLContext, *, agent: str, resolve: Resolve | None = None, seconds: float = SECONDS
-    ) -> None:
-        self._context, self._agent, self._seconds = context, agent, seconds
+        self, context: ssl.SSLContext | None = None, *, agent: str, resolve: Resolve | None = None,
+        seconds: float = SECONDS,
+    ) -> None:  # fmt: skip
+        self._context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._agent, self._seconds = agent, seconds
         self._threads = ThreadPoolExecutor(_LOOK_UPS, "look-up") if resolve is None else None
         self._resolve = resolve or self._look_up
+
+    def trust(self, context: ssl.SSLContext) -> None:
+        """Verify certificates in this way from now on. Calls under way, and look-ups they wait for, go on."""
+        self._context = context
 
     def close(self) -> None:
         """Let go of the threads; a look-up that hangs is left behind."""

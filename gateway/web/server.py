@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -105,7 +105,7 @@ def _machine_routes(site: Site, desk: Desk) -> list[Route]:
             QUEUE.set(await site.store.waiting(site.config.limits.queue_copies))
         except StoreUnavailable as error:  # the other counters are worth having above all then
             failed("metrics", error)
-        return Response(generate_latest(), 200, {"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(site.metrics(), 200, {"Content-Type": CONTENT_TYPE_LATEST})
 
     async def style(request: Request) -> Response:
         if request.url.path != desk.css_path:

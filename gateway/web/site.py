@@ -51,7 +51,8 @@ class Site:
     """One per process. `secret` is 32 bytes that all processes of an installation share; `clock` gives aware UTC.
 
     `link_context` gives None where the link's controller is unknown here; `captured_mail` takes controller, message id
-    and copy number and gives the bytes as they would have left.
+    and copy number and gives the bytes as they would have left. `metrics`: the counters of all workers, as /metrics has
+    them.
     """
 
     config: Config
@@ -69,6 +70,7 @@ class Site:
     rehearsals: Rehearsals
     notices: Notices
     be_told: BeTold
+    metrics: Callable[[], bytes]
 
     def key(self, use: str) -> bytes:
         """A key of its own for each use, so that no value made for one is good for another."""

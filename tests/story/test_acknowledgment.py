@@ -41,8 +41,8 @@ class Letters:
     def __init__(self, world: Acme) -> None:
         self.world = world
         self.woken: list[str] = []
-        self._desk = Correspondence(world.store, world.words, clock=world.clock, wake=self.woken.append)
-        self._desk.configure(world.config, Scales(world.config, frozenset({"acme.example"})))
+        self._desk = Correspondence(world.store, clock=world.clock, wake=self.woken.append)
+        self._desk.configure(world.config, Scales(world.config, frozenset({"acme.example"})), world.words)
 
     async def known(self, address: str, **facts: str) -> None:
         await self.world.consented(address)

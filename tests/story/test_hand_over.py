@@ -25,7 +25,8 @@ import gateway.worker
 from gateway.app import joined, opened_store
 from gateway.outbound.connect import Timeouts
 from gateway.outbound.pool import Habits, Pool
-from gateway.worker import Sockets, Worker
+from gateway.sockets import Sockets
+from gateway.worker import Worker
 from tests.installation import ANNA, KLEED, NIEMAND, WIM, Gateway, Installation, consent, newsletter, order
 from tests.mails import read
 from tests.peers import FEATURES, ScriptedPeer, Silence
@@ -99,7 +100,7 @@ async def working(installation: Installation, *ports: int) -> AsyncIterator[Work
     installation.change('kind = "capture"', f'kind = "smarthost"\nhosts = [{hosts}]\ntls = "none"\nconnections = 2')
     config, clock = config_of(installation), Days()
     async with joined(config, "test-0") as nodes, opened_store(config) as store:
-        worker = Worker(config, store, nodes, Sockets.bound(config), "test-0", clock=clock)
+        worker = Worker(config, store, nodes, Sockets.bound(config.listen), "test-0", clock=clock)
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(ready.set))
         await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)

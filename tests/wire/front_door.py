@@ -14,6 +14,7 @@ from typing import Any
 
 import argon2
 
+from gateway.board import Slot
 from gateway.bounce_rules import read_bounce_rules
 from gateway.config import Config, Controller, Database, Ledger, Limits, Listen, Log, Login, Stream, Tls
 from gateway.inbound.listener import Listener
@@ -25,6 +26,7 @@ from gateway.mail.envelope import Envelope
 from gateway.mail.reply import Reply
 from gateway.packs import read_packs
 from gateway.promotional_rules import read_promotional_rules
+from gateway.sockets import Sockets
 from suppression.vault import KeyRing
 
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -224,23 +226,28 @@ class Client:
 
 
 async def connect(listener: Listener, *, server: int = 0, tls: ssl.SSLContext | None = None) -> Client:
-    port = listener._servers[server].sockets[0].getsockname()[1]
+    port = listener.entrances[server].sockets[0].getsockname()[1]
     host = "localhost" if tls else None
     return Client(*await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=host))
 
 
 @asynccontextmanager
 async def submission(
-    config: Config | None = None, story: Story | None = None, *, clock: Callable[[], datetime] = lambda: NOW
+    config: Config | None = None,
+    story: Story | None = None,
+    *,
+    clock: Callable[[], datetime] = lambda: NOW,
+    slot: Slot | None = None,
 ) -> AsyncIterator[tuple[Submission, Story]]:
     config, story = config or make_config(logins=OPEN_TO_LOOPBACK), story or Story()
     logins = Logins(config.logins, clock=clock)
-    listener = Submission(config, story, logins)
-    await listener.start()
+    listener, opened = Submission(config, story, logins, slot), Sockets.bound(config.listen)
+    listener.listen(opened.submission.values(), opened.submissions.values())
     try:
         yield listener, story
     finally:
         await listener.close()
+        opened.close()
         logins.close()
 
 
@@ -248,13 +255,14 @@ async def submission(
 async def return_path(
     config: Config | None = None, story: Story | None = None
 ) -> AsyncIterator[tuple[ReturnPath, Story]]:
-    story = story or Story()
-    listener = ReturnPath(config or make_config(), story, KeyRing({1: bytes(32)}))
-    await listener.start()
+    config, story = config or make_config(), story or Story()
+    listener, opened = ReturnPath(config, story, KeyRing({1: bytes(32)})), Sockets.bound(config.listen)
+    listener.listen(opened.return_path.values())
     try:
         yield listener, story
     finally:
         await listener.close()
+        opened.close()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ from front_door import (
 
 from gateway import log
 from gateway.config import Config, Limits
-from gateway.inbound import connection, listener, session
+from gateway.inbound import connection, session
 from gateway.inbound.capacity import Budget, Connections
 from gateway.mail import reply
 from gateway.mail.envelope import Envelope
@@ -258,7 +259,8 @@ async def test_drain_lets_what_is_under_way_finish() -> None:
 
     async with submission(limited(), Story(answer=commit)) as (door, story):
         async with greeted(door) as idle, greeted(door) as busy, greeted(door) as typing:
-            address = door._servers[0].sockets[0].getsockname()
+            listening = door.entrances[0].listening
+            address = listening.getsockname()
             await busy.begin()
             await typing.begin()
             await busy.send(BODY + b".\r\n")
@@ -266,6 +268,7 @@ async def test_drain_lets_what_is_under_way_finish() -> None:
             draining = asyncio.create_task(door.drain(10))
             assert (await idle.reply()).startswith("421 4.3.2")
             assert await closed(idle)
+            listening.close()  # as whoever opened it does at the stop
             with pytest.raises(OSError):
                 await asyncio.open_connection(*address)
             gate.set_result(None)
@@ -313,24 +316,24 @@ async def test_reload_changes_limits_domains_and_logins() -> None:
         assert (await client.ask("MAIL FROM:<a@acme.example>")).startswith("530 5.7.0")
 
 
-async def test_listening_on_a_socket_that_is_already_open() -> None:
-    opened = listener._bound(("127.0.0.1", 0))
-    second = listener._bound(("127.0.0.1", 0))
-    async with submission(limited()) as (door, _):
-        await door.start(submission=[opened, second])
-        for index in (1, 2):
-            client = await connect(door, server=index)
+async def test_other_sockets_are_taken_up_and_the_same_go_on() -> None:
+    first, second = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    with first, second:
+        async with submission(limited()) as (door, _):
+            door.listen([first])
+            client = await connect(door)
             assert (await client.reply()).startswith("220")
+            [entrance] = door.entrances
+            door.listen([second, first])
+            assert door.entrances[0] is entrance
+            assert (await client.ask("NOOP")).startswith("250")
+            for index in (0, 1):
+                another = await connect(door, server=index)
+                assert (await another.reply()).startswith("220")
+                await another.close()
+            door.listen([second])
+            assert (await client.ask("NOOP")).startswith("250"), "open conversations stay"
             await client.close()
-
-
-async def test_an_address_in_use_is_an_error_at_the_start() -> None:
-    async with submission(limited()) as (door, _):
-        taken = door._servers[0].sockets[0].getsockname()
-        free_and_taken = replace(door.config.listen, submission=(("127.0.0.1", 0), taken))
-        door.config = replace(door.config, listen=free_and_taken)
-        with pytest.raises(OSError):
-            await door.start()
 
 
 async def test_strangers_at_the_return_path_do_not_keep_mail_out() -> None:

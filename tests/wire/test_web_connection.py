@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.web.connection import HEAD_OCTETS, REQUEST_OCTETS, Connection
+from gateway.web.connection import HEAD_OCTETS, PIPELINED, REQUEST_OCTETS, Connection
+from gateway.web.serving import Web
 
 
 async def greet(scope: Scope, receive: Receive, send: Send) -> None:
@@ -20,25 +21,18 @@ class Hasty(Connection):
     read_seconds = 0.05
 
 
-class Quiet(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
 @contextlib.asynccontextmanager
-async def served(protocol: type[Connection]) -> AsyncIterator[int]:
-    server = Quiet(uvicorn.Config(
-        greet, port=0, http=protocol, ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1
-    ))  # fmt: skip
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await running
+async def served(protocol: type[Connection] = Connection, *, connections: int = 100) -> AsyncIterator[int]:
+    server = Web(connections=connections, stop_seconds=1, protocol=protocol)
+    server.pages = greet
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = asyncio.create_task(server.serve([listening]))
+        await server.accepting.wait()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await running
 
 
 async def answer(port: int, *pieces: bytes) -> bytes:
@@ -128,3 +122,55 @@ async def test_one_stranger_holds_a_share_of_the_connections(monkeypatch: pytest
             await asyncio.sleep(0)
         assert said.startswith(b"HTTP/1.1 200 ")
         held[1][1].close()
+
+
+async def test_when_all_connections_are_taken_who_waits_longest_gives_way() -> None:
+    """Slowloris: silent connections and half-sent heads fill every place; who has a request is served all the same."""
+    async with served(connections=20) as port, contextlib.AsyncExitStack() as silent, asyncio.timeout(20):
+        for n in range(60):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            silent.callback(writer.close)
+            writer.write(b"" if n % 2 else b"GET / HTTP/1.1\r\nX-Slow: ")
+            if n == 0:
+                first = reader
+        for _ in range(5):
+            said = await answer(port, WHOLE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert said.startswith(b"HTTP/1.1 200 ")
+        with contextlib.suppress(ConnectionError):
+            assert await first.read() == b"", "the first gave way"
+
+
+async def test_requests_sent_ahead_are_answered_in_order_and_bounded() -> None:
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with served() as port:
+        said = await answer(port, WHOLE * (PIPELINED - 1) + last)
+        assert said.count(b"HTTP/1.1 200 ") == PIPELINED
+        said = await answer(port, WHOLE * 1000)
+        assert said.count(b"HTTP/1.1 200 ") <= PIPELINED + 1
+        assert b"HTTP/1.1 4" not in said, "no answer comes out of its turn"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 40\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length : 4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n",
+        b"POST / HTTP/1.1\nHost: x\nContent-Length: 4\n\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX: a\rContent-Length: 4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\nContent-Length: 4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n 4\r\n\r\n",
+    ],
+)
+async def test_what_two_readers_could_read_differently_is_refused(head: bytes) -> None:
+    """RFC 9112 11.2: neither the request nor what stands behind it is taken."""
+    smuggled = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served() as port:
+        said = await answer(port, head + smuggled)
+    # where the head alone is one, it is cut off without a word in the place of its answer
+    assert said == b"" if b"xchunked" in head else said.startswith(b"HTTP/1.1 400 "), said
+    assert said.count(b"HTTP/1.1 ") <= 1
