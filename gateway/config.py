@@ -120,7 +120,7 @@ class Seed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smarthost:
     """One server of a smarthost route. The lowest `priority` is asked first; among equals `weight` is the share of
-    connections. `username` None: no login."""
+    connections. `username` None: no login. `token_file`: in the place of the password, an OAuth 2 access token."""
 
     host: str
     port: int
@@ -128,6 +128,7 @@ class Smarthost:
     weight: int = 1
     username: str | None = None
     password: str | None = None
+    token_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"Smarthost({self.host!r}, {self.port}, priority={self.priority}, weight={self.weight})"

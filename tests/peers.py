@@ -13,6 +13,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -268,13 +269,14 @@ def route_to(
     rate_per_second: float | None = None,
     host: str = "127.0.0.1",
     weights: Sequence[int] = (),
+    token_file: Path | None = None,
 ) -> Route:
     """A smarthost route to these peers, or ports, in order; with `weights` they share the load."""
     ports = [peer if isinstance(peer, int) else peer.port for peer in peers]
     hosts = tuple(
         Smarthost(
             host=host, port=port, priority=1 if weights else place + 1, weight=weights[place] if weights else 1,
-            username=username, password=password,
+            username=username, password=password, token_file=token_file,
         )
         for place, port in enumerate(ports)
     )  # fmt: skip

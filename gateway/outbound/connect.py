@@ -5,18 +5,17 @@ It never sends a password over an unencrypted line that leaves this machine, and
 route's policy says so.
 Failures: `ConnectFailed`, with what that means for a copy; the socket is closed then, also when cancelled.
 
-Sources: RFC 5321 (EHLO, HELO), RFC 3207 (STARTTLS), RFC 4954 and RFC 4616 (AUTH), RFC 1870 (SIZE), RFC 6152, RFC 6531,
-RFC 3461 (what EHLO offers).
+Sources: RFC 5321 (EHLO, HELO), RFC 3207 (STARTTLS), RFC 1870 (SIZE), RFC 6152, RFC 6531, RFC 3461 (what EHLO offers).
 """
 
 import asyncio
 import ssl
-from base64 import b64encode
 from dataclasses import dataclass
 
 from gateway.mail.answer import Answer
 from gateway.mail.outcome import Outcome, Stage, judge, judge_failure
 from gateway.outbound.link import Link, LinkFailed, LinkFailure, addresses_of, open_link
+from gateway.outbound.login import Credentials, log_in
 from gateway.outbound.tls_policy import TlsPolicy, starts_with_tls
 
 MOST_ADDRESSES = 8
@@ -52,17 +51,6 @@ class Features:
     starttls: bool = False
     size: int | None = None
     auth: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """A login at the host; not shown by repr."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return "Credentials()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +144,11 @@ async def _get_ready(to: Host, peer: str, left: list[str], in_clear: bool) -> Co
                 features = await _introduce(link, to)
         if to.credentials is not None:
             stage = "auth"
-            await _log_in(link, to.credentials, features, to.timeouts.auth)
+            refusal = await log_in(
+                link, to.credentials, features.auth, to.timeouts.auth, host=to.host, port=to.port
+            )  # fmt: skip
+            if refusal is not None:
+                raise _Refused(refusal)
     except LinkFailed as failed:
         if link is not None:
             link.abort()
@@ -225,23 +217,3 @@ async def _encrypt(link: Link, to: Host, features: Features) -> bool:
         raise _Refused(judge("starttls", answer))
     await link.start_tls(to.context, to.host, to.timeouts.tls)
     return True
-
-
-async def _log_in(link: Link, credentials: Credentials, features: Features, seconds: float) -> None:
-    """AUTH PLAIN (RFC 4616), else LOGIN. Whatever is refused concerns us, not the mail: the copy waits."""
-    if not (link.encrypted or link.on_loopback):
-        raise _Refused(judge_failure("auth", "no_auth", "the line is not encrypted"))
-    username, password = credentials.username.encode(), credentials.password.encode()
-    if "PLAIN" in features.auth:
-        steps = [b"AUTH PLAIN " + b64encode(b"\0" + username + b"\0" + password)]
-    elif "LOGIN" in features.auth:
-        steps = [b"AUTH LOGIN", b64encode(username), b64encode(password)]
-    else:
-        raise _Refused(judge_failure("auth", "no_auth", "neither PLAIN nor LOGIN is offered"))
-    for step in steps[:-1]:
-        link.write(step + b"\r\n")
-        answer = await link.answer(seconds)
-        if answer.code != 334:
-            raise _Refused(judge("auth", answer))
-    link.write(steps[-1] + b"\r\n")
-    _expect("auth", await link.answer(seconds))

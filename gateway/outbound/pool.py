@@ -19,7 +19,8 @@ from pathlib import Path
 from gateway.config import Route, Smarthost
 from gateway.mail.outcome import Outcome
 from gateway.outbound.client import Session
-from gateway.outbound.connect import ConnectFailed, Connection, Credentials, Host, Timeouts, connect
+from gateway.outbound.connect import ConnectFailed, Connection, Host, Timeouts, connect
+from gateway.outbound.login import Credentials
 from gateway.outbound.pace import Pace
 from gateway.outbound.tls_policy import POLICIES, context_for, starts_with_tls
 
@@ -30,8 +31,8 @@ class Habits:
 
     `idle`: kept unused. `life`: kept at all, so that a busy route finds back to its first host. `cool_down`: a host
     that failed is asked last, and one that had no room for another connection is not asked for one. `all_down`: every
-    host failed, ask nobody. `login_down`: in the place of both where our login was refused, so that nobody locks us out
-    for trying. `in_clear`: a host whose TLS fails is spoken to in clear at once, where the policy allows.
+    host failed, ask nobody. `login_down`: a host that refused our login is not asked at all, so that nobody locks us
+    out for trying. `in_clear`: a host whose TLS fails is spoken to in clear at once, where the policy allows.
     """
 
     idle: float = 20
@@ -44,7 +45,10 @@ class Habits:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Place:
-    """One host of the route and how it does, in loop time. `credit`: what it is owed of the connections."""
+    """One host of the route and how it does, in loop time. `credit`: what it is owed of the connections.
+
+    `locked`: until when it is not asked at all, and what it said: our login was refused.
+    """
 
     host: Host
     priority: int
@@ -52,6 +56,7 @@ class _Place:
     credit: int = 0
     cooling_until: float = 0.0
     clear_until: float = 0.0
+    locked: tuple[float, ConnectFailed] | None = None
     said_well: bool = False
 
 
@@ -226,7 +231,7 @@ class Pool:
                 return connection
         assert failed is not None
         if self._live <= 1:  # else a session is at work, and the host has just no room for another
-            self._last = (self._loop.time() + self._patience(failed, self._habits.all_down), failed)
+            self._last = (self._loop.time() + self._habits.all_down, failed)
         raise failed
 
     async def _trouble(self, connection: Connection, outcome: Outcome) -> Connection | None:
@@ -260,7 +265,10 @@ class Pool:
 
     async def _connect_to(self, place: _Place) -> Connection:
         """One host; a second time in clear when TLS failed and the policy allows it (RFC 7435)."""
-        host = place.host
+        host, now = place.host, self._loop.time()
+        if place.locked is not None and now < place.locked[0]:
+            known = place.locked[1]
+            raise ConnectFailed(known.outcome, known.kind, known.peer)
         in_clear = place.clear_until > self._loop.time()
         try:
             try:
@@ -272,7 +280,10 @@ class Pool:
                 place.clear_until = self._loop.time() + self._habits.in_clear
                 connection = await connect(host, in_clear=True)
         except ConnectFailed as failed:
-            place.cooling_until = self._loop.time() + self._patience(failed, self._habits.cool_down)
+            now = self._loop.time()
+            place.cooling_until = now + self._habits.cool_down
+            if failed.outcome.stage == "auth":
+                place.locked = (now + self._habits.login_down, failed)
             full = failed.outcome.stage in ("greeting", "ehlo") and failed.kind is None and self._live > 1
             if not full:
                 place.said_well = False
@@ -284,11 +295,8 @@ class Pool:
             self._say(connection.peer, None)
         return connection
 
-    def _patience(self, failed: ConnectFailed, usual: float) -> float:
-        return self._habits.login_down if failed.outcome.stage == "auth" else usual
-
 
 def _credentials(host: Smarthost) -> Credentials | None:
     if host.username is None:
         return None
-    return Credentials(username=host.username, password=host.password or "")
+    return Credentials(username=host.username, password=host.password or "", token_file=host.token_file)

@@ -153,10 +153,14 @@ def _smarthosts(reader: Reader, key: str, route: Values) -> None:
 
 
 def _login(reader: Reader, key: str, at: Values) -> None:
-    failed = any(found.startswith((f"{key}.username", f"{key}.password")) for found in reader.failed)
-    if bool(at["username"]) != bool(at["password"]) and not failed:
+    """A user name with what proves it, one way."""
+    if any(found.startswith((f"{key}.username", f"{key}.password", f"{key}.token")) for found in reader.failed):
+        return
+    if at["password"] and at["token_file"]:
+        reader.problem(f"{key}.token_file", "stands beside a password", "Keep one of them")
+    elif bool(at["username"]) != bool(at["password"] or at["token_file"]):
         missing = "password" if at["username"] else "username"
-        reader.problem(f"{key}.{missing}", "is missing", "Give both username and password, or neither")
+        reader.problem(f"{key}.{missing}", "is missing", "Give both username and password (or token_file), or neither")
 
 
 def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:

@@ -172,7 +172,7 @@ def _route(name: str, r: Mapping[str, Any]) -> Route:
     hosts = _smarthosts(r)
     names = [one.host for one in hosts]
     said = {"dkim": r["dkim"] or usual(names), "provider": r["provider"] or owner_of(names), "hosts": hosts}
-    return Route(name=name, **({k: x for k, x in r.items() if k not in ("username", "password")} | said))
+    return Route(name=name, **({k: x for k, x in r.items() if k not in ("username", "password", "token_file")} | said))
 
 
 def _smarthosts(r: Mapping[str, Any]) -> tuple[Smarthost, ...]:
@@ -182,7 +182,8 @@ def _smarthosts(r: Mapping[str, Any]) -> tuple[Smarthost, ...]:
         Smarthost(
             host=one["host"][0], port=one["host"][1], priority=one["priority"] or (1 if shared else place),
             weight=one["weight"] or 1, username=one["username"] or r["username"],
-            password=one["password"] if one["username"] else r["password"],
+            password=(one if one["username"] else r)["password"],
+            token_file=(one if one["username"] else r)["token_file"],
         )
         for place, one in enumerate(r["hosts"], 1)
     )  # fmt: skip

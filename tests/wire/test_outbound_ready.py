@@ -3,6 +3,7 @@
 import base64
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateway.mail.envelope import Rcpt
 from gateway.outbound import tls_policy
 from gateway.outbound.connect import ConnectFailed, Features, Timeouts, offered
 from gateway.outbound.link import Link
-from gateway.outbound.pool import Pool
+from gateway.outbound.pool import Habits, Pool
 from gateway.outbound.tls_policy import POLICIES, context_for
 from tests.peers import Close, Drip, Raw, ScriptedPeer, Silence, Step, Transaction, route_to
 
@@ -262,6 +263,101 @@ async def test_a_refused_login_waits(
     outcome = failed.value.outcome
     assert (outcome.state, outcome.stage, outcome.code, outcome.enhanced) == ("retry", "auth", code, enhanced)
     assert "s3cret" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("offer", "says"),
+    [
+        ("AUTH LOGIN XOAUTH2 PLAIN", ("XOAUTH2", b"user=ann@x.example\x01auth=Bearer ya29.{}\x01\x01")),
+        (
+            "AUTH OAUTHBEARER",
+            ("OAUTHBEARER", b"n,a=ann@x.example,\x01host=127.0.0.1\x01port=#\x01auth=Bearer ya29.{}\x01\x01"),
+        ),
+    ],
+)
+async def test_a_token_is_read_at_each_login(tmp_path: Path, offer: str, says: tuple[str, bytes]) -> None:
+    token = tmp_path / "token"
+    async with ScriptedPeer({".": Close("250 2.0.0 ok")}, features=["PIPELINING", offer]) as peer:
+        route = route_to(peer, username="ann@x.example", token_file=token, connections=1)
+        pool = Pool(route, hostname="gate.test")
+        for number in (b"1", b"2"):  # another program put a fresh one there
+            token.write_bytes(b"ya29." + number + b"\n")
+            async with pool.session() as session:
+                assert (await session.transaction("", BOB, b"a\r\n")).state == "delivered"
+        await pool.close()
+    mechanism, said = says
+    logins = [line.split(" ") for line in peer.commands if line.startswith("AUTH")]
+    assert [login[1] for login in logins] == [mechanism] * 2
+    expected = [said.replace(b"{}", n).replace(b"#", str(peer.port).encode()) for n in (b"1", b"2")]
+    assert [base64.b64decode(login[2]) for login in logins] == expected
+
+
+async def test_a_refused_token_is_answered_as_the_mechanism_wants(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("ya29.old")
+    script: dict[str, Step] = {
+        "CONNECT": "220 hi", "EHLO": "250-peer.test\r\n250 AUTH XOAUTH2",
+        "AUTH": Raw(b"334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"), "": "535 5.7.8 ya29.old is no good",
+    }  # fmt: skip
+    async with ScriptedPeer(script) as peer:
+        with pytest.raises(ConnectFailed) as failed:
+            await deliver(peer, username="ann", token_file=token)
+    assert peer.commands[2] == ""
+    outcome = failed.value.outcome
+    assert (outcome.state, outcome.stage, outcome.code) == ("retry", "auth", 535)
+    assert outcome.text == "[secret] is no good"
+
+
+@pytest.mark.parametrize(("offer", "there"), [("AUTH PLAIN LOGIN", True), ("AUTH XOAUTH2", False)])
+async def test_a_token_is_no_password_and_has_to_be_there(tmp_path: Path, offer: str, there: bool) -> None:
+    token = tmp_path / "token"
+    if there:
+        token.write_text("ya29.1")
+    async with ScriptedPeer(features=[offer]) as peer:
+        with pytest.raises(ConnectFailed) as failed:
+            await deliver(peer, username="ann", token_file=token)
+    assert failed.value.outcome.enhanced == "4.7.0"
+    assert not [line for line in peer.commands if line.startswith("AUTH")]
+
+
+async def test_what_a_server_repeats_of_a_password_goes_no_further() -> None:
+    repeated = f"535 5.7.8 s3cret or {PLAIN.rpartition(' ')[2]} is wrong"
+    async with ScriptedPeer({"AUTH": repeated}, features=OFFERS) as peer:
+        with pytest.raises(ConnectFailed) as failed:
+            await deliver(peer, username="gäte", password="s3cret")
+    assert failed.value.outcome.text == "[secret] or [secret] is wrong"
+
+
+async def test_a_host_that_refuses_our_login_is_not_asked_again_at_once_and_the_other_is() -> None:
+    async with (
+        ScriptedPeer({"AUTH": "535 5.7.8 no"}, features=OFFERS) as first,
+        ScriptedPeer({"CONNECT": ["421 4.3.2 down", "220 up"]}, features=OFFERS) as second,
+    ):
+        route = route_to(first, second, username="gäte", password="s3cret")
+        pool = Pool(route, hostname="gate.test", habits=Habits(all_down=0, cool_down=0))
+        with pytest.raises(ConnectFailed) as failed:
+            async with pool.session():
+                pytest.fail("nobody is ready")
+        assert failed.value.outcome.code == 535
+        async with pool.session() as session:
+            assert (await session.transaction("", BOB, b"a\r\n")).state == "delivered"
+        await pool.close()
+    assert (first.connections, second.connections) == (1, 2)
+
+
+@pytest.mark.parametrize(("tls", "encrypted"), [("verify", "4.7.5"), ("require", True), ("opportunistic", True)])
+async def test_an_expired_certificate_is_no_proof(
+    authority: trustme.CA, ca_file: Path, tls: Any, encrypted: bool | str
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC)).configure_cert(context)
+    async with ScriptedPeer(context=context) as peer:
+        if encrypted is True:
+            assert (await deliver(peer, ca_file=ca_file, tls=tls)).encrypted
+            return
+        with pytest.raises(ConnectFailed) as failed:
+            await deliver(peer, ca_file=ca_file, tls=tls)
+    assert failed.value.outcome.enhanced == encrypted and "expired" in failed.value.outcome.text
 
 
 async def test_a_password_does_not_leave_the_machine_in_clear(
