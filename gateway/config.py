@@ -138,12 +138,15 @@ class Smarthost:
 class Route:
     """How copies leave. `rate_per_second` None means no limit. `dkim`: who signs.
 
+    On an `mx` route: `port` of all mail servers, `domain_connections` to one of them at most, `inside`: networks not
+    out on the internet in which they may be, `mta_sts`: whether policies of domains are heeded.
+
     `domain_rates`: copies per second by recipient domain (A-labels), "*" for each domain that is not named.
     `provider`: who gets the header fields meant for it (mail/control_fields.py); None: nobody.
     """
 
     name: str
-    kind: Literal["capture", "smarthost"]
+    kind: Literal["capture", "smarthost", "mx"]
     hosts: tuple[Smarthost, ...]
     tls: Literal["none", "opportunistic", "require", "verify"]
     connections: int
@@ -152,6 +155,10 @@ class Route:
     dkim: Signing = "own"
     provider: str | None = None
     return_path: Literal["auto", "always", "never"] = "auto"
+    port: int = 25
+    domain_connections: int = 20
+    inside: tuple[Network, ...] = ()
+    mta_sts: bool = True
 
     @property
     def keeps_return_path(self) -> bool:
@@ -317,7 +324,8 @@ class Controller:
     """The legal entity that sends (GDPR art. 4(7)). Absent identity texts are empty, which blocks (E1, E3, E4).
 
     `terms`: what it changed about the packs, by code or ALL. `category_map`: None where no category has patterns.
-    `promotional`: what advertising sounds like, the same for all controllers of an installation.
+    `promotional`: what advertising sounds like, the same for all controllers of an installation. `helo`,
+    `source_addresses`: our name and addresses where its mail leaves by an `mx` route; None, empty: the machine's.
     """
 
     id: str
@@ -351,6 +359,8 @@ class Controller:
     write_back_hosts: tuple[Peer, ...] = ()
     webhooks: Mapping[str, Webhook] = field(default_factory=dict)
     tools: Mapping[str, Tool] = field(default_factory=dict)
+    helo: str | None = None
+    source_addresses: tuple[str, ...] = ()
 
     @property
     def category_tree(self) -> tuple[similarity.Category, ...]:
@@ -377,7 +387,8 @@ class Config:
     `keys`: the database of the keys that personal data is sealed under, apart from the rest. `node`: the name of this
     machine among those that share a database; "" where it is what the machine calls itself.
     `digest`: SHA-256 of the file's text and of the packs and bounce rules beside it, in hex: what was in force, for the
-    ledger. `dns_servers` empty: those of the system. Of `verify_one_in` copies that left, one signature is checked.
+    ledger. `dns_servers` empty: those of the system; `dnssec`: they validate. Of `verify_one_in` copies that left, one
+    signature is checked.
     """
 
     path: Path
@@ -401,6 +412,7 @@ class Config:
     bounce_rules: BounceRules
     node: str = ""
     dns_servers: tuple[Address, ...] = ()
+    dnssec: bool = False
     verify_one_in: int = 1000
     write_back_authorities: Path | None = None
     sns_hosts: tuple[Peer, ...] = ()

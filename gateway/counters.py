@@ -15,6 +15,9 @@ SIGNATURES: Final = Counter("consentgate_signature_checks", "Our signatures veri
 COPIES: Final = Counter("consentgate_copies", "Copies that reached an end or were tried again.", ["route", "state"])
 REPLIES_LOST: Final = Counter("consentgate_replies_lost", "Copies that may arrive twice.", ["route"])
 HOSTS_FAILED: Final = Counter("consentgate_hosts_failed", "Smarthosts that did not get ready.", ["route", "stage"])
+TLS: Final = Counter("consentgate_tls", "Attempts at TLS with mail servers of recipients.", ["policy", "result"])
+MX_SESSIONS: Final = Gauge("consentgate_mx_sessions", "Copies on their way to mail servers now.", ["route"])
+MX_RESTING: Final = Gauge("consentgate_mx_resting", "Mail servers that are given a rest now.", ["route"])
 OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
 TOLD: Final = Counter("consentgate_write_backs", "Attempts to tell others of what people said.", ["target", "outcome"])
@@ -32,7 +35,7 @@ QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
-    MESSAGES, DECISIONS, COPIES, REPLIES_LOST, HOSTS_FAILED, SIGNATURES, OPT_OUTS, SIGN_UPS, TOLD, REPORTS,
-    HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS, STORE_FAILURES, WORKERS_DIED,
-    BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
+    MESSAGES, DECISIONS, COPIES, REPLIES_LOST, HOSTS_FAILED, SIGNATURES, TLS, MX_SESSIONS, MX_RESTING, OPT_OUTS,
+    SIGN_UPS, TOLD, REPORTS, HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS,
+    STORE_FAILURES, WORKERS_DIED, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip

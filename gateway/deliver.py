@@ -18,6 +18,7 @@ from gateway import log
 from gateway.config import Config
 from gateway.lane import Lane
 from gateway.notice import Notices
+from gateway.outbound.direct import Direct
 from gateway.outbound.pool import Pool
 from gateway.paces import Paces
 from gateway.parcel import CHECK_AGE, Parcel
@@ -52,7 +53,7 @@ class Deliver:
         self.endings: Gatherer[Ending, None] = Gatherer(self._write_down)
 
     def configure(
-        self, config: Config, scales: Scales, renderer: Renderer, notices: Notices, pools: Mapping[str, Pool]
+        self, config: Config, scales: Scales, renderer: Renderer, notices: Notices, pools: Mapping[str, Pool | Direct]
     ) -> None:
         """Take a configuration into use. What is on its way goes on under the new one."""
         self.config, self.scales, self.renderer, self.notices = config, scales, renderer, notices

@@ -14,7 +14,9 @@ from uuid import UUID
 from gateway import log
 from gateway.config import Route
 from gateway.crew import Crew
+from gateway.outbound.direct import Direct, NoRoom
 from gateway.outbound.pool import Pool
+from gateway.outbound.traffic import Ticket
 from gateway.parcel import HandOver, Parcel
 from gateway.pick_up import PickUp
 from gateway.shelf import Shelf
@@ -51,6 +53,7 @@ class Lane:
         self._claimed: deque[ClaimedCopy] = deque()  # from the store, not yet loaded
         self._sessions = 0
         self._generation = 0  # of the configuration
+        self._direct: Direct | None = None
         self._under_way: dict[int, Parcel] = {}
         self._under_way_bytes = 0
         self._waiting: deque[asyncio.Future[None]] = deque()  # sessions without a parcel
@@ -59,9 +62,10 @@ class Lane:
         self._quiet = asyncio.Event()  # no session is in a hand-over
         self._quiet.set()
 
-    def configure(self, route: Route, pool: Pool | None) -> None:
+    def configure(self, route: Route, pool: Pool | Direct | None) -> None:
         crew = self._crew
         self._route, self._sends = route, pool is not None
+        self._direct = pool if isinstance(pool, Direct) else None
         self._hand_over = HandOver(
             crew.store, crew.scales, crew.renderer, pool, route.name,
             rules=crew.config.bounce_rules, notices=crew.notices, clock=crew.clock, leased=crew.leased,
@@ -111,6 +115,9 @@ class Lane:
 
     async def _feed_once(self) -> None:
         stopping, generation = self._crew.stopping, self._generation
+        while self._direct is not None and self._direct.traffic.full and not stopping.is_set():
+            self._space.clear()
+            await self._space.wait()
         self.work.clear()
         try:
             batch = self._take_fresh() or await self._claim()
@@ -124,6 +131,8 @@ class Lane:
             return
         if self._shelf.in_use:
             batch = await self._admitted(batch)
+        if self._direct is not None:
+            batch = await self._let_in(self._direct, batch)
         if self._sends:
             await asyncio.get_running_loop().run_in_executor(self._crew.threads, self._render, batch)
         self._hand_out(batch, refit=self._generation != generation)
@@ -158,6 +167,31 @@ class Lane:
         for parcel in batch:
             parcel.lacks = self._hand_over.lacks
             parcel.render(self._crew.renderer)
+
+    async def _let_in(self, direct: Direct, batch: Sequence[Parcel]) -> list[Parcel]:
+        """Those whose servers have a session for them. The others go back until about when one is free: nothing waits
+        here for a server that is slow, down or has had enough."""
+        go, waits = [], []
+        for parcel in batch:
+            address = parcel.rcpt.address
+            if parcel.paced is not None:  # it takes its ticket when its turn comes
+                go.append(parcel)
+                continue
+            ticket = direct.admit(address)
+            if isinstance(ticket, Ticket):
+                parcel.ticket = ticket
+                go.append(parcel)
+            else:
+                waits.append(self._hand_over.out_of_turn(parcel, ticket, direct.why(address)))
+        if waits:
+            await asyncio.gather(*(self._crew.endings.ask(ending) for ending in waits))
+        return go
+
+    def _let_go(self, parcel: Parcel) -> None:
+        """Its session is free for another copy."""
+        if parcel.ticket is not None and self._direct is not None:
+            self._direct.heard(parcel.ticket, parcel.heard)
+            self._space.set()
 
     def _take_fresh(self) -> list[Parcel]:
         batch: list[Parcel] = []
@@ -282,6 +316,7 @@ class Lane:
             return False
         try:
             ending = await self._attempt(parcel)
+            self._let_go(parcel)
             await self._crew.endings.ask(ending)  # first: a crash then repeats one copy per session at most
         except StoreUnavailable as down:
             log.store_unavailable(where="check", error=down)
@@ -297,6 +332,8 @@ class Lane:
             ending = await self._hand_over(parcel)
         except StoreUnavailable:
             raise
+        except NoRoom as busy:
+            return self._hand_over.out_of_turn(parcel, busy.seconds, None)
         except Exception as bug:
             log.held(message_id=str(UUID(bytes=parcel.original.message_id)), stage="hand over", error=bug)
             return parcel.ending("held", self._crew.clock(), said=f"hand over: {type(bug).__name__}")

@@ -30,6 +30,7 @@ from gateway.counters import (
     SIGN_UPS,
     SIGNATURES,
     STORE_FAILURES,
+    TLS,
     TOLD,
     WORKERS_DIED,
 )
@@ -226,6 +227,22 @@ def signature_checked(*, copy: str, key: str, why: str) -> None:
     SIGNATURES.labels("broken" if why else "good").inc()
     if why:
         _log.error("signature_checked", copy=copy, key=key, why=why)
+
+
+def tls_tried(*, policy: str, result: str) -> None:
+    """TLS with a mail server of recipients, under TLSA records, an MTA-STS policy or none; a line where it failed."""
+    TLS.labels(policy, result).inc()
+    if result != "success":
+        _log.info("tls_tried", policy=policy, result=result)
+
+
+def server_rests(
+    *, route: str, failures: int, seconds: int, stage: str, code: int | None, enhanced: str | None
+) -> None:
+    """A mail server of recipients failed so often in a row; nothing goes there for so many seconds."""
+    _log.info(
+        "server_rests", route=route, failures=failures, seconds=seconds, stage=stage, code=code, enhanced=enhanced
+    )
 
 
 def captured(*, copy: str, route: str) -> None:

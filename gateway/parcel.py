@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -23,8 +24,11 @@ from gateway.mail.plan import make_plan
 from gateway.mail.reply import OnBlock
 from gateway.mail.rewrite import NotInjectable
 from gateway.notice import Notices
+from gateway.outbound.client import Session
 from gateway.outbound.connect import ConnectFailed
+from gateway.outbound.direct import Direct, NoRoom
 from gateway.outbound.pool import Pool
+from gateway.outbound.traffic import Ticket
 from gateway.recheck import Recheck, Sent
 from gateway.render import Original, Renderer, wants
 from gateway.return_paths import ReturnPaths
@@ -53,6 +57,7 @@ class Parcel:
     """A copy and all that its hand-over needs. `ruling` is the last one made, `was` how the report counts it now.
 
     `dsn`: the server it was offered to reports on delivery itself (RFC 3461), which is only known after an attempt.
+    `ticket`: its right to a session, on a route that gives them (outbound/traffic.py); `heard`: what came of the last.
     `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
     the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
     `lacks`: what the next server cannot carry, so that the copy does without. `paced`: its domain, where that may
@@ -75,6 +80,8 @@ class Parcel:
     ruling: Ruling
     was: str
     dsn: bool = False
+    ticket: Ticket | None = None
+    heard: Outcome | None = None
     data: tuple[bytes | memoryview, ...] = ()
     rendered_for: tuple[str | None, ...] | None = None
     broken: str = ""
@@ -163,7 +170,7 @@ class HandOver:
     """The last steps of a copy on one route. `leased`: whether this worker still holds what it claimed."""
 
     def __init__(
-        self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | None, route: str, *,
+        self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | Direct | None, route: str, *,
         rules: BounceRules, notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
         returns: ReturnPaths, stopped: Callable[[Parcel], bool], recheck: Recheck,
     ) -> None:  # fmt: skip
@@ -174,7 +181,8 @@ class HandOver:
         """What a server of this route could not carry: copies are made without it from then on."""
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
-        """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable."""
+        """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable, or NoRoom
+        where the servers have no session free after all."""
         if self.stopped(parcel):
             return self.set_aside(parcel)
         if parcel.broken or parcel.uncarried:
@@ -204,7 +212,8 @@ class HandOver:
         if lack is None:
             return parcel.render(self._renderer)
         parcel.lacks |= {lack}
-        self.lacks |= {lack}
+        if isinstance(self._pool, Pool):  # elsewhere each domain has servers of its own
+            self.lacks |= {lack}
         return await asyncio.to_thread(parcel.render, self._renderer)
 
     def set_aside(self, parcel: Parcel) -> Ending:
@@ -221,10 +230,34 @@ class HandOver:
         await self.may_go(parcel)
         return self.put_by(parcel)
 
-    async def _send(self, pool: Pool, parcel: Parcel) -> Outcome:
+    def out_of_turn(self, parcel: Parcel, seconds: float, why: Outcome | None) -> Ending:
+        """A copy that cannot go for so many seconds, which is no attempt. `why`: what its servers said last; past the
+        end of its time it is given up with that."""
+        now, until = self._clock(), parcel.original.since + parcel.original.stream.retry_for
+        if why is not None and now >= until:
+            return self._judged(parcel, why)
+        due = now + timedelta(seconds=seconds)
+        return parcel.ending("queued", now, due_at=min(due, until) if now < until else due, tried=False)
+
+    def _session(self, pool: Pool | Direct, parcel: Parcel) -> AbstractAsyncContextManager[Session]:
+        """Where the copy goes. Raises NoRoom."""
+        if isinstance(pool, Pool):
+            return pool.session()
+        if parcel.ticket is None:  # made ready under other settings
+            ticket = pool.admit(parcel.rcpt.address)
+            if not isinstance(ticket, Ticket):
+                raise NoRoom(ticket)
+            parcel.ticket = ticket
+        return pool.session(parcel.rcpt.address, parcel.original.controller.id, parcel.ticket)
+
+    async def _send(self, pool: Pool | Direct, parcel: Parcel) -> Outcome:
+        parcel.heard = outcome = await self._transaction(pool, parcel)
+        return outcome
+
+    async def _transaction(self, pool: Pool | Direct, parcel: Parcel) -> Outcome:
         mail_from, rcpt = self._returns.outer(parcel.original, parcel.copy_no, parcel.mail_from, parcel.rcpt)
         try:
-            async with pool.session() as session:
+            async with self._session(pool, parcel) as session:
                 parcel.dsn = session.features.dsn
                 return await session.transaction(
                     mail_from, rcpt, parcel.data, before_mail=lambda: self.may_go(parcel),

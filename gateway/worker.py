@@ -27,6 +27,7 @@ from gateway.config import Config, Route
 from gateway.confirm import Confirmations
 from gateway.correspond import Correspondence
 from gateway.deliver import Deliver
+from gateway.direct_ways import direct
 from gateway.forward import Forwards
 from gateway.head_mail import HeadMail
 from gateway.hear import Hear
@@ -39,6 +40,7 @@ from gateway.inbound.submission import Submission
 from gateway.keys import key_ring, signers, token_keys
 from gateway.lookalikes import Lookalikes
 from gateway.notice import Notices
+from gateway.outbound.direct import Direct
 from gateway.outbound.http_client import HttpClient, context_for
 from gateway.outbound.pace import Pace
 from gateway.outbound.pool import Pool
@@ -84,7 +86,7 @@ class _Fitted:
     words: Words
     scales: Scales
     renderer: Renderer
-    pools: dict[str, Pool]
+    pools: dict[str, Pool | Direct]
     trusted: ssl.SSLContext
     certificate: ssl.SSLContext | None
 
@@ -120,7 +122,7 @@ class Worker:
         self._write_back = WriteBack(store, worker=name, clock=clock)
         self._client = HttpClient(agent=f"consentgate/{version('consentgate')}")
         self._letters = Correspondence(store, clock=clock, wake=self._deliver.wake)
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, Pool | Direct] = {}
         self._faults = HostFaults(clock)
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
@@ -206,17 +208,23 @@ class Worker:
             config=config, sockets=sockets, words=words, scales=Scales(config, frozenset(keys)),
             renderer=Renderer(config, words, tokens, await numbers(self._store, config), keys),
             pools={
-                name: Pool(route, hostname=config.hostname, pace=self._pace(route), say=self._faults.of(name))
-                for name, route in config.routes.items() if route.kind == "smarthost"
+                name: self._way(config, route) for name, route in config.routes.items() if route.kind != "capture"
             },
             trusted=context_for(config.write_back_authorities), certificate=server_context(config.tls),
         )  # fmt: skip
+
+    def _way(self, config: Config, route: Route) -> Pool | Direct:
+        """How copies leave by a route."""
+        if route.kind == "smarthost":
+            return Pool(route, hostname=config.hostname, pace=self._pace(route), say=self._faults.of(route.name))
+        before = self._pools.get(route.name)
+        return direct(config, route, before=before if isinstance(before, Direct) else None, pace=self._pace(route))
 
     def _pace(self, route: Route) -> Pace | None:
         """How fast a route goes, over all workers and nodes."""
         return None if route.rate_per_second is None else self._deliver.paces(route.name, route.rate_per_second)
 
-    def _configure(self, fitted: _Fitted) -> list[Pool]:
+    def _configure(self, fitted: _Fitted) -> list[Pool | Direct]:
         """Swap it in, all at once: nothing here waits or fails. The pools of before."""
         config, scales, words = fitted.config, fitted.scales, fitted.words
         before, self._pools = [*self._pools.values()], fitted.pools

@@ -127,7 +127,7 @@ def check_config(
 @app.command()
 def doctor(
     config: ConfigPath = DEFAULT_CONFIG,
-    dns: Annotated[bool, typer.Option("--dns", help="Also ask DNS for the signing keys and the return path.")] = False,
+    dns: Annotated[bool, typer.Option("--dns", help="Also ask DNS for keys, return path and names.")] = False,
     write_back: Annotated[
         bool,
         typer.Option(
@@ -143,7 +143,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check what the settings rest on. Exit code 1 when something needs attention."""
-    from gateway.doctor import machine, names, noted, providers, told
+    from gateway.doctor import direct, machine, names, noted, providers, told
     from gateway.doctor.finding import Finding
     from gateway.outbound.resolver import Resolver
 
@@ -166,7 +166,10 @@ def doctor(
         found = machine.local(loaded, now=now, free_bytes=free, loops=noted.loops(kept))
         found += [*told.left_out(loaded), *given_up, database, *heard, *noted.findings(kept)]
         found += await told.reached(loaded) if write_back else []
-        return found + (await names.published(loaded, Resolver(loaded.dns_servers), now=now) if dns else [])
+        if not dns:
+            return found
+        resolver = Resolver(loaded.dns_servers)
+        return found + await names.published(loaded, resolver, now=now) + await direct.names(loaded, resolver)
 
     if loop:
         from gateway.cli import loop as checking

@@ -95,7 +95,10 @@ async def _spf(domain: str, config: Config, resolver: Resolver) -> Finding:
     hosts = [one.host for route in config.routes.values() for one in route.hosts]
     wanted = {one.spf for host in hosts if (one := provider_of(host)) is not None and one.spf}
     if not found:
-        words = " ".join(["v=spf1", *(sorted(wanted) or ["a:YOUR-SMARTHOST"]), "~all"])
+        direct = any(route.kind == "mx" for route in config.routes.values())
+        words = " ".join(
+            ["v=spf1", *(sorted(wanted) or [f"a:{config.hostname}" if direct else "a:YOUR-SMARTHOST"]), "~all"]
+        )
         return Finding(check=check, good=False, text=f'none: name who may send with this return path, as "{words}"')
     if len(found) > 1:
         return Finding(check=check, good=False, text=f"{len(found)} records, which is an error to receivers: leave one")

@@ -66,6 +66,20 @@ class Session:
         self._stage: Stage = "mail"
 
     @property
+    def connection(self) -> Connection:
+        """The connection in use."""
+        return self._connection
+
+    def turn_to(
+        self,
+        *,
+        reopen: Callable[[], Awaitable[Connection]],
+        trouble: Callable[[Connection, Outcome], Awaitable[Connection | None]],
+    ) -> None:
+        """From now on it works for others, who get connections elsewhere when this one is over."""
+        self._open, self._trouble = reopen, trouble
+
+    @property
     def features(self) -> Features:
         return self._connection.features
 

@@ -10,7 +10,9 @@ Sources: RFC 5321 (EHLO, HELO), RFC 3207 (STARTTLS), RFC 1870 (SIZE), RFC 6152, 
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.mail.answer import Answer
 from gateway.mail.outcome import Outcome, Stage, judge, judge_failure
@@ -53,11 +55,19 @@ class Features:
     auth: frozenset[str] = frozenset()
 
 
+class Proof(Protocol):
+    """What the certificates of a server are held against where no authority counts (dane.py)."""
+
+    def unfit(self, chain: Sequence[bytes]) -> str:
+        """Why certificates (DER, the server's own first) will not do; "" where they will."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """Everything needed to get ready at one host. `name`: how we introduce ourselves in EHLO.
 
     `addresses`: where it is; empty: as the system says. `source`: our own address to connect from; None: any.
+    `server_name`: what it is called in TLS, None: `host`. `proof`: what its certificates must be besides.
     """
 
     host: str
@@ -69,6 +79,8 @@ class Host:
     timeouts: Timeouts
     addresses: tuple[str, ...] = ()
     source: str | None = None
+    server_name: str | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,5 +227,7 @@ async def _encrypt(link: Link, to: Host, features: Features) -> bool:
         if to.policy.clear_too and answer.code != 421:
             return False
         raise _Refused(judge("starttls", answer))
-    await link.start_tls(to.context, to.host, to.timeouts.tls)
+    await link.start_tls(to.context, to.server_name or to.host, to.timeouts.tls)
+    if to.proof is not None and (why := to.proof.unfit(link.chain())):
+        raise LinkFailed("tls", why)
     return True

@@ -13,7 +13,7 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.mail.answer import Answer, AnswerReader, BadAnswer
 
@@ -89,6 +89,15 @@ class Link(asyncio.Protocol):
     @property
     def encrypted(self) -> bool:
         return self._transport.get_extra_info("ssl_object") is not None
+
+    def chain(self) -> tuple[bytes, ...]:
+        """The certificates that the other end showed, its own first, verified or not (DER); none without TLS."""
+        tls: Any = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return ()
+        if hasattr(tls, "get_unverified_chain"):  # Python 3.13
+            return tuple(tls.get_unverified_chain())
+        return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in tls._sslobj.get_unverified_chain() or ())
 
     @property
     def on_loopback(self) -> bool:

@@ -21,6 +21,7 @@ def check(reader: Reader, v: Values) -> None:
     _installation(reader, v)
     _databases(reader, v["database"], v["keys"])
     _listeners(reader, v)
+    _dns(reader, v)
     for name, route in v["routes"].items():
         _route(reader, f"routes.{name}", route)
     if not v["controllers"]:
@@ -30,6 +31,13 @@ def check(reader: Reader, v: Values) -> None:
     _heads(reader, v)
     _seed(reader, v["seed"])
     _unique(reader, v)
+
+
+def _dns(reader: Reader, v: Values) -> None:
+    """Whoever says that an answer is authentic is on this machine: on the way from elsewhere anybody could say so."""
+    away = [host for host, _ in v["dns"]["servers"] if not is_loopback(host)]
+    if v["dns"]["dnssec"] and away:
+        reader.problem("dns.dnssec", f"{away[0]} is off this machine", "Run a validating resolver here, or remove it")
 
 
 def _heads(reader: Reader, v: Values) -> None:
@@ -133,7 +141,22 @@ def _route(reader: Reader, key: str, route: Values) -> None:
         reader.problem(f"{key}.dkim", "is upstream on a capture route", "Remove it: nothing leaves, so we sign")
     if route["kind"] == "smarthost" and not route["hosts"] and f"{key}.hosts" not in reader.failed:
         reader.problem(f"{key}.hosts", "is missing", "Name at least one HOST:PORT")
+    if route["kind"] == "mx":
+        _direct(reader, key, route)
     _smarthosts(reader, key, route)
+
+
+def _direct(reader: Reader, key: str, route: Values) -> None:
+    """DNS names the servers, and nobody stands between them and us."""
+    if route["hosts"]:
+        reader.problem(f"{key}.hosts", "has no meaning on an mx route", 'Set kind = "smarthost" or remove it')
+    if route["username"] or route["password"]:
+        login = "username" if route["username"] else "password"
+        reader.problem(f"{key}.{login}", "has no meaning on an mx route", "Remove it: there is nobody to log in to")
+    if route["dkim"] == "upstream":
+        reader.problem(f"{key}.dkim", "is upstream on an mx route", "Remove it: nobody signs after us")
+    if route["port"] is not None and route["port"] > 65535:
+        reader.problem(f"{key}.port", "is no port", "Remove it: mail servers listen on 25")
 
 
 def _smarthosts(reader: Reader, key: str, route: Values) -> None:
@@ -164,6 +187,8 @@ def _login(reader: Reader, key: str, at: Values) -> None:
 
 
 def _controller(reader: Reader, v: Values, key: str, c: Values) -> None:
+    if len({":" in address for address in c["source_addresses"]}) < len(c["source_addresses"]):
+        reader.problem(f"{key}.source_addresses", "has two of one family", "Leave one IPv4 and one IPv6 address")
     if c["default_country"] and not c["default_country_motivation"]:
         _motivate(reader, f"{key}.default_country_motivation", key, "default_country")
     for name, category in c["categories"].items():

@@ -192,6 +192,17 @@ def _network(value: Any, directory: Path) -> ipaddress.IPv4Network | ipaddress.I
         raise Bad(f"{text!r} is not an address or network", 'Write it as "192.0.2.7" or "192.0.2.0/24"') from None
 
 
+def _ip_address(value: Any, directory: Path) -> str:
+    text = _text(value, directory)
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        raise Bad(f"{text!r} is not an address", 'Write it as "192.0.2.7" or "2001:db8::7"') from None
+    if found.is_unspecified or found.is_multicast:
+        raise Bad(f"{text!r} is no address of a machine", "Name one of this machine's own")
+    return str(found)
+
+
 def _url(value: Any, directory: Path) -> str:
     text = _text(value, directory)
     try:
@@ -342,6 +353,7 @@ ADDRESSES: Final = Kind("list of HOST:PORT", _list(_host_port, "HOST:PORT"), ())
 REMOTE: Final = Kind("HOST:PORT", _remote)
 DOMAIN_RATES: Final = Kind("number per domain", _rates, {})
 NETWORKS: Final = Kind("list of networks", _list(_network, "networks"), ())
+IP_ADDRESSES: Final = Kind("list of addresses", _list(_ip_address, "addresses"), ())
 URL: Final = Kind("web address", _url)
 CONTACT: Final = Kind("e-mail or web address", _contact)
 MAILBOX: Final = Kind("e-mail address", _mailbox)

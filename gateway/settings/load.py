@@ -158,6 +158,7 @@ def _build(
         write_back_authorities=v["write_back"]["authorities"],
         sns_hosts=v["hooks"]["sns_hosts"],
         dns_servers=v["dns"]["servers"],
+        dnssec=v["dns"]["dnssec"],
         verify_one_in=v["dkim"]["verify_one_in"],
         seed=_seed(v["seed"]),
     )
@@ -171,7 +172,12 @@ def _route(name: str, r: Mapping[str, Any]) -> Route:
     """Who signs, where nobody said: the provider where all hosts are known ones."""
     hosts = _smarthosts(r)
     names = [one.host for one in hosts]
-    said = {"dkim": r["dkim"] or usual(names), "provider": r["provider"] or owner_of(names), "hosts": hosts}
+    direct = r["kind"] == "mx"
+    said = {
+        "dkim": r["dkim"] or usual(names), "provider": r["provider"] or owner_of(names), "hosts": hosts,
+        "tls": r["tls"] or ("opportunistic" if direct else "verify"),
+        "connections": r["connections"] or (100 if direct else 10),
+    }  # fmt: skip
     return Route(name=name, **({k: x for k, x in r.items() if k not in ("username", "password", "token_file")} | said))
 
 

@@ -84,15 +84,16 @@ def _links_in_clear(config: Config) -> tuple[Problem, ...]:
     """Plain-http links must not reach people (RFC 8058 wants https)."""
     if config.public_url.startswith("https:"):
         return ()
+    away = "public_url is plain http, so links in the mail would be too"
+    remedy = "Give public_url an https address, or use a smarthost on loopback"
+    found = [
+        (f"routes.{route.name}.hosts", f"{one.host} is off this machine, but {away}")
+        for route in config.routes.values() for one in route.hosts if not is_loopback(one.host)
+    ]  # fmt: skip
+    found += [
+        (f"routes.{route.name}.kind", f"is mx, which sends to everybody, but {away}")
+        for route in config.routes.values() if route.kind == "mx"
+    ]  # fmt: skip
     return tuple(
-        Problem(
-            file=str(config.path),
-            key=f"routes.{route.name}.hosts",
-            line=None,
-            what=f"{one.host} is off this machine, but public_url is plain http, so links in the mail would be too",
-            remedy="Give public_url an https address, or use a smarthost on loopback",
-        )
-        for route in config.routes.values()
-        for one in route.hosts
-        if not is_loopback(one.host)
-    )
+        Problem(file=str(config.path), key=key, line=None, what=what, remedy=remedy) for key, what in found
+    )  # fmt: skip

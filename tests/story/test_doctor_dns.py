@@ -123,3 +123,22 @@ def test_every_record_stands_in_the_plain_output(installation: Installation) -> 
     squeezed = "".join(said.split())
     for file in (installation.dir / "dkim").iterdir():
         assert "".join(file.read_text().split()) in squeezed, file.name
+
+
+def test_the_name_in_ehlo_leads_to_the_source_address_and_back(installation: Installation, names: NameServer) -> None:
+    installation.change('kind = "capture"', 'kind = "mx"')
+    ours = 'helo = "out.acme.example"\nsource_addresses = ["192.0.2.25"]'
+    installation.change("\ndomains = [", f"\n{ours}\ndomains = [")
+    back = "25.2.0.192.in-addr.arpa"
+    steps: list[tuple[dict[tuple[str, str], list[str] | None], str, bool]] = [
+        ({}, "has no address", False),
+        ({("out.acme.example", "A"): ["192.0.2.1"]}, "does not lead to 192.0.2.25", False),
+        ({("out.acme.example", "A"): ["192.0.2.25"]}, "leads back to no name", False),
+        ({(back, "PTR"): ["host25.isp.example."]}, "leads back to host25.isp.example: have whoever", False),
+        ({(back, "PTR"): None}, "DNS did not answer", False),
+        ({(back, "PTR"): ["Out.Acme.Example."]}, "leads to 192.0.2.25 and back", True),
+    ]
+    for table, said, good in steps:
+        names.table |= table
+        row = findings(installation)["out.acme.example HELO"]
+        assert said in str(row["text"]) and row["good"] is good, row

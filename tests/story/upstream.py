@@ -99,9 +99,10 @@ class Upstream:
         features: Sequence[str] = FEATURES,
         context: ssl.SSLContext | None = None,
         port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         self._loop = asyncio.new_event_loop()
-        self._peer = _Peer(script, features=features, context=context, port=port)
+        self._peer = _Peer(script, features=features, context=context, port=port, host=host)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._waiters: list[threading.Event] = []
 

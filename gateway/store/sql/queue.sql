@@ -75,9 +75,11 @@ WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = 
 RETURNING route;
 
 -- name: retry_copy(controller_id, message_id, copy_no, verdict, reason_code, cite, as_of, due_at, reply, maybe_twice, worker, tried, alarm_at)^
--- A copy waits again. tried: 1 where that was an attempt. Gives a row where this worker held it.
+-- A copy waits again. tried: 1 where that was an attempt. Where nothing new was said, the last word stays. Gives a row
+-- where this worker held it.
 UPDATE copies SET state = 'queued', verdict = :verdict, reason_code = :reason_code, cite = :cite, as_of = :as_of,
-  due_at = :due_at, reply = :reply, attempts = attempts + :tried, maybe_twice = maybe_twice + :maybe_twice, worker = NULL,
+  due_at = :due_at, reply = CASE WHEN :reply = '' THEN reply ELSE :reply END, attempts = attempts + :tried,
+  maybe_twice = maybe_twice + :maybe_twice, worker = NULL,
   alarm_at = COALESCE(:alarm_at, alarm_at)
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'claimed'
   AND worker = :worker
