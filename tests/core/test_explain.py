@@ -27,7 +27,7 @@ def day(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(law_strategies.facts | law_strategies.marketing_in_order)
 def test_whatever_is_decided_can_be_explained(document: dict[str, Any]) -> None:
     """For all facts: explain raises nothing, agrees with the decision, and `until` is when the verdict really turns."""

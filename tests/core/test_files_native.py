@@ -359,7 +359,7 @@ def test_a_sale_without_one_of_these_does_not_count(column: str) -> None:
     assert decided({**facts, "sales": [read_cells("sales", cells)]}).verdict == "block"
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     facts=law_strategies.facts | law_strategies.marketing_in_order, consent=law_strategies.consent,
     sale=law_strategies.sale,

@@ -85,7 +85,7 @@ def test_an_impossible_day_is_refused_though_the_pattern_fits() -> None:
             Facts.from_dict(changed(base(), {way: value}))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from([way for way in places(full()) if isinstance(way[-1], str)]), st.booleans())
 def test_a_missing_or_unknown_field_is_named(way: tuple[Any, ...], missing: bool) -> None:
     """Taking a field away, or adding one, is refused with the path of that field."""

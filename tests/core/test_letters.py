@@ -150,7 +150,7 @@ NAMES_OF_PEOPLE = st.text(max_size=120) | st.sampled_from((
 ))  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
 @given(name=NAMES_OF_PEOPLE, address=NAMES_OF_PEOPLE, purpose=NAMES_OF_PEOPLE, subject=NAMES_OF_PEOPLE)
 def test_no_name_makes_a_field_a_tag_or_a_long_line(
     controller: Controller, name: str, address: str, purpose: str, subject: str

@@ -15,7 +15,7 @@ from tests.mails import FOOTER, FRENCH, PAGE, defects, fill, leaves, message, oc
 
 
 @given(trees(), st.sampled_from(["auto", "always", "never"]), st.sampled_from([FOOTER, FRENCH]), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_copy_is_the_mail_with_a_link(root: bytes, footer: str, words: object, relay: bool) -> None:
     """A copy has the parts of the original; each is what it was, or what it was with our link in it."""
     raw = message(root, more=TOOL)
@@ -100,7 +100,7 @@ def inserted(was: str, now: str) -> bool:
     st.sampled_from(["text/plain", "text/html"]),
     st.sampled_from([b"", b"--b1--\r\n"]),
 )  # fmt: skip
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_badly_encoded_bodies_keep_what_they_say(cte: str, body: bytes, kind: str, end: bytes) -> None:
     """However badly a body is encoded, what it decodes to is kept, and the link is readable."""
     part = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {cte}\r\n\r\n".encode() + body

@@ -45,7 +45,7 @@ def test_every_code_has_rule_remedy_and_actor_in_every_language(code: str, langu
         assert told.remedy_names_who or told.who in told.text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(law_strategies.facts | law_strategies.marketing_in_order, st.sampled_from(LANGUAGES), st.booleans())
 def test_whatever_is_explained_reads_as_sentences(document: dict[str, Any], language: Language, looking: bool) -> None:
     """For all facts, also while observing: the text is whole and names no field of ours."""

@@ -20,7 +20,7 @@ ROWS = st.lists(st.tuples(st.binary(min_size=1, max_size=2), VALUES), max_size=6
 
 
 @given(rows=ROWS, held=st.integers(1, 70))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_whatever_fits_in_memory_rows_come_back_by_key_and_those_of_one_key_in_order(
     rows: list[tuple[bytes, Any]], held: int
 ) -> None:
