@@ -49,6 +49,7 @@ class Talk(Protocol):
 
 class Door(Protocol):
     """What a listener decides. `name` in log lines; `tls` None: no STARTTLS; `draining`: no new messages.
+    `postmaster_at`: the domain of `<Postmaster>` without one (RFC 5321 4.1.1.3); None: that is no address here.
 
     A method that returns `Reply | None` says None for yes.
     """
@@ -62,6 +63,7 @@ class Door(Protocol):
     draining: bool
     conversations: set[Talk]
     offers_login: bool
+    postmaster_at: str | None
 
     def welcome(self, ip: str) -> LoggedIn | None:
         """The login a peer address stands for without AUTH."""

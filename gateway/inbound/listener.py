@@ -48,6 +48,7 @@ class Listener(Door):
 
     name = "listener"
     offers_login = False
+    postmaster_at: str | None = None
     part = 1.0
 
     def __init__(self, config: Config, slot: Slot | None = None) -> None:

@@ -1,8 +1,9 @@
 """What comes back: mail to the controllers' return domains, and to the addresses they want heard besides.
 
 Purpose: let in what is for us and relay nothing: the return path of a copy of ours (`b+ID@`, checked here), opt-outs
-(`unsub@`), the addresses every domain has (`postmaster@`, `abuse@`: RFC 2142), and what the settings name. There is no
-AUTH and no sender is believed: what proves something is for the `signals` story. Failures: those of listener.py.
+(`unsub@`), the addresses every domain has (`postmaster@`, `abuse@`: RFC 2142), what the settings name; `<Postmaster>`
+without a domain is that of the first controller with a return domain (RFC 5321 4.5.1 asks for it). There is no AUTH and
+no sender is believed: what proves something is for the `signals` story. Failures: those of listener.py.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class ReturnPath(Listener):
         super().reload(config, certificate)
         controllers = [one for one in config.controllers.values() if one.return_domain]
         self._domains = {(one.return_domain or "").lower(): one.id for one in controllers}
+        self.postmaster_at = next(iter(self._domains), None)
         self._heard = {address.lower() for one in config.controllers.values() for address in one.heard_at}
         self._opens = {one.id: return_keys(self._ring, one.id) for one in controllers}
 

@@ -188,7 +188,9 @@ class Conversation(Connection):
         mail = self._mail
         if mail is None:
             return await self._fault(reply.BAD_SEQUENCE)
-        rcpt = read_rcpt(argument, smtputf8=mail.smtputf8, extended=self._peer.extended)
+        rcpt = read_rcpt(
+            argument, smtputf8=mail.smtputf8, extended=self._peer.extended, postmaster_at=self._door.postmaster_at
+        )
         if isinstance(rcpt, Reply):
             self._rcpts_refused += 1
             # A list with many bad addresses is no attack; a client that cannot write the command is stopped in time.

@@ -4,7 +4,8 @@ Purpose: read the arguments of MAIL and RCPT strictly, once, at the edge; everyb
 It never looks at the message fields: recipients come from RCPT alone.
 Failures: a function here returns the `Reply` to give (501, 550, 555) where the peer is wrong; nothing raises.
 Known limits: an address is not normalised here (that is suppression/address.py) and no domain is looked up;
-source routes (RFC 5321 appendix C) are read and dropped; `<Postmaster>` without a domain is not an address.
+source routes (RFC 5321 appendix C) are read and dropped; `<Postmaster>` without a domain is an address only where the
+caller says whose postmaster that is.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ _QUOTED = re.compile(r'"(?:[ !#-\[\]-~\x80-\U0010ffff]|\\[ -~])*"')
 _ULABEL = r"[A-Za-z0-9\x80-\U0010ffff](?:[A-Za-z0-9\-\x80-\U0010ffff]*[A-Za-z0-9\x80-\U0010ffff])?"
 _DOMAIN = re.compile(rf"{_ULABEL}(?:\.{_ULABEL})*")
 _LITERAL = re.compile(r"\[(IPv6:)?([0-9A-Fa-f:.]{2,45})\]", re.IGNORECASE)
+_POSTMASTER = re.compile(r"\A<(postmaster)>", re.IGNORECASE)
 _ROUTE = re.compile(rf"@{_DOMAIN.pattern}(?:,@{_DOMAIN.pattern})*:")
 
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")  # RFC 3461 4
@@ -128,15 +130,18 @@ def read_mail(argument: bytes, *, extended: bool = True) -> MailFrom | Reply:
     return read
 
 
-def read_rcpt(argument: bytes, *, smtputf8: bool, extended: bool = True) -> Rcpt | Reply:
-    """Read what follows `RCPT `: "TO:<path> parameters". `smtputf8`: whether MAIL said SMTPUTF8.
+def read_rcpt(
+    argument: bytes, *, smtputf8: bool, extended: bool = True, postmaster_at: str | None = None
+) -> Rcpt | Reply:
+    """Read what follows `RCPT `: "TO:<path> parameters". `smtputf8`: whether MAIL said SMTPUTF8. `postmaster_at`: the
+    domain whose postmaster is meant where the path is `<Postmaster>` alone; None: that is no address here.
 
     Source: RFC 5321 4.1.1.3; NOTIFY, ORCPT RFC 3461 4.1, 4.2; internationalised ORCPT RFC 6533 3.
     """
     text = _text(argument, "TO:")
     if text is None:
         return reply.BAD_ARGUMENTS if _keyword(argument, b"TO:") is None else reply.BAD_RECIPIENT
-    found = _path(text, null=False)
+    found = _path(text if postmaster_at is None else _POSTMASTER.sub(rf"<\1@{postmaster_at}>", text), null=False)
     if found is None:
         return reply.BAD_RECIPIENT
     address, rest = found

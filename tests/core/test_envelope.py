@@ -85,6 +85,22 @@ def test_a_broken_path_is_refused(path: bytes) -> None:
     assert recipient == reply.BAD_RECIPIENT
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        (b"TO:<Postmaster>", Rcpt(address="Postmaster@bounce.acme.example")),
+        (b"to: <POSTMASTER> NOTIFY=NEVER",
+         Rcpt(address="POSTMASTER@bounce.acme.example", notify=frozenset({"NEVER"}))),
+        (b"TO:<postmaster@acme.example>", Rcpt(address="postmaster@acme.example")),
+        (b"TO:postmaster", reply.BAD_RECIPIENT),
+        (b"TO:<postmasters>", reply.BAD_RECIPIENT),
+        (b"TO:<postmaster>x", reply.BAD_RECIPIENT),
+    ],
+)  # fmt: skip
+def test_postmaster_needs_no_domain_where_it_is_known_whose_that_is(argument: bytes, said: Rcpt | Reply) -> None:
+    assert read_rcpt(argument, smtputf8=False, postmaster_at="bounce.acme.example") == said
+
+
 def test_an_address_of_254_octets_fits_and_one_of_255_does_not() -> None:
     domain = b".".join([b"d" * 47] * 3 + [b"d" * 45])
     fits = LONG_LOCAL + b"@" + domain

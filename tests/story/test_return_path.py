@@ -112,6 +112,12 @@ def test_nothing_is_relayed(relay: Relay, to: str) -> None:
     assert relay.upstream.count == before
 
 
+def test_a_postmaster_without_a_domain_is_ours(relay: Relay) -> None:
+    """RFC 5321 4.5.1."""
+    text = "From: <iemand@stranger.example>\nSubject: vraag\n\nWerkt dit?\n"
+    assert answer(relay, text, sender="iemand@stranger.example", to="Postmaster")[0] == 250
+
+
 def test_no_login_is_offered_there(relay: Relay) -> None:
     with smtplib.SMTP("127.0.0.1", relay.installation.return_port, timeout=30) as session:
         session.ehlo()
