@@ -13,7 +13,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from typing import Literal
 
-from suppression.pack import UNKNOWN, Pack, PackError, Packs, fault_of, read_pack
+from suppression.pack import OTHER_CODES, UNKNOWN, Pack, PackError, Packs, fault_of, read_pack
 from suppression.strictness import compare
 
 __all__ = [
@@ -149,8 +149,6 @@ EEA = frozenset((
     "IS", "IT", "LI", "LT", "LU", "LV", "MT", "NL", "NO", "PL", "PT", "RO", "SE", "SI", "SK",
 ))  # fmt: skip
 _OWN_PACK = frozenset(("NL", "BE", "DE", "FR", "IE", "ES", "IT"))
-#: Codes in use beside ISO 3166.
-_ALIAS = {"GB": "UK", "EL": "GR"}
 #: Packs whose law is laxer than the one an EEA or UK controller is under anyway.
 _OUTSIDE = frozenset(("US", "CA"))
 
@@ -187,7 +185,7 @@ def resolve(
 def pack_of(country: str, known: Container[str] = _OWN_PACK) -> str | None:
     """The pack code of a country: GB is UK, EEA states without a pack are EU, others their own. None: no country."""
     code = country.strip().upper()
-    code = _ALIAS.get(code, code)
+    code = OTHER_CODES.get(code, code)
     if len(code) != 2 or not code.isascii() or not code.isalpha():
         return None
     return "EU" if code in EEA and code not in known else code

@@ -23,6 +23,9 @@ B2b = Literal["none", "published", "role_legal", "professional", "business_activ
 #: The pack for no jurisdiction or one that has no pack (RULES 2.1.11).
 UNKNOWN = "UNKNOWN"
 
+#: The code of the pack, where a country is known by two: GB is ISO 3166's, EL the institutions' of the Union.
+OTHER_CODES = {"GB": "UK", "EL": "GR"}
+
 _MODELS = frozenset(("consent", "casl", "optout"))
 _TIME_RULES = frozenset(("stale", "rolling"))
 _AD_LABELS = frozenset(("always", "unless_consent", "never"))
@@ -201,6 +204,9 @@ def read_pack(file: str, text: str, *, own: bool = False) -> Pack:
             raise fault(name, f"is missing; give {wanted}")
     if data["code"] != UNKNOWN and not (len(data["code"]) == 2 and data["code"].isascii() and data["code"].isupper()):
         raise fault("code", f"must be two capital letters or {UNKNOWN}")
+    if data["code"] in OTHER_CODES:  # no country resolves to it: it would never apply
+        code = OTHER_CODES[data["code"]]
+        raise fault("code", f"{data['code']} has the pack {code}; write {code}")
     for name, because in _incomplete(data):
         raise fault(name, f"is missing; give it, since {because}")
     values: dict[str, Any] = {name: data.get(name) for name in (*_NEEDED, *_OPTIONAL)}

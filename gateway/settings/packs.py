@@ -10,7 +10,7 @@ from gateway.packs import read_packs
 from gateway.settings.reader import Problem, Reader
 from gateway.settings.table import TERMS
 from suppression.jurisdiction import PackBook
-from suppression.pack import PackError
+from suppression.pack import OTHER_CODES, PackError
 from suppression.terms import ALL, Terms, objections
 
 Values = Mapping[str, Any]
@@ -48,9 +48,10 @@ def check_terms(reader: Reader, v: Values, book: PackBook) -> None:
                 _check_common(reader, key, terms, book)
             elif code not in book.versions:
                 known = ", ".join(sorted(book.versions))
-                reader.problem(
-                    key, f"there is no pack {code}", f"Known: {known}; a new one goes into the folder `packs`"
-                )
+                remedy = f"Known: {known}; a new one goes into the folder `packs`"
+                if code in OTHER_CODES:
+                    remedy = f"Write {OTHER_CODES[code]}"
+                reader.problem(key, f"there is no pack {code}", remedy)
             else:
                 _check_one(reader, key, terms, book, code)
 

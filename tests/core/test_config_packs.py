@@ -128,6 +128,7 @@ REFUSED = {
         "Write fewer"),
     "no customers there": ("US", "soft_opt_in_max_months = 6", "US.soft_opt_in_max_months", "no customer exception",
         "Remove it"),
+    "a pack by another name": ("GB", "require_opt_in = true", "packs.GB", "there is no pack GB", "Write UK"),
     "no such pack": ("ZZ", "require_opt_in = true", "packs.ZZ", "there is no pack ZZ", "Known: BE, CA, DE"),
     "no code": ("nl", "require_opt_in = true", "packs.nl", "'nl' cannot be", "Use the code of a pack, as NL"),
     "no months": ("NL", 'soft_opt_in_max_months = "12"', "NL.soft_opt_in_max_months", "must be a number of months",

@@ -47,6 +47,8 @@ BROKEN = {
     ),
     "no such parameter": ("ie.toml", '"ad_label"', '"labels"', r"ie\.toml:\d+: statutory: must be a list of fields"),
     "code": ("be.toml", 'code = "BE"', 'code = "Belgium"', r"be\.toml:\d+: code: must be two capital letters"),
+    "code of ISO 3166": ("uk.toml", 'code = "UK"', 'code = "GB"', r"uk\.toml:\d+: code: GB has the pack UK; write UK"),
+    "code of the Union": ("it.toml", 'code = "IT"', 'code = "EL"', r"it\.toml:\d+: code: EL has the pack GR; write GR"),
 }  # fmt: skip
 
 
