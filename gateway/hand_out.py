@@ -5,17 +5,16 @@ of what, its digest, and for whom and why where that was said (RULES.md S3, S13)
 there; without that entry there is no file. Whoever is restricted leaves in no list but that of opt-outs (GDPR art. 18).
 """
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.config import Controller
 from gateway.files.outgoing import WRITERS, Entry, Held, Writer
+from gateway.new_file import new_file
 from gateway.record import staff_acts
 from gateway.store.contract import Person, Store, Who
 from gateway.store.imported import Enrolled
@@ -23,10 +22,6 @@ from suppression.vault import KeyRing
 
 PAGE: Final = 500
 """People read at a time: a bound on memory."""
-
-
-class Unwritable(Exception):
-    """The file cannot be made; the text says why and what to do."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,10 +40,6 @@ class HandedOut:
     digest: str = ""
 
 
-class _Sink(Protocol):
-    def write(self, data: bytes, /) -> object: ...
-
-
 async def hand_out(
     file: Path, kind: Held, form: str, *, store: Store, controller: Controller, ring: KeyRing, now: datetime, by: str,
     to: str = "", why: str = "", progress: Callable[[int], None] | None = None,
@@ -59,7 +50,7 @@ async def hand_out(
     """
     done = HandedOut()
     writer = WRITERS[form, kind]
-    with _made(file) as out:
+    with new_file(file) as out:
         digest = hashlib.sha256()
 
         def put(text: str) -> None:
@@ -130,24 +121,3 @@ def _entry(enrolled: Enrolled, person: Person, now: datetime) -> Entry:
         facts=enrolled.declared, consents=standing.consents, suppressions=person.suppressions,
         now=now.astimezone(UTC),
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _made(file: Path) -> Iterator[_Sink]:
-    """A new file of its owner's alone, on disk when done; gone again where anything fails."""
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise Unwritable(f"{file} is there already, and is not written over. Name another file.") from None
-    except OSError as failed:
-        raise Unwritable(f"{file} cannot be written: {failed.strerror}. Check its folder.") from None
-    with contextlib.ExitStack() as unless_whole:
-        unless_whole.callback(file.unlink, missing_ok=True)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                yield out
-                out.flush()
-                os.fsync(out.fileno())
-        except OSError as failed:
-            raise Unwritable(f"{file} cannot be written: {failed.strerror}. Make room there.") from None
-        unless_whole.pop_all()

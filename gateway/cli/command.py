@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -115,6 +116,20 @@ def new_place(out: Path) -> Path:
     if str(out) == "-":
         raise Misused("--out wants a name: what it holds is for its owner alone, so it is not printed.")
     return out
+
+
+@contextlib.contextmanager
+def new_text(place: Path, encoding: str = "utf-8") -> "Iterator[TextIO]":
+    """A new text file for its owner alone, there when the block has ended well. Refused where it cannot be made."""
+    from gateway.new_file import Unwritable, new_file
+
+    try:
+        with new_file(place) as raw:
+            text = io.TextIOWrapper(raw, encoding, newline="")
+            yield text
+            text.detach()  # which writes what it still holds
+    except Unwritable as failed:
+        raise Refused(str(failed)) from None
 
 
 @contextlib.asynccontextmanager

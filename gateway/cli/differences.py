@@ -3,13 +3,12 @@
 import contextlib
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from gateway.cli.refusal import Refused
+from gateway.cli import command
 from gateway.files.outgoing import harmless
 
 if TYPE_CHECKING:
@@ -25,19 +24,9 @@ def written(place: str, *, as_json: bool) -> "Iterator[Callable[[Foreseen], None
         if place == "-":
             out: TextIO = sys.stdout
         else:
-            out = stack.enter_context(_made(Path(place)))
+            out = stack.enter_context(command.new_text(Path(place)))
         yield _json_lines(out) if as_json or place.endswith(".jsonl") else _csv(out)
         out.flush()
-
-
-def _made(place: Path) -> TextIO:
-    try:
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise Refused(f"{place} is there already, and is not written over. Name another file.") from None
-    except OSError as failed:
-        raise Refused(f"{place} cannot be written: {failed.strerror}. Check its folder.") from None
-    return os.fdopen(handle, "w", encoding="utf-8", newline="")
 
 
 def _json_lines(out: TextIO) -> "Callable[[Foreseen], None]":

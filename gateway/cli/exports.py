@@ -35,7 +35,8 @@ def export(
     KIND is suppressions, consents or people. Addresses leave in clear: the file is yours to guard.
     """
     from gateway.files.outgoing import WRITERS
-    from gateway.hand_out import HandedOut, Unwritable, hand_out
+    from gateway.hand_out import HandedOut, hand_out
+    from gateway.new_file import Unwritable
 
     loaded, who = command.settings_of(config, controller)
     if (form, kind) not in WRITERS:

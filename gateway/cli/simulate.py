@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -145,16 +144,11 @@ def _lines(source: str) -> Iterator[Iterator[bytes]]:
 
 @contextlib.contextmanager
 def _rows(out: Path | None) -> Iterator[Callable[[Judged], None] | None]:
-    """Where every recipient's verdict goes: a new file for its owner only; cells never run as formulas."""
+    """Where every recipient's verdict goes: a new file, whole or none; cells never run as formulas."""
     if out is None:
         yield None
         return
-    try:
-        made = os.open(command.new_place(out), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        remedy = "Choose another name." if out.exists() else "Choose a folder you may write to."
-        raise Refused(f"--out: {out} cannot be made: {error.strerror}. {remedy}") from None
-    with os.fdopen(made, "w", encoding="utf-8-sig", newline="") as file:
+    with command.new_text(command.new_place(out), "utf-8-sig") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
 

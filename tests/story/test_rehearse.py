@@ -263,13 +263,23 @@ def test_what_cannot_be_simulated_is_named(installation: Installation, tmp_path:
         (("--recipients", bad, "--stream", "lottery"), "There is no stream 'lottery'. Known: acme/newsletter"),
         (("--recipients", bad, "--stream", "newsletter", "--category", "cars"), "there is no category 'cars'"),
         (("--recipients", bad, "--stream", "newsletter", "--message", mail), "would be refused: 550 5.7.1"),
-        (("--recipients", bad, "--stream", "newsletter", "--out", bad), "Choose another name"),
+        (("--recipients", bad, "--stream", "newsletter", "--out", bad), "Name another file"),
         (("--recipients", bad, "--stream", "newsletter", "--release"), "--release goes with --campaign"),
         (("--campaign", "never"), "No campaign 'never' was rehearsed"),
         ((), "Say either --recipients"),
     ):
         done = installation.tool("simulate", *words)
         assert done.returncode == (1 if words else 2) and said in done.stderr.decode(), done.stderr.decode()
+
+
+def test_a_list_that_cannot_be_read_to_its_end_leaves_no_verdict(installation: Installation, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "verdict.csv"
+    out.parent.mkdir()
+    said = b"a@example.org\n" * 3000 + b"b\xff@example.org\n"
+    words = ("--stream", "newsletter", "--recipients", "-", "--out", out)
+    done = installation.tool("simulate", *words, stdin=said)
+    assert done.returncode == 1 and b"line 3001: is not UTF-8 text" in done.stderr
+    assert not list(out.parent.iterdir())
 
 
 def test_cells_of_the_verdict_never_run(installation: Installation, tmp_path: Path) -> None:
