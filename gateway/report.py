@@ -44,7 +44,8 @@ class CampaignRow:
     `mode`: "rehearse" for what was only decided, in a row of its own beside what left; "observe" where something was
     let through that would have been blocked (`observed`, part of `allowed`); else "enforce". `open`: rehearsed copies
     that can still be released; `released`: those that were. `maybe_twice`: how often the reply to a whole copy was
-    lost, so that it went again. `stopped`: too many complained, and nobody let it go on yet.
+    lost, so that it went again. `stopped`: too many complained, and nobody let it go on yet. `flagged`:
+    copies of service mail that looks like advertising and was let pass all the same (`mislabelled = "allow-and-flag"`).
     """
 
     controller: str
@@ -70,6 +71,7 @@ class CampaignRow:
     complaints: int = 0
     maybe_twice: int = 0
     stopped: bool = False
+    flagged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ class CapturedRow:
 
 PAGE = 500
 COUNTS = (
-    "accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released", "complaints",
+    "accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released", "complaints", "flagged",
     "maybe_twice",
 )  # fmt: skip
 REHEARSED = "rehearsed/"

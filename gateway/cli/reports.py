@@ -35,12 +35,12 @@ BLOCKED_FIELDS = (
 BLOCKED_COLUMNS = ("at", "stream", "recipient", "reason_code", "subject")
 CAMPAIGN_COLUMNS = (
     "stream", "campaign", "mode", "subject", "accepted", "allowed", "blocked", "deferred", "delivered", "captured",
-    "bounced", "maybe_twice", "complaints", "opted_out",
+    "bounced", "maybe_twice", "complaints", "opted_out", "flagged",
 )  # fmt: skip
 CAMPAIGN_FIELDS = (
     "controller", "campaign", "stream", "subject", "first_at", "last_at", "accepted", "allowed", "blocked", "deferred",
     "delivered", "captured", "bounced", "opted_out", "blocked_by_reason", "mode", "observed", "observed_by_reason",
-    "open", "released", "complaints", "stopped", "maybe_twice",
+    "open", "released", "complaints", "stopped", "maybe_twice", "flagged",
 )  # fmt: skip
 
 

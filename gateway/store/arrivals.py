@@ -93,6 +93,8 @@ def _message_row(arrival: Arrival, open_copies: int, subject_key: bytes, spool: 
 
 def _count_arrival(counts: tallies.Counts, arrival: Arrival, open_copies: int) -> None:
     counted = Counter({"accepted": len(arrival.copies)})
+    if arrival.kind.get("handling") == "flag":
+        counted["flagged"] = len(arrival.copies)
     counted.update(tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
     if arrival.mode == "rehearse":
         counted = Counter({REHEARSED + name: n for name, n in (*counted.items(), (STILL_THERE, open_copies))})

@@ -86,6 +86,9 @@ def test_a_stream_may_let_it_pass_and_report_it(installation: Installation) -> N
         assert relay.upstream.to(NIEMAND)[0].message["List-Unsubscribe"] is None, "it is sent as service mail"
         assert "handling=flag" in relay.gateway.log()
         assert named in relay.gateway.log()
+        relay.passes(NIEMAND, order(NIEMAND), **FROM)
+    rows = installation.report("campaigns")
+    assert {row["subject"]: row["flagged"] for row in rows} == {"20% korting": 1, "Bestelling 1001": 0}
 
 
 def test_letting_it_pass_wants_a_motivation(installation: Installation) -> None:
