@@ -3,12 +3,9 @@
 import contextlib
 import http.server
 import json
-import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +15,7 @@ import pytest
 from tests.imap_server import USER, ImapServer, imap_server
 from tests.installation import ROOT, Gateway, Installation, consent
 from tests.name_server import NameServer
+from tests.starting import Started
 from tests.story.relay import Relay, fresh, load, relaying
 
 Meddle = Callable[[bytes], bytes]
@@ -53,28 +51,15 @@ def relay(
 def looped(relay: Relay, mailbox: ImapServer, meddle: Meddle) -> tuple[int, dict[str, dict[str, object]]]:
     """Run the check; what the next server takes is meddled with and delivered. Exit code, and findings by name."""
     before = len(relay.upstream.to(USER))
-    command = [
-        sys.executable,
-        "-m",
-        "gateway",
-        "doctor",
-        "--loop",
-        "--stream",
-        "newsletter",
-        "--json",
-        "--minutes",
-        "1",
-    ]
-    process = subprocess.Popen(
-        [*command, "--config", relay.installation.config], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    words = ["doctor", "--loop", "--stream", "newsletter", "--json", "--minutes", "1"]
+    errors = relay.installation.dir / "doctor.log"
+    process = Started([*words, "--config", str(relay.installation.config)], log=errors, cwd=ROOT)
     relay.upstream.until(lambda: len(relay.upstream.to(USER)) > before or process.poll() is not None)
-    assert process.poll() is None, process.communicate()
+    assert process.poll() is None, errors.read_text()
     mailbox.deliver(b"Received: from next.example\r\n" + meddle(relay.upstream.to(USER)[before].raw))
-    said, errors = process.communicate(timeout=120)
-    assert process.returncode in (0, 1), errors.decode()
-    return process.returncode, {row["check"]: row for row in map(json.loads, said.splitlines())}
+    said = process.stdout.read()
+    assert process.wait(120) in (0, 1), errors.read_text()
+    return process.wait(), {row["check"]: row for row in map(json.loads, said.splitlines())}
 
 
 def opt_outs(installation: Installation) -> int:
@@ -172,18 +157,23 @@ class _Redirects(http.server.BaseHTTPRequestHandler):
         """Nothing: the log of a test is its assertions."""
 
 
+def reloaded(relay: Relay, old: str, new: str) -> None:
+    """The gateway works by a changed setting."""
+    relay.installation.change(old, new)
+    before = relay.gateway.log().count("event=reloaded")
+    relay.gateway.signal(signal.SIGHUP)
+    relay.gateway.eventually(lambda: relay.gateway.log().count("event=reloaded") > before)
+
+
 def test_a_one_click_address_that_redirects_is_told_without_its_token(relay: Relay, mailbox: ImapServer) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Redirects) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         mine = f'public_url = "http://127.0.0.1:{relay.installation.http_port}"'
-        relay.installation.change(mine, f'public_url = "http://127.0.0.1:{proxy.server_port}"')
         try:
-            before = relay.gateway.log().count("event=reloaded")
-            relay.gateway.signal(signal.SIGHUP)
-            relay.gateway.eventually(lambda: relay.gateway.log().count("event=reloaded") > before)
+            reloaded(relay, mine, f'public_url = "http://127.0.0.1:{proxy.server_port}"')
             code, found = looped(relay, mailbox, lambda raw: raw)
         finally:
-            relay.installation.change(f'public_url = "http://127.0.0.1:{proxy.server_port}"', mine)
+            reloaded(relay, f'public_url = "http://127.0.0.1:{proxy.server_port}"', mine)
             proxy.shutdown()
     text = str(found["one-click POST"]["text"])
     assert (
