@@ -92,8 +92,8 @@ class CapturedRow:
 
 PAGE = 500
 COUNTS = (
-    "accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released", "complaints", "flagged",
-    "maybe_twice",
+    "accepted", "deferred", "delivered", "captured", "bounced", "opted_out", "open", "released", "complaints",
+    "maybe_twice", "flagged",
 )  # fmt: skip
 REHEARSED = "rehearsed/"
 """What stands before the names of counts of a rehearsal."""
