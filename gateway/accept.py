@@ -27,6 +27,7 @@ from gateway.mail.dsn import is_owed
 from gateway.mail.envelope import Envelope, Rcpt
 from gateway.mail.headers import Unparsable, decode_words
 from gateway.mail.mime import Message, parse
+from gateway.mail.outcome import alarm
 from gateway.mail.plan import Plan, make_plan
 from gateway.mail.reply import Reply
 from gateway.notice import Notices
@@ -183,7 +184,7 @@ class Accept:
         rehearsing, held = read.rehearses, taken and read.case.handling == "hold"
         waits = not taken or rehearsing or held
         leaving = 0 if waits else sum(1 for r in rulings if r.decision.verdict == "allow")
-        direct = leaving > 0 and self._lanes.room(route, leaving, len(envelope.content))
+        direct = leaving > 0 and self._lanes.room(route, leaving, len(envelope.content), marketing=read.case.marketing)
         copies = []
         for n, (rcpt, who, person, ruling) in enumerate(zip(envelope.rcpts, whos, people, rulings, strict=True)):
             state = "rehearsed" if taken and rehearsing else self._state(ruling.decision.verdict, taken, direct, held)
@@ -191,6 +192,10 @@ class Accept:
                 copy_no=n, recipient_key=self._key(who, person, controller.id, rcpt), address=rcpt.address,
                 rcpt=pack_rcpt(rcpt), state=state, ruling=ruling, route=route,
                 due_at=now if state == "queued" else None, addressed=person is not None and person.addressed,
+                alarm_at=alarm(
+                    now, read.stream.retry_for, now=now,
+                    delay_asked=is_owed("delayed", rcpt.notify, envelope.mail_from),
+                ),
             ))  # fmt: skip
         arrival = Arrival(
             controller_id=controller.id, message_id=message_id, at=now, stream=read.stream.name,

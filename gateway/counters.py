@@ -18,6 +18,7 @@ HOSTS_FAILED: Final = Counter("consentgate_hosts_failed", "Smarthosts that did n
 TLS: Final = Counter("consentgate_tls", "Attempts at TLS with mail servers of recipients.", ["policy", "result"])
 MX_SESSIONS: Final = Gauge("consentgate_mx_sessions", "Copies on their way to mail servers now.", ["route"])
 MX_RESTING: Final = Gauge("consentgate_mx_resting", "Mail servers that are given a rest now.", ["route"])
+RESTING: Final = Gauge("consentgate_route_resting", "1 while no server of a route can be used.", ["route"])
 OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
 TOLD: Final = Counter("consentgate_write_backs", "Attempts to tell others of what people said.", ["target", "outcome"])
@@ -37,5 +38,5 @@ HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy 
 METRICS: Final = (
     MESSAGES, DECISIONS, COPIES, REPLIES_LOST, HOSTS_FAILED, SIGNATURES, TLS, MX_SESSIONS, MX_RESTING, OPT_OUTS,
     SIGN_UPS, TOLD, REPORTS, HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS,
-    STORE_FAILURES, WORKERS_DIED, BUGS, SESSIONS, QUEUE, ACCEPT_SECONDS, HAND_OVER_SECONDS,
+    STORE_FAILURES, WORKERS_DIED, BUGS, SESSIONS, QUEUE, RESTING, ACCEPT_SECONDS, HAND_OVER_SECONDS,
 )  # fmt: skip

@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from time import monotonic
 
 from gateway import log
 from gateway.config import Config
@@ -32,8 +33,10 @@ from suppression.vault import KeyRing
 
 LEASE = timedelta(seconds=20)
 RENEW_SECONDS = 5.0
-STOPS_SECONDS = 1.0
-"""How long a campaign that was stopped goes on at most."""
+STOPS_SECONDS = 0.5
+"""How often stopped campaigns are looked for: one goes on for a second at most."""
+OVERDUE_SECONDS = 10.0
+"""How often copies are looked for that have waited too long."""
 
 
 class Deliver:
@@ -43,7 +46,7 @@ class Deliver:
         self.store, self.worker, self.ring, self.clock = store, worker, ring, clock
         self._lanes: dict[str, Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._lease_until = clock()
+        self._lease_until, self._lease_ends = clock(), 0.0
         self.paces = Paces(store, ring, clock)
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
@@ -75,6 +78,7 @@ class Deliver:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_lease())
             tasks.create_task(self._watch_stops())
+            tasks.create_task(self._watch_time())
             for lane in self._lanes.values():
                 lane.start(tasks)
             self._tasks = tasks
@@ -88,10 +92,10 @@ class Deliver:
                 await asyncio.gather(*(lane.idle() for lane in self._lanes.values()))
         self.threads.shutdown(wait=False, cancel_futures=True)
 
-    def room(self, route: str, copies: int, size: int) -> bool:
+    def room(self, route: str, copies: int, size: int, *, marketing: bool) -> bool:
         """Whether a fresh message may go straight to its lane."""
         lane = self._lanes.get(route)
-        return lane is not None and not self.stopping.is_set() and lane.room(copies, size)
+        return lane is not None and not self.stopping.is_set() and lane.room(copies, size, marketing=marketing)
 
     def offer(self, route: str, parcels: Sequence[Parcel]) -> None:
         """Committed copies of one message, in state claimed, held by this worker."""
@@ -100,12 +104,12 @@ class Deliver:
     def wake(self, route: str) -> None:
         """Copies were left in the queue."""
         if route in self._lanes:
-            self._lanes[route].work.set()
+            self._lanes[route].wake()
 
     def wake_all(self) -> None:
         """Copies were left for anybody, on whatever route."""
         for lane in self._lanes.values():
-            lane.work.set()
+            lane.wake()
 
     def look_at_stops(self) -> None:
         """A campaign was stopped or let go."""
@@ -113,7 +117,7 @@ class Deliver:
 
     def leased(self, now: datetime) -> bool:
         """Whether this worker still holds what it claimed; if not, another may be sending it."""
-        return now < self._lease_until
+        return now < self._lease_until and monotonic() < self._lease_ends
 
     def stopped(self, parcel: Parcel) -> bool:
         """Whether the campaign of a copy was stopped, since too many complained (RULES.md 5.4)."""
@@ -136,10 +140,20 @@ class Deliver:
                     await self._stops_changed.wait()
             self._stops_changed.clear()
 
+    async def _watch_time(self) -> None:
+        """What time alone asks of copies that wait (overdue.py)."""
+        while not self.stopping.is_set():
+            for lane in list(self._lanes.values()):
+                try:
+                    await lane.look_at_overdue()
+                except StoreUnavailable as down:
+                    log.store_unavailable(where="overdue", error=down)
+            await self.pause(OVERDUE_SECONDS)
+
     async def _renew(self) -> None:
-        until = self.clock() + LEASE
+        until, ends = self.clock() + LEASE, monotonic() + (LEASE - CHECK_AGE).total_seconds()
         await self.store.renew(self.worker, until)
-        self._lease_until = until - CHECK_AGE
+        self._lease_until, self._lease_ends = until - CHECK_AGE, ends
 
     async def _keep_lease(self) -> None:
         while not self.stopping.is_set():

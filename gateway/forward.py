@@ -13,6 +13,7 @@ import uuid_utils
 from gateway.config import Config, Controller, Stream
 from gateway.mail.envelope import Envelope, Rcpt
 from gateway.mail.event import Event
+from gateway.mail.outcome import alarm
 from gateway.post import pack_rcpt
 from gateway.store.contract import Arrival, NewCopy
 from gateway.store.returned import SentCopy
@@ -76,6 +77,7 @@ class Forwards:
                 copy_no=0, recipient_key=key, address=plain, rcpt=pack_rcpt(Rcpt(address=to)), state="queued",
                 ruling=self._scales.lay(case, controller, stream)(stranger(controller.id, key), now),
                 route=stream.route, due_at=now,
+                alarm_at=alarm(now, stream.retry_for, delay_asked=False, now=now),
             )],
         )  # fmt: skip
 

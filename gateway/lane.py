@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from gateway import log
+from gateway import log, overdue
 from gateway.config import Route
 from gateway.crew import Crew
+from gateway.mail.outcome import Outcome
 from gateway.outbound.direct import Direct, NoRoom
 from gateway.outbound.pool import Pool
 from gateway.outbound.traffic import Ticket
 from gateway.parcel import HandOver, Parcel
 from gateway.pick_up import PickUp
+from gateway.route_rest import Rest
 from gateway.shelf import Shelf
 from gateway.store.contract import ClaimedCopy, Ending, Person, StoreUnavailable
+from gateway.tray import Tray
 
 CLAIMED = 64
 """Copies claimed from the store in one transaction."""
@@ -36,6 +39,8 @@ size while it is being sent."""
 FRESH = 512
 """Committed copies that wait in memory for their turn, per lane; what comes beyond waits in the store."""
 FRESH_BYTES = 32 << 20
+LOOK_SECONDS = 1.0
+"""How often the store is looked at while fresh copies keep a lane busy, unless something was left there."""
 
 
 class Lane:
@@ -43,10 +48,11 @@ class Lane:
 
     def __init__(self, crew: Crew, route: Route) -> None:
         self._crew, self._route = crew, route
-        self._fresh: deque[Parcel] = deque()
-        self._fresh_bytes = 0
-        self._ready: deque[Parcel] = deque()
+        self._fresh, self._ready = Tray(), Tray()
         self._ready_bytes = 0
+        self._stored_next = False  # fresh copies and those from the store take turns
+        self._look_at = 0.0  # in the store, in loop time
+        self._rest = Rest()
         self._pick_up = PickUp(crew)
         self._tasks: asyncio.TaskGroup
         self._shelf = Shelf(self._make_ready, lambda work: self._tasks.create_task(work))
@@ -66,6 +72,8 @@ class Lane:
         crew = self._crew
         self._route, self._sends = route, pool is not None
         self._direct = pool if isinstance(pool, Direct) else None
+        self._rests = isinstance(pool, Pool)  # else one server that is down says nothing about the others
+        self._rest = Rest()
         self._hand_over = HandOver(
             crew.store, crew.scales, crew.renderer, pool, route.name,
             rules=crew.config.bounce_rules, notices=crew.notices, clock=crew.clock, leased=crew.leased,
@@ -76,6 +84,7 @@ class Lane:
             route.domain_rates, lambda domain, rate: crew.paces(route.name, rate, domain)
         )  # fmt: skip
         self._pick_up.forget()
+        self._space.set()
         self._generation += 1
         for parcel in (*self._fresh, *self._shelf.parcels, *self._ready, *self._under_way.values()):
             parcel.refit(crew.config, crew.scales)
@@ -90,12 +99,19 @@ class Lane:
             tasks.create_task(self._carry())
         self._sessions = max(self._sessions, wanted)
 
-    def room(self, copies: int, size: int) -> bool:
-        return len(self._fresh) + copies <= FRESH and self._fresh_bytes + size <= FRESH_BYTES
+    def room(self, copies: int, size: int, *, marketing: bool) -> bool:
+        """Whether fresh copies may come straight to this lane. Service mail has room of its own."""
+        if self._rest.failures:
+            return False
+        return self._fresh.of_kind(marketing) + copies <= FRESH and self._fresh.octets + size <= FRESH_BYTES
 
     def offer(self, parcels: Sequence[Parcel]) -> None:
-        self._fresh.extend(parcels)
-        self._fresh_bytes += parcels[0].original.size if parcels else 0
+        self._fresh.put(parcels)
+        self.work.set()
+
+    def wake(self) -> None:
+        """Copies were left in the store."""
+        self._look_at = 0.0
         self.work.set()
 
     async def idle(self) -> None:
@@ -118,9 +134,11 @@ class Lane:
         while self._direct is not None and self._direct.traffic.full and not stopping.is_set():
             self._space.clear()
             await self._space.wait()
+        if self._rest.failures:
+            await self._rested()
         self.work.clear()
         try:
-            batch = self._take_fresh() or await self._claim()
+            batch = await self._next_batch()
         except StoreUnavailable as down:
             log.store_unavailable(where="claim", error=down)
             await self._crew.pause(1.0)
@@ -140,6 +158,45 @@ class Lane:
         while not stopping.is_set() and (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES):
             self._space.clear()
             await self._space.wait()
+
+    async def _rested(self) -> None:
+        """While the route rests what is in hand goes back to the store; then one copy at a time tries it out."""
+        while self._rest.failures and not self._crew.stopping.is_set():
+            seconds = self._rest.seconds(asyncio.get_running_loop().time())
+            if not seconds and not self._ready and not self._under_way:
+                return
+            if seconds:
+                await self._give_back()
+            else:
+                self._wake()
+            self._space.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds or None):
+                    await self._space.wait()
+
+    async def _give_back(self) -> None:
+        """What waits here waits in the store instead, in its old place and without having been tried."""
+        parcels = self._fresh.clear() + self._ready.clear()
+        self._ready_bytes = 0
+        now = self._crew.clock()
+        await asyncio.gather(*(
+            self._crew.endings.ask(parcel.ending(
+                "queued", now, due_at=now if parcel.attempts else parcel.original.since, tried=False
+            ))
+            for parcel in parcels
+        ))  # fmt: skip
+
+    async def _next_batch(self) -> list[Parcel]:
+        """Fresh copies and those from the store in turn, so that neither waits for the end of the other."""
+        loop = asyncio.get_running_loop()
+        if self._fresh and not (self._stored_next and loop.time() >= self._look_at):
+            self._stored_next = True
+            return self._take_fresh()
+        self._stored_next = False
+        batch = await self._claim()
+        if not batch and not self._claimed:
+            self._look_at = loop.time() + LOOK_SECONDS
+        return batch or self._take_fresh()
 
     async def _admitted(self, batch: list[Parcel]) -> list[Parcel]:
         """The copies that may be made ready; one whose domain has its fill waits in the store until about its turn."""
@@ -196,12 +253,11 @@ class Lane:
     def _take_fresh(self) -> list[Parcel]:
         batch: list[Parcel] = []
         size = 0
-        while self._fresh and len(batch) < BATCH and (not batch or size + self._fresh[0].original.size <= BATCH_BYTES):
-            parcel = self._fresh.popleft()
-            size += parcel.original.size
-            if not self._fresh or self._fresh[0].original is not parcel.original:
-                self._fresh_bytes -= parcel.original.size  # the last copy of its message
-            batch.append(parcel)
+        while (first := self._fresh.first) is not None and len(batch) < BATCH:
+            size += first.original.size
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self._fresh.take())
         return batch
 
     async def _claim(self) -> list[Parcel]:
@@ -211,20 +267,26 @@ class Lane:
         """
         crew = self._crew
         if not self._claimed:
-            self._claimed.extend(await crew.store.claim(crew.worker, self._route.name, now=crew.clock(), n=CLAIMED))
+            n = 1 if self._rest.failures else CLAIMED
+            self._claimed.extend(await crew.store.claim(crew.worker, self._route.name, now=crew.clock(), n=n))
         some = self._next_claimed()
+        batch, endings = await self._decided(some)
+        for _ in some:
+            self._claimed.popleft()
+        await asyncio.gather(*(crew.endings.ask(ending) for ending in endings))
+        return batch
+
+    async def _decided(self, some: Sequence[ClaimedCopy]) -> tuple[list[Parcel], list[Ending]]:
+        """Those of claimed copies that may leave as things stand, and how the others end. Raises StoreUnavailable."""
         parcels, endings = await self._pick_up(some)
-        people = await crew.store.people([parcel.who for parcel in parcels]) if parcels else []
+        people = await self._crew.store.people([parcel.who for parcel in parcels]) if parcels else []
         batch = []
         for parcel, person in zip(parcels, people, strict=True):
             if (ending := self._sorted_out(parcel, person)) is None:
                 batch.append(parcel)
             else:
                 endings.append(ending)
-        for _ in some:
-            self._claimed.popleft()
-        await asyncio.gather(*(crew.endings.ask(ending) for ending in endings))
-        return batch
+        return batch, endings
 
     def _next_claimed(self) -> list[ClaimedCopy]:
         """The next of what was claimed, a bounded number of octets, each message counted once."""
@@ -248,6 +310,18 @@ class Lane:
             log.held(message_id=str(UUID(bytes=parcel.original.message_id)), stage="check", error=bug)
             return parcel.ending("held", self._crew.clock(), said=f"check: {type(bug).__name__}")
 
+    async def look_at_overdue(self) -> None:
+        """What time alone asks for: reports on copies that are late, and an end to those that waited long enough, be
+        the route in use or not. Raises StoreUnavailable."""
+        crew = self._crew
+        while not crew.stopping.is_set():
+            some = await crew.store.claim_overdue(crew.worker, self._route.name, now=crew.clock(), n=BATCH)
+            batch, endings = await self._decided(some)
+            endings += overdue.endings(self._hand_over, self._route.name, batch, crew.clock())
+            await asyncio.gather(*(crew.endings.ask(ending) for ending in endings))
+            if len(some) < BATCH:
+                return
+
     async def _until_due(self) -> None:
         """Until the next copy is due, or somebody wakes us; five seconds at most, for copies of other processes."""
         crew = self._crew
@@ -263,7 +337,7 @@ class Lane:
     # the sessions
 
     def _make_ready(self, parcel: Parcel) -> None:
-        self._ready.append(parcel)
+        self._ready.put((parcel,))
         self._ready_bytes += parcel.octets
         self._wake()
 
@@ -276,9 +350,12 @@ class Lane:
                 return
 
     def _may_take(self) -> bool:
-        if not self._ready:
+        first = self._ready.first
+        if first is None:
             return False
-        return not self._under_way or self._under_way_bytes + self._ready[0].original.size <= UNDER_WAY_BYTES
+        if self._rest.failures and (self._under_way or self._rest.seconds(asyncio.get_running_loop().time())):
+            return False
+        return not self._under_way or self._under_way_bytes + first.original.size <= UNDER_WAY_BYTES
 
     async def _next(self) -> Parcel | None:
         """The next parcel, in hand; None when we stop."""
@@ -288,7 +365,7 @@ class Lane:
             await future
         if self._crew.stopping.is_set():
             return None
-        parcel = self._ready.popleft()
+        parcel = self._ready.take()
         self._ready_bytes -= parcel.octets
         self._shelf.taken(parcel)
         self._under_way[id(parcel)] = parcel
@@ -304,6 +381,7 @@ class Lane:
         self._under_way_bytes -= parcel.original.size
         if not self._under_way:
             self._quiet.set()
+            self._space.set()
         self._wake()
 
     async def _carry(self) -> None:
@@ -326,6 +404,23 @@ class Lane:
             self._done_with(parcel)
         return True
 
+    def _learn(self, outcome: Outcome | None) -> None:
+        """What an attempt said about the route as a whole."""
+        if outcome is None or not self._rests:
+            return
+        now = asyncio.get_running_loop().time()
+        change = self._rest.heard(outcome, now)
+        if change == "begins":
+            log.route_rests(
+                route=self._route.name, failures=self._rest.failures, seconds=round(self._rest.seconds(now), 1),
+                stage=outcome.stage, code=outcome.code, enhanced=outcome.enhanced,
+            )  # fmt: skip
+        elif change == "ends":
+            log.route_works(route=self._route.name)
+        if change is not None:
+            self._space.set()
+            self.work.set()
+
     async def _attempt(self, parcel: Parcel) -> Ending:
         """One attempt and what came of it. A bug of ours sets this copy aside; the others go on."""
         try:
@@ -337,6 +432,7 @@ class Lane:
         except Exception as bug:
             log.held(message_id=str(UUID(bytes=parcel.original.message_id)), stage="hand over", error=bug)
             return parcel.ending("held", self._crew.clock(), said=f"hand over: {type(bug).__name__}")
+        self._learn(parcel.heard)
         if ending is None:  # our lease ran out: it waits again, unless another worker has it
             await self._crew.pause(1.0)
             ending = parcel.ending("queued", self._crew.clock(), due_at=self._crew.clock(), tried=False)

@@ -27,6 +27,7 @@ from gateway.counters import (
     REFUSED_CONNECTIONS,
     REPLIES_LOST,
     REPORTS,
+    RESTING,
     SIGN_UPS,
     SIGNATURES,
     STORE_FAILURES,
@@ -249,6 +250,22 @@ def captured(*, copy: str, route: str) -> None:
     """A copy was kept on a capture route; nothing left."""
     COPIES.labels(route, "captured").inc()
     _log.info("captured", copy=copy, route=route)
+
+
+def route_rests(
+    *, route: str, failures: int, seconds: float, stage: str, code: int | None, enhanced: str | None
+) -> None:
+    """No server of a route can be used. Copies wait without being tried, and one tries again in so many seconds."""
+    RESTING.labels(route).set(1)
+    _log.warning(
+        "route_rests", route=route, failures=failures, seconds=seconds, stage=stage, code=code, enhanced=enhanced
+    )
+
+
+def route_works(*, route: str) -> None:
+    """A server of a route answered again."""
+    RESTING.labels(route).set(0)
+    _log.info("route_works", route=route)
 
 
 def tried(*, copy: str, route: str, stage: str, code: int | None, enhanced: str | None, attempts: int) -> None:

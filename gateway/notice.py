@@ -75,6 +75,8 @@ def _opening(recipients: Sequence[Reported]) -> tuple[str, str]:
     """Keys of the subject and of the first sentence."""
     if all(one.action == "relayed" for one in recipients):
         return "report.relayed_subject", "report.relayed_intro"
+    if all(one.action == "delayed" for one in recipients):
+        return "report.delayed_subject", "report.delayed_intro"
     if all(_kept_out(one) for one in recipients):
         return "report.blocked_subject", "report.blocked_intro"
     return "report.subject", "report.intro"
@@ -100,8 +102,8 @@ _MEANINGS_BY_SUBJECT = {"1": "address", "6": "content", "7": "refused"}
 
 def _meaning(one: Reported) -> str:
     """A status in words, by RFC 3463: 5.1.x is about the address, 5.6.x about content, 5.7.x about policy."""
-    if one.action == "relayed":
-        return "relayed"
+    if one.action in ("relayed", "delayed"):
+        return one.action
     if _kept_out(one):
         return "kept_out"
     subject = one.status.split(".")[1]

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Protocol
 from uuid import UUID
 
@@ -32,7 +33,8 @@ from gateway.outbound.traffic import Ticket
 from gateway.recheck import Recheck, Sent
 from gateway.render import Original, Renderer, wants
 from gateway.return_paths import ReturnPaths
-from gateway.store.contract import Arrival, Ending, Person, Ruling, Store, Who
+from gateway.route_rest import is_down
+from gateway.store.contract import Arrival, ClaimedCopy, Ending, Person, Ruling, Store, Who
 from gateway.store.returned import STOPPED, Refusal
 from gateway.weigh import Scales
 from suppression.decision import MESSAGE_LEVEL
@@ -58,6 +60,7 @@ class Parcel:
 
     `dsn`: the server it was offered to reports on delivery itself (RFC 3461), which is only known after an attempt.
     `ticket`: its right to a session, on a route that gives them (outbound/traffic.py); `heard`: what came of the last.
+    `claimed`: what stood in the store, where it comes from there.
     `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
     the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
     `lacks`: what the next server cannot carry, so that the copy does without. `paced`: its domain, where that may
@@ -79,6 +82,7 @@ class Parcel:
     attempts: int
     ruling: Ruling
     was: str
+    claimed: ClaimedCopy | None = None
     dsn: bool = False
     ticket: Ticket | None = None
     heard: Outcome | None = None
@@ -137,7 +141,7 @@ class Parcel:
     def ending(
         self, state: str, at: datetime, *, said: str = "", due_at: datetime | None = None, dead_address: bool = False,
         mailed: bool = False, notice: Arrival | None = None, refused: Refusal | None = None, tried: bool = True,
-        maybe_twice: bool = False,
+        maybe_twice: bool = False, alarm_at: datetime | None = None,
     ) -> Ending:  # fmt: skip
         """What is written down about this copy."""
         confirms = state == "delivered" and self.ruling.decision.basis == "doi"
@@ -146,7 +150,7 @@ class Parcel:
             stream=self.original.stream.name, campaign=self.campaign, state=state, ruling=self.ruling, was=self.was,
             reply=said, at=at, due_at=due_at, recipient_key=self.recipient_key, dead_address=dead_address,
             mailed=mailed, confirmation_of=self.original.case.purpose if confirms else None, notice=notice,
-            refused=refused, tried=tried, maybe_twice=maybe_twice,
+            refused=refused, tried=tried, maybe_twice=maybe_twice, alarm_at=alarm_at,
         )  # fmt: skip
 
 
@@ -156,7 +160,7 @@ class Lanes(Protocol):
     worker: str
     threads: ThreadPoolExecutor
 
-    def room(self, route: str, copies: int, size: int) -> bool:
+    def room(self, route: str, copies: int, size: int, *, marketing: bool) -> bool:
         """Whether a fresh message may go straight to its lane."""
 
     def offer(self, route: str, parcels: Sequence[Parcel]) -> None:
@@ -188,8 +192,8 @@ class HandOver:
         if parcel.broken or parcel.uncarried:
             return await self._unrendered(parcel)
         if self._pool is None:
-            if not await self.may_go(parcel):
-                return self.put_by(parcel)
+            if not await self.may_go(parcel):  # allowed, but on state too old or under a lease that is over: once more
+                return None if parcel.ruling.decision.verdict == "allow" else self.put_by(parcel)
             log.captured(copy=parcel.name, route=self._route)
             return parcel.ending("captured", self._clock())
         if parcel.original.plan.long_lines:
@@ -201,6 +205,8 @@ class HandOver:
                 return self._judged(parcel, outcome)
             if not self._leased(self._clock()):
                 return None
+            if self.stopped(parcel):
+                return self.set_aside(parcel)
             if parcel.ruling.decision.verdict != "allow":
                 return self.put_by(parcel)
             if not await self._made_anew(parcel, lack):
@@ -267,12 +273,15 @@ class HandOver:
             return failed.outcome
 
     async def may_go(self, parcel: Parcel) -> bool:
-        """The last check, by the session that is about to write MAIL FROM: the whole decision, on fresh facts."""
-        asked = self._clock()
+        """The last check, by the session that is about to write MAIL FROM: the whole decision, on fresh facts.
+
+        Age is measured by a clock that nobody sets; the lease ends by whichever clock is ahead.
+        """
+        asked = monotonic()
         person = (await self._store.people([parcel.who]))[0]
         now = self._clock()
         parcel.ruling = parcel.weigh(person, now)
-        fresh = now - asked < CHECK_AGE and self._leased(now)
+        fresh = monotonic() - asked < CHECK_AGE.total_seconds() and self._leased(now) and not self.stopped(parcel)
         fits = self._pool is None or parcel.ground == parcel.rendered_for
         return parcel.ruling.decision.verdict == "allow" and fresh and fits
 
@@ -287,7 +296,8 @@ class HandOver:
         now = self._clock()
         notice = None
         if is_owed("blocked", parcel.rcpt.notify, parcel.mail_from, on_block):
-            notice = self._notice(parcel, blocked(parcel.rcpt, decision.reason_code), now, [impersonal(decision)])
+            about = [blocked(parcel.rcpt, decision.reason_code)]
+            notice = self.notice(parcel, about, now, [impersonal(decision)])
         return parcel.ending("blocked", now, notice=notice)
 
     def _put_off(self, parcel: Parcel) -> Ending:
@@ -301,16 +311,17 @@ class HandOver:
         notice = None
         if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
             about = replace(blocked(parcel.rcpt, code), status="5.4.7", last_attempt=now)
-            notice = self._notice(parcel, about, now, [impersonal(parcel.ruling.decision)])
+            notice = self.notice(parcel, [about], now, [impersonal(parcel.ruling.decision)])
         return parcel.ending("failed", now, said=code, notice=notice)
 
-    def _notice(
-        self, parcel: Parcel, about: Reported, now: datetime, why: Sequence[Explanation] = ()
+    def notice(
+        self, parcel: Parcel, about: Sequence[Reported], now: datetime, why: Sequence[Explanation] = ()
     ) -> Arrival | None:
+        """The report on recipients of a parcel's message; None where its return path is no address."""
         original = parcel.original
         message = original.plan.message
         return self._notices.report(
-            original.controller, original.stream, [about], mail_from=parcel.mail_from, envid=parcel.envid,
+            original.controller, original.stream, about, mail_from=parcel.mail_from, envid=parcel.envid,
             ret=parcel.ret, original=message.raw, subject=decode_words(message.get(b"subject") or b"")[:200],
             arrived=original.at, now=now, why=why,
         )  # fmt: skip
@@ -318,7 +329,7 @@ class HandOver:
     def _about(self, parcel: Parcel, outcome: Outcome, action: Action, now: datetime) -> Arrival | None:
         rcpt = parcel.rcpt
         about = reported(rcpt.address, outcome, action=action, orcpt=rcpt.orcpt, last_attempt=now)
-        return self._notice(parcel, about, now)
+        return self.notice(parcel, [about], now)
 
     def _judged(self, parcel: Parcel, outcome: Outcome) -> Ending:
         said = f"{outcome.code or ''} {outcome.enhanced or ''} {outcome.text}".strip()
@@ -342,6 +353,8 @@ class HandOver:
             outcome, attempts=attempts, first_at=original.since, now=now, retry_for=original.stream.retry_for,
             jitter=random.random(),
         )  # fmt: skip
+        if isinstance(step, Retry) and isinstance(self._pool, Pool) and is_down(outcome):
+            return parcel.ending("queued", now, said=said, due_at=now, tried=False)  # the route pays, not the copy
         event = log.tried if isinstance(step, Retry) else log.failed
         event(
             copy=parcel.name, route=self._route, stage=outcome.stage, code=outcome.code, enhanced=outcome.enhanced,

@@ -85,7 +85,7 @@ class PickUp:
                 smtputf8=meta["smtputf8"], campaign=stored.campaign, copy_no=claimed.copy_no, rcpt=rcpt,
                 who=whose(crew.ring, claimed.controller_id, canonical(rcpt.address) or "", claimed.recipient_key),
                 recipient_key=claimed.recipient_key, attempts=claimed.attempts, ruling=unreadable_store(stored.at),
-                was=tally(claimed.verdict, claimed.reason_code),
+                claimed=claimed, was=tally(claimed.verdict, claimed.reason_code),
             )  # fmt: skip
         except Exception as odd:  # one copy that cannot be opened is put off, and the others go on
             log.held(message_id=str(UUID(bytes=claimed.message_id)), stage="open", error=odd)
@@ -116,5 +116,5 @@ def unopened(claimed: ClaimedCopy, now: datetime) -> Ending:
         controller_id=claimed.controller_id, message_id=claimed.message_id, copy_no=claimed.copy_no, stream="",
         campaign="", state="queued", ruling=Ruling(decision=as_it_was, as_of=now, packs=""),
         was=tally(claimed.verdict, claimed.reason_code), reply="cannot be opened", at=now, due_at=now + UNOPENED_AGAIN,
-        tried=False,
+        tried=False, alarm_at=now + UNOPENED_AGAIN,
     )  # fmt: skip

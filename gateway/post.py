@@ -10,6 +10,7 @@ from datetime import datetime
 
 from gateway.config import Config, Controller, Stream
 from gateway.mail.envelope import Rcpt
+from gateway.mail.outcome import alarm
 from gateway.store.contract import Arrival, NewCopy, Ruling
 from gateway.weigh import Case
 
@@ -55,6 +56,7 @@ def queued(config: Config, controller: Controller, stream: Stream, mail: Outgoin
             copy_no=0, recipient_key=mail.recipient_key, address=mail.address, rcpt=rcpt if leaves else None,
             state="queued" if leaves else "blocked", ruling=mail.ruling, route=stream.route,
             due_at=(mail.due_at or mail.at) if leaves else None, addressed=mail.addressed,
+            alarm_at=alarm(mail.due_at or mail.at, stream.retry_for, delay_asked=False, now=mail.at),
         )],
     )  # fmt: skip
 

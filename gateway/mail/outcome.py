@@ -228,6 +228,22 @@ def after(
     return Retry(at=min(now + delay, deadline))
 
 
+DELAY_TOLD: timedelta = timedelta(hours=4)
+"""How long after acceptance a sender who asked (NOTIFY=DELAY, RFC 3461 4.1) is told that a copy still waits."""
+
+
+LAST_TRY: timedelta = timedelta(minutes=10)
+
+
+def alarm(first_at: datetime, retry_for: timedelta, *, delay_asked: bool, now: datetime) -> datetime:
+    """When time alone next asks for something about a copy that waits: a report on the delay, or its end.
+
+    The end leaves room for the last try, which is due when `retry_for` is over.
+    """
+    told, end = first_at + DELAY_TOLD, first_at + retry_for + LAST_TRY
+    return min(told, end) if delay_asked and now < told else end
+
+
 QueueState = Literal[
     "queued", "claimed", "held", "rehearsed", "delivered", "captured", "failed", "blocked", "dropped", "lapsed",
 ]  # fmt: skip

@@ -160,7 +160,8 @@ class Arrival:
 class ClaimedCopy:
     """A copy this worker holds until its lease runs out. Its recipient is looked up again before it leaves.
 
-    `tried_at`: when it was last decided on, at acceptance or at a try. `size`: of its message, in octets.
+    `decided_at`: when it was last decided on, at acceptance or at a try. `size`: of its message, in octets. `said`: the
+    last answer to it.
     """
 
     controller_id: str
@@ -171,8 +172,10 @@ class ClaimedCopy:
     attempts: int
     verdict: str
     reason_code: str
-    tried_at: datetime
+    decided_at: datetime
     size: int
+    due_at: datetime | None
+    said: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,6 +394,7 @@ class Store(
     # the queue
     async def enqueue(self, *arrivals: Arrival) -> None: ...
     async def claim(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]: ...
+    async def claim_overdue(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]: ...
     async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None: ...
     async def messages(self, wanted: Sequence[tuple[str, bytes]]) -> list[StoredMessage | None]: ...
     async def finish(self, worker: str, endings: Sequence[Ending]) -> None: ...

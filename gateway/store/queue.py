@@ -6,7 +6,7 @@ arrivals.py.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -45,15 +45,34 @@ def claim(
             if left <= 0:
                 break
             share = min(left, max(SHARE, -(-left // (len(turns) - index))))
-            rows += sorted(SQL.claim(handles.db, route=route, turn=turn, now=at, n=share, worker=worker))
+            rows += _in_order(SQL.claim(handles.db, route=route, turn=turn, now=at, n=share, worker=worker))
             last = turn
     return _opened_copies(handles, rows), last if rows else after
+
+
+def _in_order(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
+    """What is due longest first; copies of one message together."""
+    return sorted(rows, key=lambda row: tuple(row[:4]))
 
 
 def _opened_copies(handles: Handles, rows: Sequence[Sequence[Any]]) -> list[ClaimedCopy]:
     """Claimed copies, their recipients opened. Where the key is gone: for a person to look at."""
     claimed = []
-    for _, controller_id, message_id, copy_no, recipient_key, rcpt, attempts, verdict, code, as_of, at, size in rows:
+    for (
+        due_at,
+        controller_id,
+        message_id,
+        copy_no,
+        recipient_key,
+        rcpt,
+        attempts,
+        verdict,
+        code,
+        as_of,
+        said,
+        at,
+        size,
+    ) in rows:
         try:
             plain = opened(handles.keys.hour(at // HOUR_MS), rcpt, rcpt_row(message_id, copy_no))
         except Unreadable:
@@ -63,9 +82,16 @@ def _opened_copies(handles: Handles, rows: Sequence[Sequence[Any]]) -> list[Clai
             continue
         claimed.append(ClaimedCopy(
             controller_id=controller_id, message_id=message_id, copy_no=copy_no, recipient_key=recipient_key,
-            rcpt=plain, attempts=attempts, verdict=verdict, reason_code=code, tried_at=instant(as_of), size=size,
+            rcpt=plain, attempts=attempts, verdict=verdict, reason_code=code, decided_at=instant(as_of), size=size,
+            due_at=None if due_at is None else instant(due_at), said=said or "",
         ))  # fmt: skip
     return claimed
+
+
+def claim_overdue(handles: Handles, worker: str, route: str, now: datetime, n: int) -> list[ClaimedCopy]:
+    """Take n copies for which time alone asks for something, due or not."""
+    rows = SQL.claim_overdue(handles.db, route=route, now=milliseconds(now), n=n, worker=worker)
+    return _opened_copies(handles, sorted(rows, key=lambda row: tuple(row[1:4])))
 
 
 def next_due(handles: Handles, route: str) -> datetime | None:

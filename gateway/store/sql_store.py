@@ -193,6 +193,10 @@ class SqlStore(
         )
         return copies
 
+    async def claim_overdue(self, worker: str, route: str, *, now: datetime, n: int) -> list[ClaimedCopy]:
+        unit = partial(queue.claim_overdue, worker=worker, route=route, now=now, n=n)
+        return await self._write(unit, Turn.BESIDE)
+
     async def message(self, controller_id: str, message_id: bytes) -> StoredMessage | None:
         return (await self.messages([(controller_id, message_id)]))[0]
 

@@ -337,9 +337,9 @@ async def test_a_server_that_is_away_gets_its_mail_when_it_is_back(installation:
     [port] = free_ports(1)
     async with working(installation, port) as work:
         await work.send([ANNA, WIM, *PEOPLE], newsletter("weg"))
-        await work.until(lambda: all(copy[:2] == ("queued", 1) for copy in work.copies()))
+        await work.until(lambda: any("connection refused" in (copy[3] or "") for copy in work.copies()))
+        assert {copy[1] for copy in work.copies()} == {0}, "the route pays, not its copies"
         async with ScriptedPeer(port=port) as peer:
-            await work.pass_time(timedelta(minutes=2))
             await work.until(lambda: {copy[0] for copy in work.copies()} == {"delivered"})
             assert len(peer.transactions) == 2 + len(PEOPLE)
 
@@ -353,7 +353,8 @@ async def test_a_server_that_hangs_holds_up_nothing(installation: Installation, 
     async with hangs as peer, working(installation, peer.port) as work:
         await work.send([ANNA, WIM], newsletter("hangt"))
         await work.until(lambda: {copy[0] for copy in work.copies()} <= {"delivered", "queued"})
-        await work.until(lambda: sum(copy[1] for copy in work.copies()) >= 2)
+        if stage not in ("CONNECT", "EHLO"):  # those cost no copy an attempt: the route rests for a moment
+            await work.until(lambda: sum(copy[1] for copy in work.copies()) >= 2)
         await work.pass_time(timedelta(minutes=3))
         await work.until(lambda: {copy[0] for copy in work.copies()} == {"delivered"})
         arrived = sorted(line.rcpts[0] for line in peer.transactions)

@@ -40,7 +40,19 @@ WHERE (controller_id, message_id, copy_no) IN (
   SELECT c.controller_id, c.message_id, c.copy_no FROM copies c
   WHERE c.state = 'queued' AND c.route = :route AND c.turn = :turn AND c.due_at <= :now
   ORDER BY c.due_at LIMIT :n)
-RETURNING due_at, controller_id, message_id, copy_no, recipient_key, rcpt, attempts, verdict, reason_code, as_of,
+RETURNING due_at, controller_id, message_id, copy_no, recipient_key, rcpt, attempts, verdict, reason_code, as_of, reply,
+  (SELECT m.accepted_at FROM messages m
+   WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id),
+  (SELECT m.size FROM messages m WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id);
+
+-- name: claim_overdue(route, now, n, worker)
+-- Copies that have waited so long that time alone asks for something become this worker's, by the index copies_alarm.
+UPDATE copies SET state = 'claimed', worker = :worker
+WHERE (controller_id, message_id, copy_no) IN (
+  SELECT c.controller_id, c.message_id, c.copy_no FROM copies c
+  WHERE c.state = 'queued' AND c.route = :route AND c.alarm_at IS NOT NULL AND c.alarm_at <= :now
+  ORDER BY c.alarm_at LIMIT :n)
+RETURNING due_at, controller_id, message_id, copy_no, recipient_key, rcpt, attempts, verdict, reason_code, as_of, reply,
   (SELECT m.accepted_at FROM messages m
    WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id),
   (SELECT m.size FROM messages m WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id);

@@ -171,7 +171,7 @@ CREATE TABLE copies (
   PRIMARY KEY (controller_id, message_id, copy_no)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX copies_due ON copies (route, turn, due_at) WHERE state = 'queued';
-CREATE INDEX copies_alarm ON copies (alarm_at) WHERE state = 'queued' AND alarm_at IS NOT NULL;
+CREATE INDEX copies_alarm ON copies (route, alarm_at) WHERE state = 'queued' AND alarm_at IS NOT NULL;
 CREATE INDEX copies_claimed ON copies (worker) WHERE state = 'claimed';
 CREATE INDEX copies_held_out ON copies (controller_id, as_of, message_id, copy_no) WHERE verdict <> 'allow';
 CREATE INDEX copies_captured ON copies (controller_id, message_id) WHERE state = 'captured';

@@ -1,0 +1,111 @@
+"""The queue when a route is down for long, and when much waits: nobody pays for it but time."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.route_rest import Rest
+from tests.installation import ANNA, Installation, consent, newsletter
+from tests.peers import ScriptedPeer
+from tests.ports import free_ports
+from tests.story.relay import fresh, load, load_people
+from tests.story.test_hand_over import SENDER, Working, report_of, working
+
+PEOPLE = [f"q{n:02d}@example.org" for n in range(12)]
+
+
+@pytest.fixture
+def installation(made: Path, tmp_path: Path) -> Installation:
+    """A fresh example installation with people who agreed."""
+    new = fresh(made, tmp_path / "installation")
+    load_people(new)
+    load(new, "consents", [consent(address) for address in PEOPLE])
+    return new
+
+
+def rest_of(work: Working) -> Rest:
+    return work.worker._deliver._lanes["main"]._rest
+
+
+def sent_with(work: Working, notify: dict[str, str]) -> None:
+    """One message, each recipient with a NOTIFY of their own."""
+    with work.gateway.client() as session:
+        session.mail(SENDER)
+        for address, what in notify.items():
+            session.rcpt(address, [f"NOTIFY={what}"])
+        assert session.data(newsletter("laat"))[0] == 250
+
+
+async def time_passes(work: Working, how_much: timedelta) -> None:
+    """Set the clock forward, and have looked at what time alone asks for."""
+    await work.pass_time(how_much)
+    await work.worker._deliver._lanes["main"].look_at_overdue()
+
+
+async def test_a_route_that_is_down_costs_no_copy_an_attempt_and_all_leave_once_it_is_back(
+    installation: Installation,
+) -> None:
+    [port] = free_ports(1)
+    async with working(installation, port) as work:
+        for address in PEOPLE:
+            await work.send(address, newsletter(f"voor {address}"))
+        await work.until(lambda: rest_of(work).failures >= 2)
+        await work.until(lambda: Counter(copy[0] for copy in work.copies())["queued"] >= len(PEOPLE) - 1)
+        assert {copy[1] for copy in work.copies()} == {0}, "no copy was tried"
+        assert any("4.4.1 connection refused" in (copy[3] or "") for copy in work.copies())
+        async with ScriptedPeer(port=port) as peer:
+            await work.until(lambda: {copy[0] for copy in work.copies()} == {"delivered"})
+            assert sorted(t.rcpts[0].partition(":")[2][1:-1] for t in peer.transactions) == PEOPLE
+            assert rest_of(work).failures == 0
+
+
+async def test_a_sender_who_asked_is_told_of_the_delay_and_everybody_of_the_end(installation: Installation) -> None:
+    """RFC 3461 4.1, RFC 3464: one report for all recipients of a message, also where no server was ever reached."""
+    [port] = free_ports(1)
+    async with working(installation, port) as work:
+        await asyncio.to_thread(sent_with, work, dict.fromkeys(PEOPLE[:2], "DELAY,FAILURE") | {PEOPLE[2]: "NEVER"})
+        await work.until(lambda: rest_of(work).failures >= 1)
+        await work.until(lambda: sum(copy[0] == "queued" for copy in work.copies()) >= 2)
+        await time_passes(work, timedelta(hours=5))
+        await work.until(lambda: len(work.copies()) == 4)
+        await time_passes(work, timedelta(hours=5))
+        assert len(work.copies()) == 4, "told once"
+        async with ScriptedPeer(port=port) as peer:
+            await work.until(lambda: {copy[0] for copy in work.copies()} == {"delivered"})
+            [delayed] = [report_of(sent.data) for sent in peer.transactions if sent.mail.startswith("MAIL FROM:<>")]
+            assert [about["Final-Recipient"] for about in delayed] == [f"rfc822; {one}" for one in PEOPLE[:2]]
+            assert {(about["Action"], about["Status"]) for about in delayed} == {("delayed", "4.4.7")}
+            assert all(about["Will-Retry-Until"] for about in delayed)
+
+
+async def test_what_no_server_took_in_time_ends_with_one_report(installation: Installation) -> None:
+    [port] = free_ports(1)
+    async with working(installation, port) as work:
+        await work.send(PEOPLE, newsletter("nooit"))
+        await work.until(lambda: rest_of(work).failures >= 1)
+        await work.until(lambda: sum(copy[0] == "queued" for copy in work.copies()) >= len(PEOPLE) - 1)
+        await time_passes(work, timedelta(days=2, hours=1))
+        await work.until(lambda: Counter(copy[0] for copy in work.copies())["failed"] == len(PEOPLE))
+        async with ScriptedPeer(port=port) as peer:
+            await work.until(lambda: {copy[0] for copy in work.copies()} == {"failed", "delivered"})
+            reports = [report_of(sent.data) for sent in peer.transactions]
+            assert sorted(about["Final-Recipient"] for one in reports for about in one) == [
+                f"rfc822; {one}" for one in PEOPLE
+            ]
+            assert len(reports) <= 2, "the copy that tried the route out may end by itself"
+            assert {about["Status"] for one in reports for about in one} == {"5.4.7"}
+
+
+async def test_a_report_that_cannot_be_delivered_is_reported_to_nobody(installation: Installation) -> None:
+    """No loops: from the null sender, and nothing answers it (RFC 3464 2, RFC 3834)."""
+    script = {f"RCPT TO:<{ANNA}": "550 5.1.1 who?", f"RCPT TO:<{SENDER}": "550 5.1.1 who are you yourself?"}
+    async with ScriptedPeer(script) as peer, working(installation, peer.port) as work:
+        await work.send(ANNA, newsletter("kring"))
+        await work.until(lambda: [copy[0] for copy in work.copies()] == ["failed", "failed"])
+        await peer.seen(f"RCPT TO:<{SENDER}", 1)
+        await work.worker._deliver._lanes["main"].look_at_overdue()
+        assert [copy[0] for copy in work.copies()] == ["failed", "failed"]
+        assert [line for line in peer.commands if line.startswith("MAIL")][-1].startswith("MAIL FROM:<>")
