@@ -296,7 +296,7 @@ class Accept:
         free = shutil.disk_usage(self._config.data_folder).free
         if free < limits.free_disk_bytes:
             self.full = "disk"
-        elif await self._store.waiting(limits.queue_copies) >= limits.queue_copies:
+        elif await self._store.waiting() >= limits.queue_copies:
             self.full = "queue"
         else:
             self.full = ""

@@ -50,8 +50,8 @@ class Crew(Protocol):
     def leased(self, now: datetime) -> bool:
         """Whether this worker still holds what it claimed."""
 
-    def stopped(self, parcel: Parcel) -> bool:
-        """Whether the campaign of a copy was stopped."""
+    def stopped(self, parcel: Parcel) -> str:
+        """Why a copy may not leave whatever is decided about it; "": it may."""
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not past the stop."""

@@ -28,13 +28,15 @@ from gateway.render import Renderer
 from gateway.return_paths import ReturnPaths
 from gateway.store.connection import Gatherer
 from gateway.store.contract import Ending, Store, StoreUnavailable
+from gateway.store.returned import STOPPED
+from gateway.store.waiting import Halted
 from gateway.weigh import Scales
 from suppression.vault import KeyRing
 
 LEASE = timedelta(seconds=20)
 RENEW_SECONDS = 5.0
 STOPS_SECONDS = 0.5
-"""How often stopped campaigns are looked for: one goes on for a second at most."""
+"""How often it is looked for what may not leave any more: it goes on for a second at most."""
 OVERDUE_SECONDS = 10.0
 """How often copies are looked for that have waited too long."""
 
@@ -51,7 +53,7 @@ class Deliver:
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
         self._stops_changed = asyncio.Event()
-        self._stops: frozenset[tuple[str, str, str]] = frozenset()
+        self._halted = Halted()
         self.recheck = Recheck(self.threads, clock=clock)
         self.endings: Gatherer[Ending, None] = Gatherer(self._write_down)
 
@@ -119,20 +121,18 @@ class Deliver:
         """Whether this worker still holds what it claimed; if not, another may be sending it."""
         return now < self._lease_until and monotonic() < self._lease_ends
 
-    def stopped(self, parcel: Parcel) -> bool:
-        """Whether the campaign of a copy was stopped, since too many complained (RULES.md 5.4)."""
+    def stopped(self, parcel: Parcel) -> str:
+        """Why a copy may not leave: an operator holds its mail, or too many complained about its campaign, which stops
+        marketing alone (RULES.md 5.4). "": it may."""
         original = parcel.original
-        place = (original.controller.id, original.stream.name, parcel.campaign)
-        return place in self._stops and original.case.marketing
+        why = self._halted.reason(original.controller.id, original.stream.name, parcel.campaign)
+        return "" if why == STOPPED and not original.case.marketing else why
 
     async def _watch_stops(self) -> None:
-        """Every second: which campaigns are stopped, by whatever process."""
+        """Twice a second: what is held and which campaigns are stopped, by whatever process."""
         while not self.stopping.is_set():
             try:
-                self._stops = frozenset(
-                    (one.controller_id, one.stream, one.campaign)
-                    for one in await self.store.campaign_stops() if one.released_at is None
-                )  # fmt: skip
+                self._halted = await self.store.halted()
             except StoreUnavailable as down:
                 log.store_unavailable(where="stops", error=down)
             with contextlib.suppress(TimeoutError):

@@ -176,7 +176,7 @@ class HandOver:
     def __init__(
         self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | Direct | None, route: str, *,
         rules: BounceRules, notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
-        returns: ReturnPaths, stopped: Callable[[Parcel], bool], recheck: Recheck,
+        returns: ReturnPaths, stopped: Callable[[Parcel], str], recheck: Recheck,
     ) -> None:  # fmt: skip
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
         self._rules, self._notices, self._clock, self._leased = rules, notices, clock, leased
@@ -223,8 +223,8 @@ class HandOver:
         return await asyncio.to_thread(parcel.render, self._renderer)
 
     def set_aside(self, parcel: Parcel) -> Ending:
-        """A copy of a campaign that was stopped: kept until somebody lets it go on, and then decided anew."""
-        return parcel.ending("held", self._clock(), said=STOPPED)
+        """A copy whose mail was stopped: kept until somebody lets it go on, and then decided anew."""
+        return parcel.ending("held", self._clock(), said=self.stopped(parcel) or STOPPED, tried=False)
 
     async def _unrendered(self, parcel: Parcel) -> Ending:
         """A fault of ours: kept for a person. No place for the opt-out: decided again with that as a fact (E6)."""

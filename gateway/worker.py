@@ -164,7 +164,7 @@ class Worker:
         self._client.close()
         with contextlib.suppress(StoreUnavailable):
             await self._note_checks()
-        log.stopped(waiting=await self._store.waiting(config.limits.queue_copies))
+        log.stopped(waiting=await self._store.waiting())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Work somebody asked for on a page that takes longer than a page; it is cut off at the stop."""

@@ -19,6 +19,8 @@ from suppression.vault import NONCE_BYTES, PersonSecret, seal_long
 
 OPEN: Final = ("queued", "claimed", "captured", "held", "rehearsed")
 """States in which a copy still needs the original."""
+WAITING: Final = ("queued", "claimed")
+"""States in which a copy is on its way."""
 LONG_BODY: Final = 1 << 20
 """Octets from which on an original is written in pieces."""
 HOUR_MS: Final = 3_600_000
@@ -35,7 +37,7 @@ def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
     if not arrivals:
         return
     db, secrets = handles.db, _secrets(handles, arrivals)
-    messages, copies, counts = [], [], tallies.Counts()
+    messages, copies, counts, depths = [], [], tallies.Counts(), tallies.Depths(arrivals[0].worker)
     bodies = _Bodies(db)
     for arrival in arrivals:
         open_copies = sum(1 for copy in arrival.copies if copy.state in OPEN)
@@ -49,6 +51,9 @@ def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
             bodies.add(arrival.controller_id, arrival.message_id, hour, spool, arrival.body)
         copies += [_copy_row(arrival, copy, spool) for copy in arrival.copies]
         _count_arrival(counts, arrival, open_copies)
+        for copy in arrival.copies:
+            waits = copy.state in WAITING
+            depths.add(arrival.controller_id, arrival.stream, copy.route, waiting=waits, held=copy.state == "held")
     db.executemany(SQL.add_messages.sql, messages)
     bodies.write()
     db.executemany(SQL.add_copies.sql, copies)
@@ -63,6 +68,7 @@ def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
             secret = secrets[arrival.controller_id, arrival.copies[0].recipient_key]
             write_backs.remember(handles, secret, arrival, arrival.link)
     counts.write(handles)
+    depths.write(handles)
 
 
 def _secrets(handles: Handles, arrivals: Sequence[Arrival]) -> dict[tuple[str, bytes], PersonSecret]:

@@ -29,6 +29,7 @@ from gateway.store.returned import Refusal, Returns
 from gateway.store.rulings import Rulings
 from gateway.store.staff import StaffList
 from gateway.store.telling import ToolLink, WriteBacks
+from gateway.store.waiting import Waiting
 from suppression.decision import Decision
 from suppression.facts import Suppression
 from suppression.frozen import quick_init
@@ -361,6 +362,7 @@ class Store(
     Hooks,
     Pacing,
     Faults,
+    Waiting,
     StaffList,
     Protocol,
 ):
@@ -401,7 +403,7 @@ class Store(
     async def renew(self, worker: str, until: datetime) -> None: ...
     async def take_back(self, worker: str, now: datetime) -> int: ...
     async def next_due(self, route: str) -> datetime | None: ...
-    async def waiting(self, n: int) -> int: ...
+    async def waiting(self) -> int: ...
     async def sweep(self, *, now: datetime, captures_before: datetime) -> int: ...
 
     # names

@@ -57,13 +57,15 @@ def erase(handles: Handles, wanted: Erasure) -> Erased:
 def end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: int) -> Counter[str]:
     """End copies that wait, drop captured ones, and make all of them nobody's. Claimed ones end at their last check."""
     done: Counter[str] = Counter()
+    depths = tallies.Depths()
     for row in list(SQL.copies_of(handles.db, controller_id=controller_id, recipient_key=recipient_key)):
-        message_id, copy_no, state, verdict, reason_code, stream, campaign = row
+        message_id, copy_no, state, verdict, reason_code, stream, campaign, route = row
         place = {"controller_id": controller_id, "message_id": message_id, "copy_no": copy_no}
         if state in ("queued", "held"):
             SQL.end_copy(handles.db, **place, reason_code=CODE, cite=SUPPRESSION_SOURCES[CODE], at=at)
             tallies.recount(handles, controller_id, stream, campaign, (verdict, reason_code), ("block", CODE))
             done["ended"] += 1
+            depths.add(controller_id, stream, route, waiting=-(state == "queued"), held=-(state == "held"))
         elif state in ("captured", "rehearsed"):
             SQL.drop_copy(handles.db, **place)
             if state == "rehearsed":
@@ -76,6 +78,7 @@ def end_copies(handles: Handles, controller_id: str, recipient_key: bytes, at: i
         SQL.drop_subject(handles.db, controller_id=controller_id, message_id=message_id, recipient_key=recipient_key)
         if state in arrivals.OPEN:
             queue.close(handles, controller_id, message_id, 1)
+    depths.write(handles)
     return done
 
 

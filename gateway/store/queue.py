@@ -7,16 +7,19 @@ arrivals.py.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from gateway.store import kept_returns, people
+from gateway.store import halts, kept_returns, people
 from gateway.store.arrivals import HOUR_MS, OPEN, REHEARSED, STILL_THERE, TURNS, enqueue, rcpt_row
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, ClaimedCopy, Ending, StoredMessage, tally
 from gateway.store.keys import opened
-from gateway.store.tallies import QUEUE, Counts, count
+from gateway.store.returned import STOPPED
+from gateway.store.tallies import QUEUE, Counts, Depths, count
+from gateway.store.waiting import HELD
 from suppression.vault import Unreadable
 
 SQL = QUEUE
@@ -57,7 +60,7 @@ def _in_order(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
 
 def _opened_copies(handles: Handles, rows: Sequence[Sequence[Any]]) -> list[ClaimedCopy]:
     """Claimed copies, their recipients opened. Where the key is gone: for a person to look at."""
-    claimed = []
+    claimed, depths = [], Depths()
     for (
         due_at,
         controller_id,
@@ -78,13 +81,17 @@ def _opened_copies(handles: Handles, rows: Sequence[Sequence[Any]]) -> list[Clai
         except Unreadable:
             plain = None
         if plain is None:
-            SQL.set_aside(handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
+            route, stream = SQL.set_aside(
+                handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no
+            )
+            depths.add(controller_id, stream, route, waiting=-1, held=1)
             continue
         claimed.append(ClaimedCopy(
             controller_id=controller_id, message_id=message_id, copy_no=copy_no, recipient_key=recipient_key,
             rcpt=plain, attempts=attempts, verdict=verdict, reason_code=code, decided_at=instant(as_of), size=size,
             due_at=None if due_at is None else instant(due_at), said=said or "",
         ))  # fmt: skip
+    depths.write(handles)
     return claimed
 
 
@@ -134,10 +141,13 @@ def _opened_message(handles: Handles, controller_id: str, row: Sequence[Any]) ->
 
 def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
     """Write what became of claimed copies, and let go of originals whose last copy is final."""
-    ended = _end(handles, worker, endings)
+    done = _end(handles, worker, _still_halted(handles, endings))
+    ended = [ending for ending, _ in done]
     closed = Counter((ending.controller_id, ending.message_id) for ending in ended if ending.state not in OPEN)
-    counts = Counts()
-    for ending in ended:
+    counts, depths = Counts(), Depths(worker)
+    for ending, route in done:
+        if ending.state != "queued":
+            depths.add(ending.controller_id, ending.stream, route, waiting=-1, held=ending.state == "held")
         counted = counts.of(ending.controller_id, ending.stream, ending.campaign)
         decision = ending.ruling.decision
         is_now = tally(decision.verdict, decision.reason_code)
@@ -152,12 +162,27 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
     for ending in ended:
         _learn(handles, ending)
         kept_returns.refused(handles, ending)
-    _close(handles, closed)
+    close_several(handles, closed)
     counts.write(handles)
+    depths.write(handles)
 
 
-def _end(handles: Handles, worker: str, endings: Sequence[Ending]) -> list[Ending]:
-    """Those of the endings that were this worker's to write."""
+def _still_halted(handles: Handles, endings: Sequence[Ending]) -> list[Ending]:
+    """A copy that was set aside for a hold or a stop which is over by now waits again instead."""
+    if not any(ending.reply in (HELD, STOPPED) and ending.state == "held" for ending in endings):
+        return list(endings)
+    now = halts.halted(handles)
+    return [
+        ending
+        if ending.state != "held" or ending.reply not in (HELD, STOPPED)
+        or now.reason(ending.controller_id, ending.stream, ending.campaign)
+        else replace(ending, state="queued", reply="", due_at=ending.at, tried=False)
+        for ending in endings
+    ]  # fmt: skip
+
+
+def _end(handles: Handles, worker: str, endings: Sequence[Ending]) -> list[tuple[Ending, str]]:
+    """Those of the endings that were this worker's to write, with their routes."""
     final: list[Ending] = []
     waiting: list[Ending] = []
     for ending in sorted(endings, key=lambda one: (one.controller_id, one.message_id, one.copy_no)):
@@ -170,7 +195,7 @@ def _end(handles: Handles, worker: str, endings: Sequence[Ending]) -> list[Endin
         ),
         strict=True,
     )
-    return [ending for ending, row in done if row is not None]
+    return [(ending, row[0]) for ending, row in done if row is not None]
 
 
 def _ending_row(worker: str, ending: Ending) -> dict[str, Any]:
@@ -231,10 +256,11 @@ def _which_mail(handles: Handles, ending: Ending) -> dict[str, str]:
 
 def close(handles: Handles, controller_id: str, message_id: bytes, n: int) -> None:
     """n copies of a message need the original no more; with the last one it goes."""
-    _close(handles, {(controller_id, message_id): n})
+    close_several(handles, {(controller_id, message_id): n})
 
 
-def _close(handles: Handles, closed: Mapping[tuple[str, bytes], int]) -> None:
+def close_several(handles: Handles, closed: Mapping[tuple[str, bytes], int]) -> None:
+    """The same for several messages."""
     places = [
         {"controller_id": controller_id, "message_id": message_id, "n": n}
         for (controller_id, message_id), n in sorted(closed.items())

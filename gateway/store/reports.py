@@ -113,14 +113,3 @@ def copy(handles: Handles, controller_id: str, message_id: bytes, copy_no: int) 
         "recipient_key": recipient_key, "state": state, "verdict": verdict, "reason_code": reason_code,
         "basis": basis, "rcpt": plain, "as_of": instant(as_of), "packs": packs,
     }  # fmt: skip
-
-
-def queue_list(handles: Handles, n: int) -> list[Mapping[str, Any]]:
-    """What waits, oldest first, without addresses."""
-    names = ("controller", "message_id", "copy_no", "state", "route", "due_at", "attempts", "reason_code",
-             "packs", "reply", "maybe_twice")  # fmt: skip
-    found: list[Mapping[str, Any]] = []
-    for row in SQL.queue_list(handles.db, n=n):
-        values = dict(zip(names, row, strict=True))
-        found.append({**values, "due_at": instant(row[5]) if row[5] is not None else None})
-    return found

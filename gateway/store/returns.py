@@ -235,10 +235,14 @@ def queue_again(handles: Handles, controller_id: str, stream: str, campaign: str
     rows = list(SQL.held(
         handles.db, controller_id=controller_id, stream=stream, campaign=campaign, said=STOPPED, n=n
     ))  # fmt: skip
+    depths = tallies.Depths()
     for message_id, copy_no in rows:
-        SQL.queue_again(
+        moved = SQL.queue_again(
             handles.db, controller_id=controller_id, message_id=message_id, copy_no=copy_no, at=milliseconds(now)
         )
+        if moved is not None:
+            depths.add(controller_id, stream, moved[0], waiting=1, held=-1)
+    depths.write(handles)
     return len(rows)
 
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import aiosql
 
-from gateway.store import arrivals, queue
+from gateway.store import arrivals, queue, tallies
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Arrival
@@ -84,7 +84,9 @@ def _let_go(handles: Handles, controller_id: str, message_ids: Sequence[bytes], 
     for message_id in message_ids:
         one = {"controller_id": controller_id, "message_id": message_id}
         if handles.db.execute(SQL.answered.sql, one).rowcount:
-            gone += handles.db.execute(SQL.let_go.sql, {**one, "now": milliseconds(now)}).rowcount
+            rows = handles.db.execute(SQL.let_go.sql, {**one, "now": milliseconds(now)}).fetchall()
+            gone += len(rows)
+            _count(handles, controller_id, rows, waiting=1)
             handles.db.execute(SQL.let_message_go.sql, {**one, "now": milliseconds(now)})
     return gone
 
@@ -96,14 +98,24 @@ def _end_held(
     one = {"controller_id": controller_id, "message_id": message_id}
     if not handles.db.execute(SQL.answered.sql, one).rowcount:
         return 0
-    ended = handles.db.execute(
+    rows = handles.db.execute(
         SQL.end_held.sql, {**one, "state": state, "reply": reply, "now": milliseconds(now)}
-    ).rowcount
+    ).fetchall()
+    ended = len(rows)
+    _count(handles, controller_id, rows, waiting=0)
     if ended:
         queue.close(handles, controller_id, message_id, ended)
     if notice is not None:
         arrivals.enqueue(handles, [notice])
     return ended
+
+
+def _count(handles: Handles, controller_id: str, rows: Sequence[Sequence[str]], waiting: int) -> None:
+    """Copies that are held no more, each a row of route and stream."""
+    depths = tallies.Depths()
+    for route, stream in rows:
+        depths.add(controller_id, stream, route, waiting=waiting, held=-1)
+    depths.write(handles)
 
 
 def _answers(handles: Handles, known: bytes) -> tuple[bytes, Mapping[str, Sequence[Answer]]] | None:

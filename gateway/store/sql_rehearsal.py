@@ -75,12 +75,15 @@ def _copies(handles: Handles, controller_id: str, message_id: bytes, accepted_at
 def release(handles: Handles, released: Sequence[Released], at: datetime) -> Moved:
     """Move put-by copies; what is put by no more is passed by, and what has not been moved is counted nowhere."""
     states: Counter[str] = Counter()
+    depths = tallies.Depths()
     for one in released:
         counts: Counter[str] = Counter()
         gone = 0
         for copy in one.copies:
-            if not _move(handles, one, copy.copy_no, copy.state, copy.ruling, at):
+            route = _move(handles, one, copy.copy_no, copy.state, copy.ruling, at)
+            if route is None:
                 continue
+            depths.add(one.controller_id, one.stream, route, waiting=copy.state == "queued")
             decision = copy.ruling.decision
             counts.update(("accepted", tally(decision.verdict, decision.reason_code)))
             states[copy.state] += 1
@@ -97,10 +100,12 @@ def release(handles: Handles, released: Sequence[Released], at: datetime) -> Mov
             arrivals.enqueue(handles, [one.notice])
         if gone:
             queue.close(handles, one.controller_id, one.message_id, gone)
+    depths.write(handles)
     return Moved(queued=states["queued"], blocked=states["blocked"])
 
 
-def _move(handles: Handles, one: Released, copy_no: int, state: str, ruling: Ruling, at: datetime) -> bool:
+def _move(handles: Handles, one: Released, copy_no: int, state: str, ruling: Ruling, at: datetime) -> str | None:
+    """The copy's route; None where it is put by no more."""
     decision, now = ruling.decision, milliseconds(at)
     done = handles.db.execute(SQL.release_copy.sql, {
         "controller_id": one.controller_id, "message_id": one.message_id, "copy_no": copy_no, "state": state,
@@ -108,5 +113,5 @@ def _move(handles: Handles, one: Released, copy_no: int, state: str, ruling: Rul
         "as_of": milliseconds(ruling.as_of), "basis": decision.basis, "packs": ruling.packs,
         "trace": " ".join(decision.trace), "due_at": now if state == "queued" else None,
         "ended_at": now if state == "blocked" else None,
-    })  # fmt: skip
-    return done.rowcount == 1
+    }).fetchone()  # fmt: skip
+    return None if done is None else str(done[0])

@@ -52,6 +52,3 @@ class SqlReports(SqlBase):
         return await self._read(
             partial(reports.copy, controller_id=controller_id, message_id=message_id, copy_no=copy_no)
         )
-
-    async def queue_list(self, n: int) -> list[Mapping[str, Any]]:
-        return await self._read(partial(reports.queue_list, n=n))

@@ -51,6 +51,7 @@ from gateway.store.sql_reports import SqlReports
 from gateway.store.sql_returns import SqlReturns
 from gateway.store.sql_rulings import SqlRulings
 from gateway.store.sql_sign_ups import SqlSignUps
+from gateway.store.sql_waiting import SqlWaiting
 from gateway.store.staff import Staff
 
 SCHEMA_VERSION = "3"
@@ -74,6 +75,7 @@ class SqlStore(
     SqlLetters,
     SqlChecks,
     SqlHooks,
+    SqlWaiting,
     SqlPacing,
     SqlFaults,
 ):
@@ -219,9 +221,8 @@ class SqlStore(
     async def next_due(self, route: str) -> datetime | None:
         return await self._read(partial(queue.next_due, route=route))
 
-    async def waiting(self, n: int) -> int:
-        row = await self._read(lambda h: queue.SQL.waiting(h.db, n=n))
-        return int(row[0])
+    async def waiting(self) -> int:
+        return sum(one.waiting for one in await self.depths())
 
     async def sweep(self, *, now: datetime, captures_before: datetime) -> int:
         ended = await self._write(partial(queue.sweep, now=now, captures_before=captures_before))

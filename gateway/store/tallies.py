@@ -31,6 +31,29 @@ class Counts:
         ])  # fmt: skip
 
 
+class Depths:
+    """How many copies more or less wait or are held, in one transaction. `worker`: whose rows are written."""
+
+    def __init__(self, worker: str = "") -> None:
+        self._worker = worker
+        self._waiting: Counter[tuple[str, str, str]] = Counter()
+        self._held: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, controller_id: str, stream: str, route: str, *, waiting: int = 0, held: int = 0) -> None:
+        self._waiting[controller_id, stream, route] += waiting
+        self._held[controller_id, stream, route] += held
+
+    def write(self, handles: Handles) -> None:
+        handles.db.executemany(QUEUE.add_depths.sql, [
+            {
+                "controller_id": place[0], "stream": place[1], "route": place[2], "worker": self._worker,
+                "waiting": self._waiting[place], "held": self._held[place],
+            }
+            for place in sorted(self._waiting.keys() | self._held.keys())
+            if self._waiting[place] or self._held[place]
+        ])  # fmt: skip
+
+
 def count(handles: Handles, controller_id: str, stream: str, campaign: str, counts: Mapping[str, int]) -> None:
     """Add to the counters of a campaign."""
     added = Counts()

@@ -102,7 +102,7 @@ def _machine_routes(site: Site, desk: Desk) -> list[Route]:
         if not is_nearby(request):
             raise HTTPException(404)
         try:
-            QUEUE.set(await site.store.waiting(site.config.limits.queue_copies))
+            QUEUE.set(await site.store.waiting())
         except StoreUnavailable as error:  # the other counters are worth having above all then
             failed("metrics", error)
         return Response(site.metrics(), 200, {"Content-Type": CONTENT_TYPE_LATEST})

@@ -410,7 +410,7 @@ async def test_a_unit_that_fails_takes_only_itself_back(home: Home, store: SqlSt
     )
     assert [isinstance(result, REFUSED) for result in results] == [False, True, False]
     assert [result is None for result in results] == [True, False, True]
-    assert await store.waiting(9) == 2
+    assert await store.waiting() == 2
 
 
 async def test_a_locked_database_is_unavailable_and_then_back(files: Home) -> None:
@@ -424,7 +424,7 @@ async def test_a_locked_database_is_unavailable_and_then_back(files: Home) -> No
                 await store.enqueue(files.arrival("anna@example.org"))
             other.execute("ROLLBACK")
         await store.enqueue(files.arrival("anna@example.org"))
-        assert await store.waiting(9) == 1
+        assert await store.waiting() == 1
     finally:
         await store.close()
 
@@ -441,7 +441,7 @@ async def test_a_full_disk_refuses_and_keeps_what_was_committed(files: Home) -> 
         assert stored is not None and stored.body == kept.body
         await store._write(lambda h: h.db.execute("PRAGMA max_page_count = 1000000").fetchone())
         await store.enqueue(files.arrival("bea@example.org"))
-        assert await store.waiting(9) == 2
+        assert await store.waiting() == 2
 
 
 async def test_a_database_file_that_is_not_there_does_not_open(files: Home) -> None:

@@ -118,7 +118,7 @@ class Forms:
 
     async def mails(self) -> int:
         """Mails that wait to leave."""
-        return await self.world.store.waiting(1000)
+        return await self.world.store.waiting()
 
     async def suppress(self, address: str, reason: str, *, scope: str = "sender", purpose: str | None = None) -> None:
         """Put somebody on the list now, with the ledger entry of it."""

@@ -1,6 +1,6 @@
 -- name: copies_of(controller_id, recipient_key)
 -- Every copy for a person that is not in somebody's hands just now, by the index copies_person.
-SELECT c.message_id, c.copy_no, c.state, c.verdict, c.reason_code, m.stream, m.campaign
+SELECT c.message_id, c.copy_no, c.state, c.verdict, c.reason_code, m.stream, m.campaign, c.route
 FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
 WHERE c.controller_id = :controller_id AND c.recipient_key = :recipient_key AND c.state <> 'claimed';
 

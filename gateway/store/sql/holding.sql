@@ -16,16 +16,20 @@ WHERE controller_id = :controller_id AND message_id = :message_id AND state = 'h
 -- name: answered(controller_id, message_id)!
 DELETE FROM questions WHERE controller_id = :controller_id AND message_id = :message_id;
 
--- name: let_go(controller_id, message_id, now)!
+-- name: let_go(controller_id, message_id, now)
 UPDATE copies SET state = 'queued', due_at = :now
-WHERE controller_id = :controller_id AND message_id = :message_id AND state = 'held' AND reply IS NULL;
+WHERE controller_id = :controller_id AND message_id = :message_id AND state = 'held' AND reply IS NULL
+RETURNING route, (SELECT m.stream FROM messages m
+  WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id);
 
 -- name: let_message_go(controller_id, message_id, now)!
 UPDATE messages SET released_at = :now WHERE controller_id = :controller_id AND message_id = :message_id;
 
--- name: end_held(controller_id, message_id, state, reply, now)!
+-- name: end_held(controller_id, message_id, state, reply, now)
 UPDATE copies SET state = :state, reply = :reply, ended_at = :now, rcpt = NULL
-WHERE controller_id = :controller_id AND message_id = :message_id AND state = 'held' AND reply IS NULL;
+WHERE controller_id = :controller_id AND message_id = :message_id AND state = 'held' AND reply IS NULL
+RETURNING route, (SELECT m.stream FROM messages m
+  WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id);
 
 -- name: newest_answer()^
 -- While it is the same, nobody has answered anything.

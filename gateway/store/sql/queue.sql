@@ -57,10 +57,12 @@ RETURNING due_at, controller_id, message_id, copy_no, recipient_key, rcpt, attem
    WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id),
   (SELECT m.size FROM messages m WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id);
 
--- name: set_aside(controller_id, message_id, copy_no)!
+-- name: set_aside(controller_id, message_id, copy_no)^
 -- A copy that cannot be opened.
 UPDATE copies SET state = 'held', worker = NULL, due_at = NULL, reply = 'cannot be opened'
-WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no;
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no
+RETURNING route, (SELECT m.stream FROM messages m
+  WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id);
 
 -- name: digest(controller_id, message_id)^
 SELECT digest FROM messages WHERE controller_id = :controller_id AND message_id = :message_id;
@@ -131,9 +133,16 @@ WHERE h.worker IS NOT NULL AND (h.worker = :worker OR w.worker IS NULL OR w.leas
 UPDATE copies SET state = 'queued', worker = NULL, due_at = COALESCE(due_at, :now)
 WHERE state = 'claimed' AND worker = :worker;
 
--- name: waiting(n)^
--- How many copies wait, counted up to n.
-SELECT count(*) FROM (SELECT 1 FROM copies WHERE state = 'queued' LIMIT :n) AS first_ones;
+-- name: add_depths(controller_id, stream, route, worker, waiting, held)*!
+INSERT INTO depths (controller_id, stream, route, worker, waiting, held)
+VALUES (:controller_id, :stream, :route, :worker, :waiting, :held)
+ON CONFLICT (controller_id, stream, route, worker) DO UPDATE SET waiting = depths.waiting + excluded.waiting,
+  held = depths.held + excluded.held;
+
+-- name: depths()
+-- How many copies wait and are held, by controller, stream and route.
+SELECT controller_id, stream, route, sum(waiting), sum(held) FROM depths
+GROUP BY controller_id, stream, route ORDER BY controller_id, stream, route;
 
 -- name: hours_of_bodies()
 -- The hours from which originals wait: a look into the index bodies_hour per hour.

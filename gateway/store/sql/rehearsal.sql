@@ -9,12 +9,13 @@ ORDER BY message_id LIMIT :n;
 SELECT copy_no, recipient_key, rcpt, verdict, reason_code FROM copies
 WHERE controller_id = :controller_id AND message_id = :message_id AND state = 'rehearsed' ORDER BY copy_no;
 
--- name: release_copy(controller_id, message_id, copy_no, state, verdict, reason_code, cite, as_of, basis, packs, trace, due_at, ended_at)!
+-- name: release_copy(controller_id, message_id, copy_no, state, verdict, reason_code, cite, as_of, basis, packs, trace, due_at, ended_at)^
 -- A put-by copy goes to the queue, or is kept out.
 UPDATE copies SET state = :state, verdict = :verdict, reason_code = :reason_code, cite = :cite, as_of = :as_of,
   basis = :basis, packs = :packs, trace = :trace, due_at = :due_at, ended_at = :ended_at,
   rcpt = CASE WHEN :state = 'queued' THEN rcpt END
-WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'rehearsed';
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'rehearsed'
+RETURNING route;
 
 -- name: release_message(controller_id, message_id, mode, at)!
 UPDATE messages SET mode = :mode, released_at = :at

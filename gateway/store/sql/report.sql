@@ -47,7 +47,3 @@ ORDER BY c.message_id DESC, c.copy_no DESC LIMIT :n;
 SELECT c.recipient_key, c.state, c.verdict, c.reason_code, c.basis, c.rcpt, c.as_of, c.packs, m.accepted_at
 FROM copies c JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
 WHERE c.controller_id = :controller_id AND c.message_id = :message_id AND c.copy_no = :copy_no;
-
--- name: queue_list(n)
-SELECT controller_id, message_id, copy_no, state, route, due_at, attempts, reason_code, packs, reply, maybe_twice FROM copies
-WHERE state IN ('queued', 'claimed') ORDER BY message_id, copy_no LIMIT :n;

@@ -101,9 +101,10 @@ JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.messag
 WHERE c.controller_id = :controller_id AND c.state = 'held' AND c.reply = :said AND m.stream = :stream
   AND m.campaign = :campaign LIMIT :n;
 
--- name: queue_again(controller_id, message_id, copy_no, at)!
-UPDATE copies SET state = 'queued', due_at = :at, reply = NULL
-WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'held';
+-- name: queue_again(controller_id, message_id, copy_no, at)^
+UPDATE copies SET state = 'queued', due_at = :at, reply = NULL, alarm_at = NULL
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'held'
+RETURNING route;
 
 -- name: drop_old(controller_id, before, n)!
 -- What came back longer ago than it may be kept (RULES.md 7.2). Ids are UUIDv7: they begin with their milliseconds.

@@ -540,4 +540,25 @@ CREATE TABLE host_faults (
   PRIMARY KEY (route, host)
 ) STRICT, WITHOUT ROWID;
 
+-- Mail that an operator stopped. stream, campaign: '' for every one. Who did it and why: entries of the ledger.
+CREATE TABLE holds (
+  controller_id TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  campaign TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, stream, campaign)
+) STRICT, WITHOUT ROWID;
+
+-- How many copies wait or are on their way (queued, claimed), and how many are held, so that nobody has to count them. Each
+-- worker adds to rows of its own, so that none waits for another; only sums over them mean anything.
+CREATE TABLE depths (
+  controller_id TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  route TEXT NOT NULL,
+  worker TEXT NOT NULL,
+  waiting INTEGER NOT NULL,
+  held INTEGER NOT NULL,
+  PRIMARY KEY (controller_id, stream, route, worker)
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO meta (name, value) VALUES ('schema', '3');

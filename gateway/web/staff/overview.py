@@ -19,7 +19,6 @@ from gateway.web.staff.figures import funnel
 
 _COUNTED = 500
 _SHOWN = 12
-_QUEUE_SHOWN = 1_000_000
 
 
 class Overview:
@@ -40,10 +39,11 @@ class Overview:
                 "start", visitor, place="overview", modes=modes(visitor, site.clock()),
                 **connection(site.config, visitor),
             )  # fmt: skip
+        waiting = sum(one.waiting for one in await site.store.depths() if one.controller_id in visitor.controllers)
         latest = [(campaign_id(row), row) for row in rows[:_SHOWN]] if visitor.may("campaigns") else []
         return self._desk.show(
             "overview", visitor, place="overview", funnel=funnel(rows), campaigns=latest, counted=len(rows),
-            more=len(rows) > _SHOWN, waiting=await site.store.waiting(_QUEUE_SHOWN), modes=modes(visitor, site.clock()),
+            more=len(rows) > _SHOWN, waiting=waiting, modes=modes(visitor, site.clock()),
             checks=[
                 one for controller_id in visitor.controllers for one in await site.store.checks(controller_id)
                 if not one.well
