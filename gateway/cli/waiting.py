@@ -241,6 +241,8 @@ def _act(
     from gateway.store.waiting import Hold
 
     loaded = command.configuration(config)
+    if not why.strip():
+        raise Refused("--reason: say why; the ledger keeps it.")
     if message is None and stream is None and domain is None:
         raise Refused("Say of what: MESSAGE-ID, --stream with or without --campaign, or --domain.")
     if stream is not None:
@@ -261,7 +263,7 @@ def _act(
 
     copies = command.run(carry_out())
     if not copies and (copies is None or message is not None):
-        raise Refused("There was nothing to do. See: consentgate queue list")
+        raise Refused("No such message waits, or is held. See: consentgate queue list")
     command.say(f"{copies} {'copy' if copies == 1 else 'copies'}: {_DONE[what]}.")
 
 

@@ -212,7 +212,7 @@ def _final_row(worker: str, ending: Ending) -> dict[str, Any]:
     decision = ending.ruling.decision
     return {
         **_ending_row(worker, ending), "state": ending.state, "basis": decision.basis, "packs": ending.ruling.packs,
-        "trace": " ".join(decision.trace), "ended_at": milliseconds(ending.at),
+        "trace": " ".join(decision.trace), "ended_at": milliseconds(ending.at), "tried": int(ending.tried),
     }  # fmt: skip
 
 

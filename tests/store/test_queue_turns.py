@@ -4,20 +4,20 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from gateway.store.arrivals import TURNS, turn_of
 from gateway.store.contract import Arrival, ClaimedCopy, Store
+from tests.store.places import Place
 from tests.store.test_contract import NOW, Home
 
 SERVICE = {"message_class": "transactional"}
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def home(place: Place) -> Home:
+    return Home(place)
 
 
 @pytest.fixture

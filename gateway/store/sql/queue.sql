@@ -79,10 +79,10 @@ SELECT m.message_id, m.accepted_at, m.stream, m.campaign, m.mode, m.kind, m.enve
 FROM messages m JOIN bodies b ON b.controller_id = m.controller_id AND b.message_id = m.message_id
 WHERE m.controller_id = :controller_id AND m.message_id IN (KEYS);
 
--- name: end_copy(controller_id, message_id, copy_no, state, verdict, reason_code, cite, as_of, basis, packs, trace, reply, maybe_twice, ended_at, worker)^
+-- name: end_copy(controller_id, message_id, copy_no, state, verdict, reason_code, cite, as_of, basis, packs, trace, reply, maybe_twice, ended_at, worker, tried)^
 -- A copy is final. Only who holds it may say so: a copy whose lease ran out belongs to another. Gives a row where it did.
 UPDATE copies SET state = :state, verdict = :verdict, reason_code = :reason_code, cite = :cite, as_of = :as_of,
-  basis = :basis, packs = :packs, trace = :trace, reply = :reply, ended_at = :ended_at, attempts = attempts + 1,
+  basis = :basis, packs = :packs, trace = :trace, reply = :reply, ended_at = :ended_at, attempts = attempts + :tried,
   maybe_twice = maybe_twice + :maybe_twice, rcpt = CASE WHEN :state IN ('captured', 'held') THEN rcpt END, worker = NULL, due_at = NULL
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'claimed'
   AND worker = :worker
