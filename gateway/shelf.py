@@ -30,7 +30,9 @@ NO_LIMIT = float("inf")
 class Shelf:
     """The limited domains of one lane."""
 
-    def __init__(self, go: Callable[[Parcel], None], spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+    def __init__(
+        self, go: Callable[[Parcel], None], spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    ) -> None:
         """`go` takes a copy whose turn has come; `spawn` runs what waits for turns, until the lane ends."""
         self._go, self._spawn = go, spawn
         self._rates: Mapping[str, float] = {}
@@ -39,12 +41,16 @@ class Shelf:
         self._bytes = 0
         self._waiting: dict[str, deque[Parcel]] = {}
         self._gone: dict[str, asyncio.Event] = {}
+        self._callers: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, float] = {}
 
     def configure(self, rates: Mapping[str, float], pace: Callable[[str, float], Pace]) -> None:
         """Take rates into use; `pace` gives that of one domain."""
         self._rates, self._pace = rates, pace
         self._ends.clear()
+        for domain, caller in self._callers.items():  # a turn at the old rate may be far off
+            caller.cancel()
+            self._callers[domain] = self._spawn(self._call_in_turn(domain))
 
     @property
     def in_use(self) -> bool:
@@ -85,7 +91,7 @@ class Shelf:
         if waiting is None:
             self._waiting[parcel.paced] = deque((parcel,))
             self._gone[parcel.paced] = asyncio.Event()
-            self._spawn(self._call_in_turn(parcel.paced))
+            self._callers[parcel.paced] = self._spawn(self._call_in_turn(parcel.paced))
         else:
             waiting.append(parcel)
 
@@ -99,27 +105,22 @@ class Shelf:
 
     async def _call_in_turn(self, domain: str) -> None:
         """The copies of one domain, one a turn; the next not before a session took the last, or they would bunch."""
-        waiting, gone = self._waiting[domain], self._gone[domain]
-        try:
-            pace, rate = None, NO_LIMIT
-            while waiting:
-                if self._rate(domain) != rate:  # also when other settings came into force
-                    rate = self._rate(domain)
-                    pace = self._pace(domain, rate) if rate != NO_LIMIT else None
-                try:
-                    if pace is not None:
-                        await pace.turn()
-                except StoreUnavailable as down:
-                    log.store_unavailable(where="turns", error=down)
-                    await asyncio.sleep(1.0)
-                    continue
-                parcel = waiting.popleft()
-                self._admitted[domain] -= 1
-                self._bytes -= parcel.original.size
-                gone.clear()
-                self._go(parcel)
-                await gone.wait()
-        finally:
-            del self._waiting[domain], self._gone[domain]
-            if not self._admitted[domain]:
-                del self._admitted[domain]
+        waiting, gone, rate = self._waiting[domain], self._gone[domain], self._rate(domain)
+        pace = self._pace(domain, rate) if rate != NO_LIMIT else None
+        while waiting:
+            try:
+                if pace is not None:
+                    await pace.turn()
+            except StoreUnavailable as down:
+                log.store_unavailable(where="turns", error=down)
+                await asyncio.sleep(1.0)
+                continue
+            parcel = waiting.popleft()
+            self._admitted[domain] -= 1
+            self._bytes -= parcel.original.size
+            gone.clear()
+            self._go(parcel)
+            await gone.wait()
+        del self._waiting[domain], self._gone[domain], self._callers[domain]
+        if not self._admitted[domain]:
+            del self._admitted[domain]

@@ -23,6 +23,7 @@ import trustme
 
 import gateway.worker
 from gateway.app import joined, opened_store
+from gateway.config import Config
 from gateway.outbound.connect import Timeouts
 from gateway.outbound.pool import Habits, Pool
 from gateway.sockets import Sockets
@@ -99,8 +100,12 @@ async def working(installation: Installation, *ports: int) -> AsyncIterator[Work
     hosts = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
     installation.change('kind = "capture"', f'kind = "smarthost"\nhosts = [{hosts}]\ntls = "none"\nconnections = 2')
     config, clock = config_of(installation), Days()
+
+    def renewed(sockets: Sockets) -> tuple[Config, Sockets]:
+        return config_of(installation), sockets
+
     async with joined(config, "test-0") as nodes, opened_store(config) as store:
-        worker = Worker(config, store, nodes, Sockets.bound(config.listen), "test-0", clock=clock)
+        worker = Worker(config, store, nodes, Sockets.bound(config.listen), "test-0", clock=clock, renewed=renewed)
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(ready.set))
         await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)

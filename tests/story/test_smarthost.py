@@ -1,13 +1,18 @@
 """Handing over to smarthosts: rates per domain, replies that are lost, logins that are refused, and who is told."""
 
-import json
+import contextlib
+import re
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
+from gateway import report
 from gateway.counters import REPLIES_LOST
-from tests.installation import Installation, consent, newsletter, program
+from gateway.doctor import noted
+from tests.installation import Installation, consent, newsletter
 from tests.peers import FEATURES, Close, ScriptedPeer
 from tests.story.relay import fresh, load, load_people
 from tests.story.test_hand_over import working
@@ -30,11 +35,13 @@ def smarthost(installation: Installation, more: str) -> None:
     installation.change("[routes.main]\n", f"[routes.main]\n{more}\n")
 
 
-def run(*command: str, installation: Installation, code: int = 0) -> str:
-    """What a command prints, with its settings file."""
-    done = program(*command, "--config", installation.config)
-    assert done.returncode == code, done.stderr.decode()
-    return done.stdout.decode()
+@contextlib.asynccontextmanager
+async def browser(installation: Installation, name: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A member of staff, signed in."""
+    async with httpx.AsyncClient(base_url=installation.url, headers={"Accept-Language": "nl"}, timeout=30) as client:
+        entered = {"name": name, "password": installation.passwords[name]}
+        assert (await client.post("/staff/login", data=entered)).status_code == 303
+        yield client
 
 
 async def test_a_limit_on_one_domain_holds_back_no_copy_for_another(installation: Installation) -> None:
@@ -82,16 +89,19 @@ async def test_a_copy_whose_reply_was_lost_goes_again_and_that_is_told(installat
         await work.send(SLOW[0], newsletter("weg"))
         await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
         assert "may go twice" in work.copies()[0][3]
-        listed = [json.loads(line) for line in run("queue", "list", "--json", installation=installation).splitlines()]
-        assert [row["maybe_twice"] for row in listed] == [1]
+        [row] = await work.worker._store.queue_list(10)
+        assert (row["state"], row["maybe_twice"]) == ("queued", 1)
         await work.pass_time(timedelta(minutes=2))
         await work.until(lambda: work.copies()[0][0] == "delivered")
         assert len(peer.transactions) == 2
         assert REPLIES_LOST.labels("main")._value.get() == before + 1
-        [row] = [
-            json.loads(line) for line in run("report", "campaigns", "--json", installation=installation).splitlines()
-        ]
-        assert (row["delivered"], row["maybe_twice"]) == (1, 1)
+        [campaign] = await report.campaigns(work.worker._store, controllers=["acme"])
+        assert (campaign.delivered, campaign.maybe_twice) == (1, 1)
+        async with browser(installation, "marketer") as client:
+            [path] = set(
+                re.findall(r'href="(/staff/campaigns/[0-9a-f]+)"', (await client.get("/staff/campaigns")).text)
+            )
+            assert "kan dubbel zijn aangekomen" in (await client.get(path)).text
 
 
 # a login that is refused
@@ -108,8 +118,12 @@ async def test_a_refused_login_waits_and_is_loud_until_it_is_mended(installation
         [fault] = await work.worker._store.host_faults()
         assert (fault.host, fault.stage, fault.code) == (f"127.0.0.1:{peer.port}", "auth", 535)
         assert "geheim" not in fault.said
-        said = run("doctor", installation=installation, code=1)
+        [found] = await noted.hosts(work.worker.config, work.worker._store, work.clock.now)
+        said = found.text
         assert "username and password" in said and f"127.0.0.1:{peer.port}" in said and "geheim" not in said
+        async with browser(installation, "operator") as client:
+            page = (await client.get("/staff")).text
+            assert "weigert sinds" in page and f"127.0.0.1:{peer.port}" in page and "geheim" not in page
         # a burst of mail does not become a burst of logins: somebody would lock us out
         await work.send(SLOW[1:4], newsletter("nog meer"))
         await work.until(lambda: [copy[:2] for copy in work.copies()] == [("queued", 1)] * 4)

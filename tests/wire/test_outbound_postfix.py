@@ -1,15 +1,18 @@
 """A real Postfix takes what the client hands over, by STARTTLS, and passes the same bytes on."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 from gateway.bounce_rules import read_bounce_rules
 from gateway.mail.envelope import Rcpt
 from gateway.mail.judgement import judge_live
+from gateway.mail.outcome import Outcome
 from gateway.outbound.connect import ConnectFailed
-from gateway.outbound.pool import Pool
+from gateway.outbound.pool import Habits, Pool
 from tests.peers import ScriptedPeer, route_to
 from tests.postfix import Postfix, running_postfix
 
@@ -66,3 +69,60 @@ async def test_copies_go_through_postfix_as_they_are(postfix: Postfix, sink: Scr
         async with stranger.session():
             pytest.fail("the certificate is unknown")
     assert failed.value.outcome.enhanced == "4.7.5"
+
+
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+@pytest.mark.parametrize("mechanisms", ["plain login", "login", "cram-md5"])
+async def test_a_login_over_tls_is_what_lets_mail_through(sink: ScriptedPeer, mechanisms: str) -> None:
+    mail = b"From: news@acme.example\r\nSubject: wijn\r\n\r\nHallo\r\n"
+    bob = Rcpt(address="bob@example.net")
+
+    async def sent(postfix: Postfix, *, tls: Any = "verify", **login: str) -> Outcome:
+        route = route_to(postfix.port, tls=tls, **login)
+        pool = Pool(route, hostname="gate.test", ca_file=postfix.ca_file)
+        try:
+            async with pool.session() as session:
+                return await session.transaction("b@bounce.acme.example", bob, mail)
+        except ConnectFailed as failed:
+            return failed.outcome
+        finally:
+            await pool.close()
+
+    with running_postfix(sink.port, login=("acme", "hét geheim"), mechanisms=mechanisms) as postfix:
+        if mechanisms == "cram-md5":
+            outcome = await sent(postfix, username="acme", password="hét geheim")
+            assert (outcome.state, outcome.stage) == ("retry", "auth") and "neither PLAIN nor LOGIN" in outcome.text
+            return
+        assert (await sent(postfix, username="acme", password="hét geheim")).state == "delivered"
+        refused = await sent(postfix, username="acme", password="fout")
+        assert (refused.state, refused.stage, refused.code) == ("retry", "auth", 535)
+        assert "fout" not in refused.text
+        stranger = await sent(postfix)
+        assert (stranger.state, stranger.stage) == ("failed", "rcpt")
+        in_clear = await sent(
+            postfix, tls="none", username="acme", password="hét geheim"
+        )  # Postfix offers no AUTH then
+        assert (in_clear.state, in_clear.stage) == ("retry", "auth")
+        await sink.until(lambda: len(sink.transactions) == 1)
+
+
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+async def test_two_postfixes_share_the_load_and_one_takes_over(sink: ScriptedPeer) -> None:
+    mail = b"From: news@acme.example\r\nSubject: wijn\r\n\r\nHallo\r\n"
+    with running_postfix(sink.port) as first, contextlib.ExitStack() as dying:
+        second = dying.enter_context(running_postfix(sink.port))
+        route = route_to(first.port, second.port, tls="require", weights=(1, 1), connections=2)
+        pool = Pool(route, hostname="gate.test", habits=Habits(life=0))
+
+        async def deliver(n: int) -> tuple[str, str]:
+            async with pool.session() as session:
+                outcome = await session.transaction("", Rcpt(address=f"r{n}@example.net"), mail)
+                return outcome.state, session.peer
+
+        both = {await deliver(n) for n in range(4)}
+        assert both == {("delivered", f"127.0.0.1:{one.port}") for one in (first, second)}
+        await sink.until(lambda: len(sink.transactions) == 4)  # what it took it passed on
+        dying.close()
+        assert {await deliver(n) for n in range(4, 8)} == {("delivered", f"127.0.0.1:{first.port}")}
+        await pool.close()
+        await sink.until(lambda: len(sink.transactions) == 8)
