@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 from tests import postgres
-from tests.installation import MADE_PORTS, ROOT, Gateway, Installation, consentgate, fresh
+from tests.installation import MADE_PORTS, ROOT, Gateway, Installation, Make, consentgate, fresh
 
 # A busy machine is slow now and then; what a property test finds must not depend on it.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -89,6 +89,52 @@ def made() -> Iterator[Path]:
 def installation(made: Path, tmp_path: Path) -> Installation:
     """A fresh example installation with the capture route, on free ports of its own."""
     return fresh(made, tmp_path / "installation")
+
+
+@pytest.fixture(scope="module")
+def database(request: pytest.FixtureRequest) -> str:
+    """Which database the installations of a module or test are on (`on_both`)."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture(scope="session")
+def made_on_server(postgresql: postgres.Server) -> Iterator[tuple[Path, postgres.Pair]]:
+    """The same example installation on PostgreSQL; its databases are templates for others."""
+    pair = postgresql.new_pair()
+    with tempfile.TemporaryDirectory(prefix="consentgate-") as folder:
+        place = Path(folder) / "made"
+        smtp, http, back = MADE_PORTS
+        ports = ["--smtp-port", smtp, "--http-port", http, "--return-port", back]
+        done = consentgate(
+            "init", place, "--example", *ports, "--database", pair.data, "--keys-database", pair.keys
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        yield place, pair
+
+
+@pytest.fixture(scope="module")
+def make(request: pytest.FixtureRequest, database: str) -> Iterator[Make]:
+    """Makes an example installation in a folder that is not there yet, on the database of this module or test."""
+    if database == "sqlite":
+        made: Path = request.getfixturevalue("made")
+        yield lambda place: fresh(made, place)
+        return
+    server: postgres.Server = request.getfixturevalue("postgresql")
+    on_server, like = request.getfixturevalue("made_on_server")
+    pairs: list[postgres.Pair] = []
+
+    def make(place: Path) -> Installation:
+        pair = server.new_pair(like=like)
+        pairs.append(pair)
+        new = fresh(on_server, place)
+        new.change(like.data, pair.data)
+        new.change(like.keys, pair.keys)
+        new.server, new.pair = server, pair
+        return new
+
+    yield make
+    for pair in pairs:
+        server.drop(pair)
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 anna agreed to the newsletter, wim bought wine, kleed bought clothing, niemand was never heard of.
 """
 
+import contextlib
 import csv
 import io
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import smtplib
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -26,6 +29,7 @@ import pytest
 
 from gateway.__main__ import main
 from tests.ports import free_ports
+from tests.postgres import Pair, Server
 from tests.starting import Started
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,6 +141,9 @@ class Installation:
     http_port: int
     return_port: int
     passwords: dict[str, str] = field(default_factory=dict)
+    server: Server | None = None
+    pair: Pair | None = None
+    """Its databases, where they are on a server."""
 
     @property
     def config(self) -> Path:
@@ -151,6 +158,18 @@ class Installation:
         text = self.config.read_text("utf-8")
         assert old in text, f"the settings hold no {old!r}"
         self.config.write_text(text.replace(old, new), "utf-8")
+
+    def ask(self, sql: str) -> list[list[str]]:
+        """Look into the data past the store; every value as text."""
+        if self.server is not None and self.pair is not None:
+            return self.server.ask(sql, database=self.pair.data.rpartition("/")[2])
+        with contextlib.closing(sqlite3.connect(f"file:{self.dir / 'consentgate.db'}?mode=ro", uri=True)) as db:
+            return [[str(value) for value in row] for row in db.execute(sql)]
+
+    def call(self, name: str) -> None:
+        """Give this node a name among those on its database."""
+        text = re.sub(r'(?m)^node = ".*"\n', "", self.config.read_text("utf-8"))
+        self.config.write_text(text.replace("[database]", f'node = "{name}"\n[database]', 1), "utf-8")
 
     def use_smarthost(self, port: int) -> None:
         """Hand copies over to a server on loopback instead of capturing them."""
@@ -182,6 +201,10 @@ class Installation:
         return lines_of(self.tool("report", what, "--json", *args))
 
 
+Make = Callable[[Path], Installation]
+"""Makes an example installation in a folder that is not there yet."""
+
+
 def fresh(made: Path, place: Path) -> Installation:
     """A copy of the example installation on free ports, with a password for each login."""
     shutil.copytree(made, place)
@@ -191,6 +214,24 @@ def fresh(made: Path, place: Path) -> Installation:
     for old, port in zip(MADE_PORTS, (smtp, http, back), strict=True):
         new.change(f":{old}", f":{port}")
     return new
+
+
+def another_node(first: Installation, place: Path, name: str) -> Installation:
+    """A second node of an installation on a server: its folder with settings and keys, on ports and under a name of its
+    own."""
+    shutil.copytree(first.dir, place, ignore=shutil.ignore_patterns("serve.*"))
+    old = (first.smtp_port, first.http_port, first.return_port)
+    new = free_ports(3)
+    node = Installation(
+        dir=place, smtp_port=new[0], http_port=new[1], return_port=new[2], passwords=first.passwords,
+        server=first.server, pair=first.pair,
+    )  # fmt: skip
+    for before, port in zip(old, new, strict=True):
+        text = node.config.read_text("utf-8")
+        listens = text.replace(f'"127.0.0.1:{before}"', f'"127.0.0.1:{port}"')  # links lead to the first one's pages
+        node.config.write_text(listens, "utf-8")
+    node.call(name)
+    return node
 
 
 @dataclass

@@ -200,12 +200,13 @@ class Server:
         self.ask(f'CREATE DATABASE "{name}" OWNER {OWNER} TEMPLATE "{template}"')
         return name
 
-    def new_pair(self, *, template: tuple[str, str] = ("template0", "template0")) -> Pair:
-        """Two databases, empty or like those of `template`, for one installation."""
+    def new_pair(self, *, like: Pair | None = None) -> Pair:
+        """Two databases for one installation: empty, or like those of another, which nobody uses meanwhile."""
         number = next(self._numbers)
+        templates = ("template0", "template0") if like is None else [url.rpartition("/")[2] for url in like]
         data, keys = (
-            self.new_database(f"t{number}_{what}", template=like)
-            for what, like in zip(("data", "keys"), template, strict=True)
+            self.new_database(f"t{number}_{what}", template=template)
+            for what, template in zip(("data", "keys"), templates, strict=True)
         )
         return Pair(self.url(data), self.url(keys))
 

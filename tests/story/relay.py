@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import csv
 import re
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import dkim
 import httpx
+import pytest
 
 from gateway import report
 from gateway.app import opened_store
@@ -29,6 +29,8 @@ from tests.story.upstream import Mail, Upstream
 
 ONE_CLICK = {"content": "List-Unsubscribe=One-Click", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
 T = TypeVar("T")
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True, scope="module")
+"""For tests, or modules, whose installations come from `make` or `relay`: once with files, once with a server."""
 _PAGE_LINK = re.compile(r"https?://[^\s\"'<>]+/u/[A-Za-z0-9_-]+")
 
 
@@ -139,14 +141,8 @@ class Relay:
 
     def drained(self) -> None:
         """Wait until nothing waits to leave any more."""
-        path = self.installation.dir / "consentgate.db"
-
-        def nothing_waits() -> bool:
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-                row = db.execute("SELECT count(*) FROM copies WHERE state IN ('queued', 'claimed')").fetchone()
-            return bool(row[0] == 0)
-
-        self.gateway.eventually(nothing_waits)
+        waiting = "SELECT count(*) FROM copies WHERE state IN ('queued', 'claimed')"
+        self.gateway.eventually(lambda: self.installation.ask(waiting) == [["0"]])
 
 
 @contextlib.contextmanager

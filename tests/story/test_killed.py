@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import Gateway, lines_of, newsletter
-from tests.story.relay import Relay, fresh, one_click_url, relaying
+from tests.installation import Gateway, Make, lines_of, newsletter
+from tests.story.relay import Relay, fresh, on_both, one_click_url, relaying
 
 CLIENTS = 20
 MESSAGES = 2_000
@@ -65,8 +65,9 @@ def _all_arrived(relay: Relay, taken: dict[str, str]) -> Counter[str]:
     return Counter(mail.message["Subject"] for mail in relay.upstream.mails)
 
 
-def test_p1_kill_9_under_load_loses_nothing(made: Path, tmp_path: Path) -> None:
-    installation = fresh(made, tmp_path / "installation")
+@on_both
+def test_p1_kill_9_under_load_loses_nothing(make: Make, tmp_path: Path) -> None:
+    installation = make(tmp_path / "installation")
     with relaying(installation) as relay:
         relay.agree(*PEOPLE)
         pump = Pump(relay.gateway, MESSAGES)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import ANNA, KLEED, NIEMAND, WIM, Gateway, consent, newsletter, order
+from tests.installation import ANNA, KLEED, NIEMAND, WIM, Gateway, Make, consent, newsletter, order
 from tests.mails import leaf, leaves, message, multipart, octets, read
 from tests.story.relay import (
     Relay,
-    fresh,
     load,
     load_people,
+    on_both,
     one_click_url,
     page_links,
     path_of,
@@ -24,6 +24,7 @@ from tests.story.relay import (
 
 FOUR = [ANNA, WIM, KLEED, NIEMAND]
 EVA, BEA, FIEN, DIRK, GIJS = (f"{name}@example.org" for name in ("eva", "bea", "fien", "dirk", "gijs"))
+pytestmark = on_both
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -244,8 +245,8 @@ def test_the_copies_of_one_message_differ_in_nothing_but_what_is_theirs(relay: R
     assert len({one_click_url(copy) for copy in copies}) == 3
 
 
-def test_the_campaign_report_counts_every_copy_once(made: Path, tmp_path: Path) -> None:
-    installation = fresh(made, tmp_path / "installation")
+def test_the_campaign_report_counts_every_copy_once(make: Make, tmp_path: Path) -> None:
+    installation = make(tmp_path / "installation")
     load_people(installation)
     refuses = {"RCPT TO:<dood@": "550 5.1.1 no such user"}
     load(installation, "consents", [consent("dood@example.org")])
@@ -267,8 +268,8 @@ def test_the_campaign_report_counts_every_copy_once(made: Path, tmp_path: Path) 
     assert row["blocked_by_reason"] == {"PRODUCT_NOT_SIMILAR": 1, "RECIPIENT_UNKNOWN": 1, "SUPPRESSED_PURPOSE": 1}
 
 
-def test_the_login_name_may_choose_what_the_login_allows(made: Path, tmp_path: Path) -> None:
-    installation = fresh(made, tmp_path / "installation")
+def test_the_login_name_may_choose_what_the_login_allows(make: Make, tmp_path: Path) -> None:
+    installation = make(tmp_path / "installation")
     load_people(installation)
     installation.change('categories = ["wine"]\n', 'categories = ["wine", "clothing"]\n')
     with relaying(installation) as relay, relay.gateway.client("newsletter", "newsletter+.clothing") as session:
@@ -280,8 +281,8 @@ def test_the_login_name_may_choose_what_the_login_allows(made: Path, tmp_path: P
         assert [row.reason_code for row in relay.blocked()] == ["PRODUCT_NOT_SIMILAR"]
 
 
-def test_a_capture_route_keeps_what_would_have_left(made: Path, tmp_path: Path) -> None:
-    installation = fresh(made, tmp_path / "installation")
+def test_a_capture_route_keeps_what_would_have_left(make: Make, tmp_path: Path) -> None:
+    installation = make(tmp_path / "installation")
     load_people(installation)
     gateway = Gateway(installation)
     try:

@@ -24,15 +24,15 @@ from gateway.store.sqlite_connection import keys_connection
 from suppression import ledger, standing
 from suppression.address import canonical
 from tests.acme import acme
-from tests.installation import ANNA, KLEED, NIEMAND, WIM, Gateway, Installation, consent, newsletter, order, sale
+from tests.installation import ANNA, KLEED, NIEMAND, WIM, Gateway, Installation, Make, consent, newsletter, order, sale
 from tests.mails import leaf, leaves, message, multipart, octets
 from tests.peers import FEATURES
 from tests.story.relay import (
     Relay,
     config_of,
-    fresh,
     load,
     load_people,
+    on_both,
     one_click_url,
     page_links,
     relaying,
@@ -43,9 +43,9 @@ PEOPLE = [f"q{n:02d}@example.org" for n in range(30)]
 
 
 @pytest.fixture
-def installation(made: Path, tmp_path: Path) -> Installation:
+def installation(make: Make, tmp_path: Path) -> Installation:
     """A fresh example installation with the four people on file."""
-    new = fresh(made, tmp_path / "installation")
+    new = make(tmp_path / "installation")
     load_people(new)
     return new
 
@@ -133,6 +133,7 @@ def serving(installation: Installation) -> Iterator[Gateway]:
 # P3
 
 
+@on_both
 @pytest.mark.parametrize(
     ("pipelining", "workers"), [(True, 1), (False, 1), (True, 2)], ids=["pipelining", "one by one", "two workers"]
 )

@@ -5,8 +5,8 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.installation import consent, lines_of, newsletter
-from tests.story.relay import fresh, one_click_url, relaying
+from tests.installation import Make, consent, lines_of, newsletter
+from tests.story.relay import fresh, on_both, one_click_url, relaying
 from tests.story.test_killed import PEOPLE, Pump, _all_arrived
 
 
@@ -15,9 +15,10 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_worker_that_is_killed_is_replaced_and_loses_nothing(made: Path, tmp_path: Path) -> None:
+@on_both
+def test_a_worker_that_is_killed_is_replaced_and_loses_nothing(make: Make, tmp_path: Path) -> None:
     """P1 with more than one process."""
-    installation = fresh(made, tmp_path / "installation")
+    installation = make(tmp_path / "installation")
     with relaying(installation) as relay:
         relay.agree(*PEOPLE)
         assert relay.gateway.stop() == 0
@@ -52,9 +53,10 @@ def test_workers_go_when_their_supervisor_is_killed(made: Path, tmp_path: Path) 
         assert relay.gateway.stop() == 0
 
 
-def test_workers_and_commands_that_write_at_once_keep_one_chain(made: Path, tmp_path: Path) -> None:
+@on_both
+def test_workers_and_commands_that_write_at_once_keep_one_chain(make: Make, tmp_path: Path) -> None:
     """P7: clicks at two workers, an import and commands beside them; nothing forks, nothing is left without a place."""
-    installation = fresh(made, tmp_path / "installation")
+    installation = make(tmp_path / "installation")
     with relaying(installation, workers=2) as relay:
         relay.agree(*PEOPLE[:12])
         relay.taken(PEOPLE[:12], newsletter("wijn"))
