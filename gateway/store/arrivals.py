@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.config import MARKETING
-from gateway.store import people, tallies, write_backs
+from gateway.store import strangers, tallies, write_backs
 from gateway.store.columns import milliseconds
 from gateway.store.connection import Database, Handles
 from gateway.store.contract import Arrival, NewCopy, tally
@@ -73,8 +73,10 @@ def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
 
 def _secrets(handles: Handles, arrivals: Sequence[Arrival]) -> dict[tuple[str, bytes], PersonSecret]:
     """Of everybody who is a message's only recipient, or has no row with an address yet."""
-    return people.see_all(handles, [
-        people.Seen(arrival.controller_id, copy.recipient_key, copy.address, milliseconds(arrival.at), copy.addressed)
+    return strangers.see_all(handles, [
+        strangers.Seen(
+            arrival.controller_id, copy.recipient_key, copy.address, milliseconds(arrival.at), copy.addressed
+        )
         for arrival in arrivals
         for copy in arrival.copies
         if len(arrival.copies) == 1 or not copy.addressed

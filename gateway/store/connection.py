@@ -176,6 +176,9 @@ class Writer:
             except StoreUnavailable as failed:
                 askers = [[asker] for asker in group]
                 results = [Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
+            except Exception as odd:  # a fault of ours: whoever asked learns of it, and the writer goes on
+                askers = [[asker] for asker in group]
+                results = [Failed(odd)] * len(group)
             for several, result in zip(askers, results, strict=True):
                 if len(several) > 1 and isinstance(result, Failed):
                     again = [(turn, partial(_alone, unit), done) for turn, unit, done in several]

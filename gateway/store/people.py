@@ -195,30 +195,6 @@ def see(
     return held.secret
 
 
-class Seen(NamedTuple):
-    """Somebody who is mailed or blocked; the fields as in `see`."""
-
-    controller_id: str
-    recipient_key: bytes
-    address: str
-    at: int
-    addressed: bool
-
-
-def see_all(handles: Handles, seen: Sequence[Seen]) -> dict[tuple[str, bytes], PersonSecret]:
-    """`see` for many: the secrets of those who have one and a row are read with one statement."""
-    found: dict[tuple[str, bytes], PersonSecret] = {}
-    for controller_id in {one.controller_id for one in seen}:
-        known = [one.recipient_key for one in seen if one.addressed and one.controller_id == controller_id]
-        secrets = handles.keys.readable(controller_id, list(dict.fromkeys(known)))
-        found.update({(controller_id, key): secret for key, secret in secrets.items()})
-    for one in seen:
-        place = one.controller_id, one.recipient_key
-        if place not in found:
-            found[place] = see(handles, *place, one.address, one.at, addressed=one.addressed)
-    return found
-
-
 def erased(handles: Handles, controller_id: str, recipient_key: bytes) -> bool:
     """Whether a person was erased and has not come back since (RULES.md 6.4)."""
     return bool(SQL.erased(handles.db, controller_id=controller_id, recipient_key=recipient_key))

@@ -115,11 +115,13 @@ def _with_rows(sql: str, n: int, width: int) -> str:
     return sql.replace("WANTED", ",".join([f"({', '.join('?' * width)})"] * n))
 
 
-def keys_connection(path: Path, patience: float) -> SqliteConnection:
+def keys_connection(
+    path: Path, patience: float, factory: type[SqliteConnection] = SqliteConnection
+) -> SqliteConnection:
     """A connection to the keys database, which destroys what is deleted in the file itself."""
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",  # never made here: an empty one would look like nobody's
-        uri=True, timeout=patience, isolation_level=None, check_same_thread=False, factory=SqliteConnection,
+        uri=True, timeout=patience, isolation_level=None, check_same_thread=False, factory=factory,
     )  # fmt: skip
     db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON")
     return db

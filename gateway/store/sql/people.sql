@@ -59,6 +59,11 @@ VALUES (:controller_id, :entry_id, :at, :kind, :subject, :public, :private, :com
 SELECT 1 FROM suppressions WHERE controller_id = :controller_id AND recipient_key = :recipient_key
   AND reason = 'erasure' AND lifted_at IS NULL AND lifted_for IS NULL LIMIT 1;
 
+-- name: erased_of_many(controller_id)
+-- The same of several people.
+SELECT recipient_key FROM suppressions WHERE controller_id = :controller_id AND recipient_key IN (KEYS)
+  AND reason = 'erasure' AND lifted_at IS NULL AND lifted_for IS NULL;
+
 -- name: entries_of(controller_id, subject)
 -- One person's entries in order of writing.
 SELECT entry_id, at, kind, public, private, commitment FROM ledger
