@@ -6,7 +6,7 @@ from importlib.resources import files
 import aiosql
 
 from gateway.store.columns import instant, milliseconds
-from gateway.store.connection import Handles, Turn
+from gateway.store.connection import Handles
 from gateway.store.faults import HostFault, HostNote
 from gateway.store.sql_base import SqlBase
 
@@ -28,7 +28,7 @@ class SqlFaults(SqlBase):
                     )  # fmt: skip
 
         if notes:
-            await self._write(write, Turn.BESIDE)
+            await self._write(write)
 
     async def host_faults(self) -> list[HostFault]:
         rows = await self._read(lambda h: list(SQL.faults(h.db)))

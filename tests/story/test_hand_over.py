@@ -146,6 +146,23 @@ def test_a_server_without_8bitmime_gets_the_mail_in_seven_bits_and_signed(instal
             assert one_click_url(copy)
 
 
+def test_an_address_in_unicode_reaches_a_server_without_smtputf8(installation: Installation) -> None:
+    """RFC 5891: the domain goes as A-labels, in the envelope and in the To field that is ours."""
+    plain = [one for one in FEATURES if one != "SMTPUTF8"]
+    load(installation, "consents", [consent("anna@exämple.org"), consent("änna@example.org")])
+    with relaying(installation, features=plain) as relay, relay.gateway.client() as session:
+        for recipient, subject in (("anna@exämple.org", "zoals het is"), ("änna@example.org", "kan niet")):
+            session.mail(SENDER, ["SMTPUTF8", "BODY=8BITMIME"])
+            session.rcpt(recipient)
+            assert session.data(newsletter(subject))[0] == 250
+        relay.upstream.until(lambda: len(relay.upstream.to("anna@xn--exmple-cua.org")) == 1)
+        [mail] = relay.upstream.to("anna@xn--exmple-cua.org")
+        assert mail.raw.partition(b"\r\n\r\n")[0].isascii() and "SMTPUTF8" not in mail.parameters
+        verify_dkim(mail, installation)
+        relay.upstream.until(lambda: len(relay.upstream.to(SENDER)) == 1)
+        assert b"\r\nStatus: 5.6.7\r\n" in relay.upstream.to(SENDER)[0].raw
+
+
 def test_signed_mail_that_a_server_cannot_carry_is_returned(installation: Installation) -> None:
     signed = (
         b"From: orders@acme.example\r\nTo: anna@example.org\r\nSubject: bon\r\nMIME-Version: 1.0\r\n"
