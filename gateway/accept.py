@@ -8,7 +8,6 @@ rehearse.py decides them again and lets go what is lawful then.
 """
 
 import asyncio
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,6 +34,7 @@ from gateway.parcel import Lanes, Parcel, blocked, whose
 from gateway.post import pack_rcpt
 from gateway.render import Original, received, wants
 from gateway.return_paths import ReturnPaths
+from gateway.room import Room
 from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who, tally
 from gateway.weigh import Case, Scales
 from suppression.address import canonical
@@ -83,11 +83,12 @@ class Accept:
     """Takes messages in. One per process; `configure` swaps the configuration between messages."""
 
     def __init__(
-        self, store: Store, lanes: Lanes, *, ring: KeyRing, lookalikes: Lookalikes, clock: Callable[[], datetime]
-    ) -> None:
+        self, store: Store, lanes: Lanes, *, ring: KeyRing, lookalikes: Lookalikes, clock: Callable[[], datetime],
+        room: Room,
+    ) -> None:  # fmt: skip
         self._store, self._lanes, self._ring, self._clock = store, lanes, ring, clock
         self._lookalikes = lookalikes
-        self.full: str = ""
+        self.room = room
 
     def configure(self, config: Config, scales: Scales, notices: Notices) -> None:
         self._config, self._scales, self._notices = config, scales, notices
@@ -96,8 +97,8 @@ class Accept:
     async def __call__(self, envelope: Envelope) -> Reply:
         """Decide, store, answer. The last word of a 250 is the message id."""
         began = monotonic()
-        if self.full:
-            log.queue_refuses(cause="disk" if self.full == "disk" else "copies")
+        if self.room.full:
+            log.turned_away(cause=self.room.full)
             return reply.QUEUE_FULL
         login = self._config.logins[envelope.login]
         controller = self._config.controllers[login.controller]
@@ -289,17 +290,6 @@ class Accept:
             size=len(envelope.content), allowed=counts["allow"], blocked=counts["block"], deferred=counts["defer"],
             seconds=seconds,
         )  # fmt: skip
-
-    async def watch_room(self) -> None:
-        """Look whether queue and disk have room left; called every few seconds, not per message."""
-        limits = self._config.limits
-        free = shutil.disk_usage(self._config.data_folder).free
-        if free < limits.free_disk_bytes:
-            self.full = "disk"
-        elif await self._store.waiting() >= limits.queue_copies:
-            self.full = "queue"
-        else:
-            self.full = ""
 
 
 def read_message(envelope: Envelope, login: Login, controller: Controller, judge: Judge = unwatched) -> Read:

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.counters import QUEUE
+from gateway.counters import HELD, LATE, QUEUE
 
 _DOORS: Final[dict[str, int]] = {"submission": 0, "return path": 1, "web": 2}
 _OPEN: Final = struct.Struct("=I")
@@ -30,7 +30,7 @@ _HALF_OCTETS: Final = 256 * 1024
 SLOT_OCTETS: Final = _HALVES_AT + 2 * _HALF_OCTETS
 ABSENT: Final = 2**32 - 1
 """The connections of a worker that is not there: more than anybody has, so that nobody leaves one to it."""
-_WHOLE_STORE: Final = frozenset({next(iter(QUEUE.describe())).name})
+_WHOLE_STORE: Final = frozenset(next(iter(one.describe())).name for one in (QUEUE, HELD, LATE))
 """Gauges that any worker sets for all."""
 
 Row = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]

@@ -18,7 +18,7 @@ HOSTS_FAILED: Final = Counter("consentgate_hosts_failed", "Smarthosts that did n
 TLS: Final = Counter("consentgate_tls", "Attempts at TLS with mail servers of recipients.", ["policy", "result"])
 MX_SESSIONS: Final = Gauge("consentgate_mx_sessions", "Copies on their way to mail servers now.", ["route"])
 MX_RESTING: Final = Gauge("consentgate_mx_resting", "Mail servers that are given a rest now.", ["route"])
-RESTING: Final = Gauge("consentgate_route_resting", "1 while no server of a route can be used.", ["route"])
+RESTING: Final = Gauge("consentgate_route_resting", "Processes for which no server of a route can be used.", ["route"])
 OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channel", "scope"])
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
 TOLD: Final = Counter("consentgate_write_backs", "Attempts to tell others of what people said.", ["target", "outcome"])
@@ -32,11 +32,15 @@ STORE_FAILURES: Final = Counter("consentgate_store_failures", "Times the store c
 WORKERS_DIED: Final = Counter("consentgate_workers_died", "Worker processes that ended by themselves.")
 BUGS: Final = Counter("consentgate_bugs", "Exceptions nobody expected.", ["where"])
 SESSIONS: Final = Gauge("consentgate_sessions", "SMTP sessions now.")
+HELD: Final = Gauge("consentgate_queue_held", "Copies held now.")
+LATE: Final = Gauge("consentgate_queue_late_seconds", "For how long the first copy of a route has been due.", ["route"])
+REFUSING: Final = Gauge("consentgate_refusing", "Processes that turn new mail away for want of room.")
 QUEUE: Final = Gauge("consentgate_queue_copies", "Copies waiting now.")
 ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of DATA to the reply.", buckets=_SECONDS)
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
     MESSAGES, DECISIONS, COPIES, REPLIES_LOST, HOSTS_FAILED, SIGNATURES, TLS, MX_SESSIONS, MX_RESTING, OPT_OUTS,
     SIGN_UPS, TOLD, REPORTS, HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS,
-    STORE_FAILURES, WORKERS_DIED, BUGS, SESSIONS, QUEUE, RESTING, ACCEPT_SECONDS, HAND_OVER_SECONDS,
+    STORE_FAILURES, WORKERS_DIED, BUGS, SESSIONS, QUEUE, HELD, LATE, REFUSING, RESTING, ACCEPT_SECONDS,
+    HAND_OVER_SECONDS,
 )  # fmt: skip

@@ -26,17 +26,21 @@ State = Literal["queued", "claimed", "held"]
 class Wanted:
     """Which copies are meant; None: whichever. `domain`: of the recipient, as it stands in the address."""
 
-    controllers: frozenset[str]
+    controllers: frozenset[str] | None
     states: frozenset[State] = frozenset({"queued", "claimed", "held"})
     stream: str | None = None
     campaign: str | None = None
     domain: str | None = None
     message_id: bytes | None = None
 
+    def is_of(self, controller_id: str) -> bool:
+        """Whether a controller's copies are meant."""
+        return self.controllers is None or controller_id in self.controllers
+
     def has(self, copy: WaitingCopy) -> bool:
         """Whether a copy is one of them."""
         return (
-            copy.key.controller_id in self.controllers
+            self.is_of(copy.key.controller_id)
             and copy.state in self.states
             and self.stream in (None, copy.stream)
             and self.campaign in (None, copy.campaign)
@@ -61,7 +65,7 @@ async def waiting(store: Store, wanted: Wanted) -> AsyncIterator[WaitingCopy]:
         if wanted.has(copy):
             yield copy
     for line in lines:
-        if line.state == "queued" or (line.state == "held" and line.controller_id not in wanted.controllers):
+        if line.state == "queued" or (line.state == "held" and not wanted.is_of(line.controller_id)):
             continue
         async for copy in _line(store, line):
             if wanted.has(copy):
@@ -146,7 +150,7 @@ async def act(
     done = await _batched(store, wanted, does, tell, only=only)
     if done:
         for note in record.staff_acts(
-            sorted(wanted.controllers), f"copies {_DONE[what]}", by=by, at=now, private={"why": why}, copies=done
+            sorted(wanted.controllers or ()), f"copies {_DONE[what]}", by=by, at=now, private={"why": why}, copies=done
         ):
             await store.note(note.controller_id, note.kind, note.public, note.private, at=now)
     return done

@@ -25,6 +25,7 @@ from gateway.counters import (
     MESSAGES,
     OPT_OUTS,
     REFUSED_CONNECTIONS,
+    REFUSING,
     REPLIES_LOST,
     REPORTS,
     RESTING,
@@ -208,9 +209,22 @@ def decided(*, decision: str, reason_code: str, count: int = 1) -> None:
     _log.debug("decided", decision=decision, reason_code=reason_code, count=count)
 
 
-def queue_refuses(*, cause: Literal["copies", "disk"]) -> None:
-    """The queue or the disk is nearly full: new mail is answered 452."""
+def queue_refuses(*, cause: str) -> None:
+    """The queue or the disk is nearly full: new mail is answered 452 from now on."""
+    REFUSING.set(1)
     _log.error("queue_refuses", cause=cause)
+
+
+def queue_accepts() -> None:
+    """There is room again: new mail is taken."""
+    REFUSING.set(0)
+    _log.info("queue_accepts")
+
+
+def turned_away(*, cause: str) -> None:
+    """One message answered 452, since the queue or the disk is nearly full."""
+    MESSAGES.labels("no room").inc()
+    _log.debug("turned_away", cause=cause)
 
 
 # Mail going out

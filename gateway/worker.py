@@ -46,6 +46,7 @@ from gateway.outbound.pace import Pace
 from gateway.outbound.pool import Pool
 from gateway.rehearse import KEPT, Rehearsals
 from gateway.render import Renderer, numbers
+from gateway.room import Room
 from gateway.settings.load import ConfigError
 from gateway.show import captured_mail, link_context
 from gateway.sign_up import SignUps
@@ -113,7 +114,10 @@ class Worker:
         self._store, self._ring, self._web = store, key_ring(config), Web(self._slot, stop_seconds=int(STOP_SECONDS))
         self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
         self._lookalikes = Lookalikes(self._ring)
-        self._accept = Accept(store, self._deliver, ring=self._ring, lookalikes=self._lookalikes, clock=clock)
+        self._room = Room(store)
+        self._accept = Accept(
+            store, self._deliver, ring=self._ring, lookalikes=self._lookalikes, clock=clock, room=self._room
+        )
         self._hear = Hear(store, clock=clock)
         self._be_told = BeTold(store, clock=clock)
         tokens = token_keys(self._ring)
@@ -136,7 +140,7 @@ class Worker:
         config, sockets = self.config, self.sockets
         self._configure(await self._fit(config, sockets))
         await record.settings_in_force(self._store, config, now=self._clock())
-        await self._accept.watch_room()
+        await self._room.look(config)
         logins = Logins(config.logins, clock=self._clock)
         self._submission = Submission(config, self._accept, logins, self._slot)
         self._return_path = ReturnPath(config, self._hear, self._ring, self._slot)
@@ -253,7 +257,8 @@ class Worker:
         return build_app(
             Site(
                 config=config, store=store, words=self._words, scales=scales, ring=ring, tokens=token_keys(ring),
-                clock=self._clock, metrics=self._slot.text, secret=next(iter(ring.derived("web").values())),
+                clock=self._clock, secret=next(iter(ring.derived("web").values())), metrics=self._slot.text,
+                full=lambda: self._room.full,
                 sign_ups=self._sign_ups, confirmations=self._confirmations, be_told=self._be_told,
                 link_context=lambda token: link_context(store, config, token, self._clock()),
                 captured_mail=lambda controller, message, copy: captured_mail(
@@ -308,7 +313,7 @@ class Worker:
                 self.again.clear()
                 await self.reload()
             try:
-                await self._accept.watch_room()
+                await self._room.look(self.config)
                 await self._note_checks()
                 await self._note_hosts()
                 if not await self._nodes.keeps_house():

@@ -195,7 +195,7 @@ class Acme:
         site = Site(
             config=self.config, store=self.store, words=self.words, ring=self.ring, tokens=self.tokens,
             scales=Scales(self.config, frozenset({("acme", "acme.example")})),
-            clock=self.clock, secret=bytes(32), captured_mail=self._captured_mail,
+            full=lambda: "", clock=self.clock, secret=bytes(32), captured_mail=self._captured_mail,
             link_context=lambda token: link_context(self.store, self.config, token, self.now),
             rehearsals=await self._rehearsals(),
             notices=Notices(

@@ -147,6 +147,9 @@ class Session:
             if incapable is not None:
                 return incapable
             copy = _copy(self.features, sender, to, raw, body_8bit=body_8bit, smtputf8=smtputf8, ret=ret, envid=envid)
+            if self._unclean and not self.features.pipelining and not await self._cleaned():
+                self.abort()
+                continue
             if before_mail is not None and not await before_mail():
                 return SKIPPED
             try:
@@ -189,6 +192,17 @@ class Session:
             if used and self._stage == "mail" and failed.kind in ("lost", "timeout"):
                 raise _Gone from None
             return judge_failure(self._stage, failed.kind, failed.detail)
+
+    async def _cleaned(self) -> bool:
+        """RSET and its reply, before the last check is made: a slow reply must not come between that and MAIL (P3).
+        False: the connection is of no use any more."""
+        link = self._connection.link
+        try:
+            link.write(b"RSET\r\n")
+            self._unclean = (await link.answer(self._timeouts.mail)).code >= 300
+        except LinkFailed:
+            return False
+        return not self._unclean
 
     async def _envelope(self, copy: _Copy, used: bool) -> Outcome | None:
         """MAIL, RCPT and DATA, in one write where PIPELINING is offered. None: the message may follow."""

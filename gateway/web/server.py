@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from gateway.counters import QUEUE
+from gateway.backlog import late
+from gateway.counters import HELD, LATE, QUEUE
 from gateway.store.contract import StoreUnavailable
 from gateway.web.api.application import PREFIX, add_api
 from gateway.web.edge import Edge, Note
@@ -89,12 +90,14 @@ def _machine_routes(site: Site, desk: Desk) -> list[Route]:
         return PlainTextResponse("ok\n")
 
     async def readyz(request: Request) -> Response:
-        """The store answers too."""
+        """The store answers too, and there is room for mail."""
         try:
             await site.store.check()
         except Exception as error:  # whatever is wrong with it, we are not ready
             failed("readyz", error)
             return PlainTextResponse("not ready\n", 503)
+        if full := site.full():  # a load balancer sends new mail to another node
+            return PlainTextResponse(f"not ready: no room ({full})\n", 503)
         return PlainTextResponse("ready\n")
 
     async def metrics(request: Request) -> Response:
@@ -102,7 +105,11 @@ def _machine_routes(site: Site, desk: Desk) -> list[Route]:
         if not is_nearby(request):
             raise HTTPException(404)
         try:
-            QUEUE.set(await site.store.waiting())
+            depths = await site.store.depths()
+            QUEUE.set(sum(one.waiting for one in depths))
+            HELD.set(sum(one.held for one in depths))
+            for name, seconds in (await late(site.store, site.config.routes, site.clock())).items():
+                LATE.labels(name).set(seconds)
         except StoreUnavailable as error:  # the other counters are worth having above all then
             failed("metrics", error)
         return Response(site.metrics(), 200, {"Content-Type": CONTENT_TYPE_LATEST})

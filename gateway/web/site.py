@@ -52,7 +52,7 @@ class Site:
 
     `link_context` gives None where the link's controller is unknown here; `captured_mail` takes controller, message id
     and copy number and gives the bytes as they would have left. `metrics`: the counters of all workers, as /metrics has
-    them.
+    them. `full`: what keeps new mail out now, "" where there is room.
     """
 
     config: Config
@@ -71,6 +71,7 @@ class Site:
     notices: Notices
     be_told: BeTold
     metrics: Callable[[], bytes]
+    full: Callable[[], str]
 
     def key(self, use: str) -> bytes:
         """A key of its own for each use, so that no value made for one is good for another."""

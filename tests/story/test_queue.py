@@ -1,6 +1,8 @@
 """The queue when a route is down for long, and when much waits: nobody pays for it but time."""
 
 import asyncio
+import re
+import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -8,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from gateway.route_rest import Rest
-from tests.installation import ANNA, Installation, consent, newsletter
+from gateway.store.waiting import HELD
+from tests.installation import ANNA, Installation, consent, lines_of, newsletter, order
 from tests.peers import ScriptedPeer
 from tests.ports import free_ports
-from tests.story.relay import fresh, load, load_people
+from tests.story.relay import fresh, load, load_people, relaying
 from tests.story.test_hand_over import SENDER, Working, report_of, working
+from tests.story.upstream import Gate
 
 PEOPLE = [f"q{n:02d}@example.org" for n in range(12)]
 
@@ -109,3 +113,56 @@ async def test_a_report_that_cannot_be_delivered_is_reported_to_nobody(installat
         await work.worker._deliver._lanes["main"].look_at_overdue()
         assert [copy[0] for copy in work.copies()] == ["failed", "failed"]
         assert [line for line in peer.commands if line.startswith("MAIL")][-1].startswith("MAIL FROM:<>")
+
+
+def test_a_held_campaign_stops_at_once_in_every_worker_and_goes_on_when_it_is_let_go(
+    installation: Installation,
+) -> None:
+    """What lies rendered or in a session's hand is set aside by whoever would have written MAIL FROM."""
+    gate = Gate()
+    with relaying(installation, {".": gate}, connections=2, workers=2) as relay:
+        for address in PEOPLE:
+            relay.taken(address, newsletter("met een fout erin"))
+        relay.gateway.eventually(lambda: gate.waiting >= 2)
+        [campaign] = {row["campaign"] for row in listed(installation)}
+        place = ("--stream", "newsletter", "--campaign", campaign, "--reason", "fout in de prijs")
+        assert installation.tool("queue", "hold", *place).returncode == 0
+        promised = time.monotonic() + 1.0
+        relay.gateway.eventually(lambda: time.monotonic() > promised)
+        under_way = gate.waiting
+        gate.open()
+        relay.gateway.eventually(lambda: {row["state"] for row in listed(installation)} == {"held"})
+        assert len(relay.upstream.mails) == under_way, "only what was on the line already"
+        assert {row["reply"] for row in listed(installation, "--state", "held")} == {HELD}
+        relay.taken(ANNA, order(ANNA), login="orders", sender="orders@acme.example")
+        relay.upstream.until(lambda: len(relay.upstream.to(ANNA)) == 1)
+        assert installation.tool("queue", "release", *place).returncode == 0
+        relay.drained()
+        assert sorted(mail.recipient for mail in relay.upstream.mails if mail.recipient != ANNA) == PEOPLE
+        assert listed(installation) == []
+
+
+def listed(installation: Installation, *options: str) -> list[dict[str, object]]:
+    return lines_of(installation.tool("queue", "list", "--json", *options))
+
+
+def test_commands_act_on_what_they_name_and_refuse_what_they_do_not_understand(installation: Installation) -> None:
+    with relaying(installation, {"RCPT": "451 4.2.0 later"}) as relay:
+        one, other = relay.taken(PEOPLE[:2], newsletter("een")), relay.taken(PEOPLE[2], newsletter("twee"))
+        relay.gateway.eventually(lambda: [row["attempts"] for row in listed(installation)] == [1, 1, 1])
+        assert {row["message_id"] for row in listed(installation)} == {one, other}
+        assert len(listed(installation, "--limit", "2", "--domain", "example.org")) == 2
+        assert listed(installation, "--domain", "example.com") == []
+        assert listed(installation, "--stream", "orders") == []
+        for wrong in (["hold"], ["hold", "--stream", "nix"], ["release", "0123"], ["drop", one, "--reason", " "]):
+            reason = [] if "--reason" in wrong else ["--reason", "x"]
+            done = installation.tool("queue", *wrong, *reason)
+            assert (done.returncode, done.stderr != b"") == (1, True), wrong
+        assert installation.tool("queue", "hold", one, "--reason", "even wachten").returncode == 0
+        assert [row["state"] for row in listed(installation, "--state", "held")] == ["held", "held"]
+        assert installation.tool("queue", "drop", one, "--reason", "toch niet").returncode == 0
+        assert {row["message_id"] for row in listed(installation)} == {other}
+        page = relay.http("GET", f"http://127.0.0.1:{installation.http_port}/metrics").text
+        assert re.search(r"^consentgate_queue_copies 1", page, re.MULTILINE)
+        assert re.search(r"^consentgate_queue_held 0", page, re.MULTILINE)
+        assert re.search(r'^consentgate_queue_late_seconds{route="main"} \d', page, re.MULTILINE)

@@ -478,3 +478,20 @@ async def test_a_server_that_stops_reading_is_left() -> None:
 async def test_a_server_that_leaves_half_way_does_not_have_the_message() -> None:
     outcome = await early_refusal(lambda writer: writer.transport.abort())
     assert (outcome.state, outcome.stage, outcome.maybe_delivered) == ("retry", "data", False)
+
+
+async def test_a_slow_reset_comes_before_the_last_check_and_not_between_it_and_mail() -> None:
+    """P3: without PIPELINING the server answers RSET when it likes; what the check found would be old by then."""
+    seen: list[int] = []
+    async with (
+        ScriptedPeer({"RCPT": ["550 5.1.1 who?", "250 ok"]}, features=FEW) as peer,
+        session_with(peer) as session,
+    ):
+
+        async def check() -> bool:
+            seen.append(sum(line == "RSET" for line in peer.commands))
+            return True
+
+        assert (await send(session, before_mail=check)).state == "failed"
+        assert (await send(session, before_mail=check)).state == "delivered"
+    assert seen == [0, 1]

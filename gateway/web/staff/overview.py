@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import report
+from gateway.backlog import backlog
 from gateway.config import Config, Stream
 from gateway.host_faults import to_be_shown
 from gateway.store.faults import HostFault
@@ -39,11 +40,11 @@ class Overview:
                 "start", visitor, place="overview", modes=modes(visitor, site.clock()),
                 **connection(site.config, visitor),
             )  # fmt: skip
-        waiting = sum(one.waiting for one in await site.store.depths() if one.controller_id in visitor.controllers)
         latest = [(campaign_id(row), row) for row in rows[:_SHOWN]] if visitor.may("campaigns") else []
         return self._desk.show(
             "overview", visitor, place="overview", funnel=funnel(rows), campaigns=latest, counted=len(rows),
-            more=len(rows) > _SHOWN, waiting=waiting, modes=modes(visitor, site.clock()),
+            more=len(rows) > _SHOWN, backlog=await backlog(site.store, visitor.controllers, site.clock()),
+            modes=modes(visitor, site.clock()),
             checks=[
                 one for controller_id in visitor.controllers for one in await site.store.checks(controller_id)
                 if not one.well
