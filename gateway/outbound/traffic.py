@@ -36,9 +36,12 @@ SOONEST: Final = 0.5
 LATEST: Final = 600.0
 """Least and most seconds after which a copy that has to wait asks again."""
 SLOWEST: Final = 0.2
-"""Copies a second that a place is thought to take at least."""
-HALF_LIFE: Final = 20.0
-"""Over how many seconds the pace of a place is measured."""
+"""Copies a second that come back to a place that fails, behind the one that tries it out."""
+HOPED_FOR: Final = 2.0
+"""Copies a second that a session is thought to take, as long as nothing better is known. Too few would leave sessions
+idle; too many come back in vain, and are told another time."""
+PACE_SECONDS: Final = 5.0
+"""Over how long the pace of a place is measured."""
 
 Heard = Literal["well", "less", "away", "nothing"]
 """What an attempt said about the place: it works; it wants less; it cannot be used; nothing."""
@@ -84,13 +87,13 @@ class Place:
         """Whether one more copy may go."""
         return self.busy < (1 if self.failures else max(1, int(self.window)))
 
-    def book(self, now: float) -> float:
-        """Seconds after which one more copy asks again.
+    def book(self, now: float, hoped_for: float) -> float:
+        """Seconds after which one more copy asks again. `hoped_for`: how many a second the place may take at best.
 
-        They are told to come back one after the other, twice as fast as the place took them lately: a hundred thousand
-        copies for one place then do not all come back at once, again and again.
+        They are told to come back one after the other, as fast as that, or twice as fast as the place took them
+        lately: a hundred thousand copies for one place then do not all come back at once, again and again.
         """
-        gap = 1 / max(2 * self.pace, self.window, SLOWEST)
+        gap = 1 / max(2 * self.pace, SLOWEST if self.failures else hoped_for)
         self.booked = min(max(self.booked, now, self.rests_until) + gap, max(now, self.rests_until) + LATEST)
         return max(SOONEST, (self.booked - now) * random.uniform(0.9, 1.1))
 
@@ -98,7 +101,7 @@ class Place:
         """One copy more, for the pace: an average that forgets."""
         if self.paced_at is not None:
             passed = max(now - self.paced_at, 1e-3)
-            weight = min(1.0, passed / HALF_LIFE)
+            weight = min(1.0, passed / PACE_SECONDS)
             self.pace += weight * (1 / passed - self.pace)
         self.paced_at = now
 
@@ -132,6 +135,7 @@ class Traffic:
     def limit(self, *, sessions: int, per_place: int) -> None:
         """Other settings; windows that are too wide by them narrow as they are used."""
         self._sessions, self._per_place = sessions, per_place
+        self._hoped_for = HOPED_FOR * per_place
         self._unproven_most = max(1, int(sessions * UNPROVEN_SHARE))
 
     @property
@@ -165,7 +169,7 @@ class Traffic:
         self.done(ticket, "nothing", now)
         place = self._place(site)
         if now < place.rests_until or not place.room:
-            return place.book(now)
+            return place.book(now, self._hoped_for)
         self._take(place, ticket, now)
         return 0.0
 
@@ -224,11 +228,10 @@ class Traffic:
 
     def _admit(self, place: Place, now: float) -> Ticket | float:
         if now < place.rests_until or not place.room:
-            return place.book(now)
+            return place.book(now, self._hoped_for)
         ticket = Ticket(place=place, at=now, unproven=now - place.good_at > PROVEN_SECONDS)
         if ticket.unproven and self._unproven >= self._unproven_most:
-            self._crowd.window = self._unproven_most
-            return self._crowd.book(now)
+            return self._crowd.book(now, HOPED_FOR * self._unproven_most)
         self._take(place, ticket, now)
         return ticket
 
