@@ -1,17 +1,21 @@
 """Mail sent directly: DNS names the servers, a slow domain holds nobody up, and the last check is made there too."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from gateway.outbound.direct import Direct
 from tests.installation import Gateway, Installation, consent, free_ports, newsletter
 from tests.name_server import NameServer
-from tests.peers import Close, Silence
+from tests.peers import Close, ScriptedPeer, Silence
 from tests.postfix import running_postfix
+from tests.story.at_work import at_work
 from tests.story.relay import Relay, fresh, load, one_click_url, path_of, verify_dkim
 from tests.story.upstream import Gate, Upstream
 
@@ -131,3 +135,35 @@ def test_plain_http_links_are_not_sent_to_everybody(installation: Installation) 
     done = installation.tool("check-config", "--json")
     keys = {json.loads(line).get("key") for line in done.stdout.splitlines()}
     assert done.returncode == 1 and {"routes.main.hosts", "routes.main.port", "routes.main.dkim"} <= keys
+
+
+async def test_a_copy_is_given_up_in_time_though_its_servers_rest_and_a_reload_forgets_nothing(
+    installation: Installation, zone: NameServer
+) -> None:
+    [port] = free_ports(1)
+    zone.table |= {("down.test", "A"): ["127.0.0.9"], ("acme.example", "A"): ["127.0.0.2"]}
+    installation.change('kind = "capture"', f'kind = "mx"\nport = {port}\ninside = ["127.0.0.0/8"]')
+    people = [f"{name}@down.test" for name in "abcde"]
+    async with ScriptedPeer(port=port, host="127.0.0.2") as back, at_work(installation) as work:
+        way = work.worker._pools["main"]
+        assert isinstance(way, Direct)
+        await work.send(people, newsletter("to the end"))
+        await work.until(lambda: sum(attempts for _, attempts, _, _ in work.copies()) == 2)
+        await work.pass_time(timedelta(seconds=2))
+        await work.until(lambda: way.traffic.resting == 1)
+        rows = work.copies()
+        assert sum(attempts for _, attempts, _, _ in rows) < 5, "those behind the failure were not tried"
+        await work.worker.reload()
+        again = work.worker._pools["main"]
+        assert isinstance(again, Direct) and again is not way and again.traffic is way.traffic
+        assert isinstance(again.admit("a@down.test"), float), "it rests still"
+        await work.pass_time(timedelta(days=2, minutes=1))
+        await work.until(lambda: all(row[0] == "failed" for row in work.copies()[:5]))
+        async with asyncio.timeout(20):
+            while len(back.transactions) < 5:  # the reports share two sessions
+                await work.pass_time(timedelta(seconds=1))
+                await asyncio.sleep(0.05)
+        for transaction in back.transactions:
+            assert transaction.mail.startswith("MAIL FROM:<>") and b"Status: 5.4.7" in transaction.data
+        # each was tried, or went by what the last one met
+        assert all("4.4.1" in reply for _, _, _, reply in work.copies()[:5])
