@@ -12,15 +12,19 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway import log
 from gateway.addressees import targets
-from gateway.config import Config
+from gateway.config import Config, Database
 from gateway.keys import key_ring
 from gateway.store import migrate, sqlite
 from gateway.store.contract import Store
 from gateway.store.nodes import FileNodes, Nodes
 from gateway.store.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    from gateway.store import moving
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 ARENAS = 2
@@ -65,6 +69,21 @@ def migrate_store(config: Config) -> list[int]:
         place = config.database
         work = postgres_migrate.migrate(place.url, place.name, int(sqlite.SCHEMA_VERSION), migrate.known())
         return asyncio.run(work)
+
+
+def move_store(config: Config, data: Database, keys: Database, told: "moving.Told") -> "list[moving.Moved]":
+    """Move what is in files to where `data` and `keys` say, if that is elsewhere; the keys first.
+
+    NotMoved where that cannot be done; OSError while a gateway is serving the installation.
+    """
+    from gateway.store import moving
+
+    moved = []
+    with _only_one(config):
+        for before, after, is_keys in ((config.keys, keys, True), (config.database, data, False)):
+            if before.file is not None and after.file is None:
+                moved += asyncio.run(moving.move(before.file, after.url, after.name, keys=is_keys, told=told))
+    return moved
 
 
 @contextlib.asynccontextmanager

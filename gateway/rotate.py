@@ -20,7 +20,8 @@ from gateway.mail.dkim import Algorithm, generate
 from gateway.mail.dkim_record import difference
 from gateway.outbound.resolver import Resolver, Unanswered
 from gateway.settings.edit import Uneditable, Value, with_entry, with_values, without_entry
-from gateway.settings.load import ConfigError, load
+from gateway.settings.load import ConfigError
+from gateway.settings.written import written
 from gateway.signing_keys import SigningKey, record_files, signing_keys
 
 SUFFIX: dict[Algorithm, str] = {"rsa-sha256": "", "ed25519-sha256": "e"}
@@ -168,20 +169,12 @@ def _changed(
 def _saved(config: Config, text: str, domain: str) -> Config:
     """Put the new text in place of the file once it has been read as settings; then the record files of the domain."""
     stale = set(record_files(config, domain))
-    beside = config.path.with_name(f".{config.path.name}.new")
     try:
-        beside.unlink(missing_ok=True)
-        _private(beside, text.encode())
-        beside.chmod(config.path.stat().st_mode & 0o777)
-        load(beside)
-        beside.replace(config.path)
+        after = written(config.path, text)
     except ConfigError as wrong:
         raise Refusal(f"The settings would have problems; nothing is changed:\n{wrong}") from None
     except OSError as failed:
         raise Refusal(f"{config.path} cannot be written: {failed.strerror}. Nothing is changed.") from None
-    finally:
-        beside.unlink(missing_ok=True)
-    after = load(config.path)
     files = record_files(after, domain)
     for path, line in files.items():
         path.parent.mkdir(exist_ok=True)

@@ -67,6 +67,29 @@ def verify(
         raise typer.Exit(1)
 
 
+def verified(loaded: Config) -> bool:
+    """Whether every ledger is whole; findings are shown."""
+    from gateway import prove
+
+    keys = prove.head_keys(command.key_ring(loaded))
+    results: list[Verified] = []
+
+    async def check() -> None:
+        async with command.opened(loaded) as store:
+            with command.counting_bar("entries") as progress:
+                for name in await _ledgers(store, loaded, None, ()):
+                    results.append(prove.Verified(controller_id=name))
+                    async for finding in prove.verify(
+                        store, keys, name, results[-1], clock=command.now, progress=progress
+                    ):
+                        _show_finding(finding, as_json=False)
+
+    command.run(check())
+    for result in results:
+        _show_verified(result, as_json=False)
+    return not any(result.findings for result in results)
+
+
 def _show_finding(finding: "Finding", as_json: bool) -> None:
     entry_id = finding.entry_id.hex() if finding.entry_id is not None else None
     if as_json:

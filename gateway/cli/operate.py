@@ -128,8 +128,30 @@ def hash_() -> None:
 
 
 @app.command()
-def migrate(config: ConfigPath = DEFAULT_CONFIG) -> None:
-    """Bring the database to this version; a copy of the old one is kept beside it. Stop the gateway first."""
+def migrate(
+    config: ConfigPath = DEFAULT_CONFIG,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="KIND", help="What the data is in now: sqlite. With --to: move it.")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--to", metavar="KIND", help="Where it is to go: postgresql.")] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="With --to: an empty database, postgresql://USER@HOST/NAME.")
+    ] = None,
+    keys_database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="With --to: another one for the keys, or the file they are in."),
+    ] = None,
+) -> None:
+    """Bring the database to this version; a copy of the old one is kept beside it. Stop the gateway first.
+
+    With --from sqlite --to postgresql: move a whole installation to a server, and set database.url and keys.database.
+    The files stay as they are.
+    """
+    if source is not None or target is not None or database is not None or keys_database is not None:
+        from gateway.cli import moving
+
+        moving.move(config, source, target, database, keys_database)
+        return
     from gateway import app as composition
     from gateway.store.migrate import MigrationFailed
 

@@ -1,11 +1,13 @@
 """Small changes to a settings file that leave every other line, comments too, as somebody wrote it.
 
-Only lists of tables (`[[...]]`) are changed: an entry is added at the end, changed, or taken out. Each change is read
-again and compared with what was wanted; Uneditable where the text is written in a way that this cannot do.
+Of lists of tables (`[[...]]`) an entry is added at the end, changed, or taken out; a text in a table is put in the
+place of the one before. Each change is read again and compared with what was wanted; Uneditable where the text is
+written in a way that this cannot do.
 """
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -45,6 +47,24 @@ def with_values(text: str, table: str, number: int, values: Mapping[str, Value |
     new = [f"{name} = {_toml(value)}\n" for name, value in values.items() if value is not None]
     rest = lines[end:]
     return _checked("".join([*lines[: start + 1], *kept, *new, *(["\n"] if rest else []), *rest]), wanted)
+
+
+def with_text(text: str, table: str, name: str, value: str) -> str:
+    """The text with one value of a table: in the place of the text that stands there, or below the table's header."""
+    wanted = _document(text)
+    wanted.setdefault(table, {})[name] = value
+    lines, found = text.splitlines(keepends=True), lines_of(text)
+    new = f"{name} = {_toml(value)}"
+    if (at := found.get(f"{table}.{name}")) is not None:
+        kept = re.fullmatch(r"""(\s*[^=]+?\s*=\s*)("[^"\\]*"|'[^']*')(.*)""", lines[at - 1], re.DOTALL)
+        if kept is None:
+            raise Uneditable(f"{table}.{name} is written in a way that cannot be changed")
+        lines[at - 1] = f"{kept[1]}{_toml(value)}{kept[3]}"
+    elif (at := found.get(table)) is not None:
+        lines.insert(at, f"{new}\n")
+    else:
+        lines += ["" if text.endswith("\n") or not text else "\n", f"\n[{table}]\n{new}\n"]
+    return _checked("".join(lines), wanted)
 
 
 def without_entry(text: str, table: str, number: int) -> str:
