@@ -312,10 +312,18 @@ def _books(day: Day, waiting: list[dict[str, object]], codes: Sequence[int]) -> 
     )  # fmt: skip
 
 
+EXPECTED = ("event=store_unavailable", "event=host_failed", "event=worker_died")
+"""Errors that tell of what was killed."""
+
+
 def _bugs(node: Node) -> list[str]:
-    """Lines of a log that tell of a fault of the program's own."""
-    text = node.process.log.read_text(errors="replace")
-    return [line for line in text.splitlines() if "Traceback" in line or "level=error" in line or "event=held" in line]
+    """Lines of a log that tell of a fault of the program's own, or of a copy that it had to set aside."""
+    lines = node.process.log.read_text(errors="replace").splitlines()
+    return [
+        line for line in lines
+        if "Traceback" in line or "event=held" in line
+        or ("level=error" in line and not any(event in line for event in EXPECTED))
+    ]  # fmt: skip
 
 
 def _counted(faults: Counter[str]) -> str:

@@ -151,7 +151,7 @@ def installed(
     and, where there are several, the same database. `databases`: URLs of data and keys."""
     first = folder / "node-1"
     ports = [free_ports(3) for _ in range(count)]
-    more = ("--database", databases[0]) if databases else ()
+    more = ("--database", databases[0], "--keys-database", databases[1]) if databases else ()
     smtp, http, back = ports[0]
     done("init", first, "--example", "--smtp-port", smtp, "--http-port", http, "--return-port", back,
          "--smarthost", f"127.0.0.1:{sink_port}", *more)  # fmt: skip
@@ -160,14 +160,23 @@ def installed(
         place = folder / f"node-{number}"
         if number > 1:
             shutil.copytree(first, place)
-            config = place / "consentgate.toml"
-            text = config.read_text()
-            for old, new in zip(ports[0], mine, strict=True):
-                text = re.sub(rf'(?m)^((?:submission|web|return_path) = .*)127\.0\.0\.1:{old}\b',
-                              rf"\g<1>127.0.0.1:{new}", text)  # fmt: skip
-            config.write_text(text)
+        if databases:
+            _rename(place / "consentgate.toml", f"node-{number}", ports[0], mine)
         nodes.append(_node(place, number, mine, workers))
     return nodes
+
+
+def _rename(config: Path, name: str, old: Sequence[int], new: Sequence[int]) -> None:
+    """Give a node's settings its name and ports. Its public_url stays: links lead to where people reach any node."""
+    lines = []
+    for line in config.read_text().splitlines():
+        if line.startswith("node ="):
+            continue
+        if line.startswith(("submission =", "web =", "return_path =")):
+            for before, now in zip(old, new, strict=True):
+                line = re.sub(rf"\b{before}\b", str(now), line)
+        lines.append(line)
+    config.write_text("\n".join([f'node = "{name}"', *lines, ""]))
 
 
 def _node(place: Path, number: int, ports: Sequence[int], workers: int) -> Node:

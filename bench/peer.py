@@ -12,6 +12,7 @@ as the other peers take it; the From domain is `sender.test`.
 
 import argparse
 import csv
+import hashlib
 import os
 import shutil
 import socket
@@ -24,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, "-m", "gateway"]
 DOMAIN = "sender.test"
+READY = "ready"
 SETTINGS = """
 public_url = "http://127.0.0.1:{web}"
 
@@ -105,7 +107,7 @@ def main() -> None:
 
 def prepare(args: argparse.Namespace) -> None:
     """Make the installation, unless it is there."""
-    if (args.at / "ready").exists():
+    if is_ready(args.at):
         print(f"{args.at} is ready")
         return
     shutil.rmtree(args.at, ignore_errors=True)
@@ -118,14 +120,14 @@ def prepare(args: argparse.Namespace) -> None:
     tool("import", "consents", args.at / "people.csv", "--config", args.at / "consentgate.toml",
          "--controller", "sender")  # fmt: skip
     (args.at / "people.csv").unlink()
-    (args.at / "ready").touch()
+    (args.at / READY).write_text(tables())
     print(f"{args.at} is ready")
 
 
 def serve(args: argparse.Namespace) -> None:
     """Copy what was prepared and become the gateway."""
-    if not (args.at / "ready").exists():
-        sys.exit(f"{args.at} is not there. Make it with: python bench/peer.py prepare --db DB --key KEY --at {args.at}")
+    if not is_ready(args.at):
+        sys.exit(f"{args.at} is not there, or of other tables. Run: python bench/peer.py prepare --at {args.at} ...")
     place = args.work / "gateway"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(args.at, place)
@@ -133,6 +135,17 @@ def serve(args: argparse.Namespace) -> None:
     os.chdir(ROOT)
     serving = ("serve", "--config", place / "consentgate.toml", "--workers", args.workers)
     os.execv(sys.executable, [*PROGRAM, *map(str, serving)])
+
+
+def is_ready(at: Path) -> bool:
+    """Whether it was made, and with the tables that this version has."""
+    return (at / READY).exists() and (at / READY).read_text() == tables()
+
+
+def tables() -> str:
+    """What changes when the database's tables do."""
+    files = sorted((ROOT / "gateway/store/sql").glob("*schema.sql"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def settings(place: Path, *, port: int, sink: int) -> None:
