@@ -113,6 +113,11 @@ OTHERS = {
     "--data",
     "--hide-all",
     "--messages",
+    "--every",
+    "--driver",
+    "--python",
+    "--haraka",
+    "--work",
     "--seed",
     "--public-key",
 }
