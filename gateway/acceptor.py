@@ -83,4 +83,6 @@ class Acceptor:
             self._pause(PAUSE_SECONDS, self._watch)
             return
         accepted.setblocking(False)
+        # not left to the event loop: asyncio does it only for sockets whose protocol number it was told
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._take(accepted, address)

@@ -31,6 +31,8 @@ class Backoff:
     def wait(self, key: str, now: datetime) -> timedelta:
         """How long this key must still wait; zero when it may try."""
         count, last = self._failures.get(key, (0, now))
+        if last > now:  # the clock was put back: the pause counts from now, it does not grow by the hours between
+            self._failures[key] = count, last = count, now
         if count <= self._free:
             return timedelta(0)
         pause = min(timedelta(seconds=1 << min(count - self._free - 1, _DOUBLINGS)), self._longest)

@@ -80,6 +80,7 @@ class Limits:
     recipients: int
     connections: int
     connections_per_ip: int
+    reports_per_minute: int
     idle_seconds: float
     data_seconds: float
     concurrent_data: int

@@ -23,6 +23,7 @@ OPT_OUTS: Final = Counter("consentgate_opt_outs", "Opt-outs recorded.", ["channe
 SIGN_UPS: Final = Counter("consentgate_sign_ups", "Sign-ups, by what became of them.", ["outcome"])
 TOLD: Final = Counter("consentgate_write_backs", "Attempts to tell others of what people said.", ["target", "outcome"])
 REPORTS: Final = Counter("consentgate_reports", "Bounces, complaints and replies taken in.", ["kind"])
+REPORTS_LIMITED: Final = Counter("consentgate_reports_limited", "Messages put off at the return path for their rate.")
 HOOK_EVENTS: Final = Counter("consentgate_hook_events", "Events that providers told.", ["provider", "outcome"])
 HOOKS_REFUSED: Final = Counter("consentgate_hooks_refused", "Requests of providers refused.", ["provider", "cause"])
 CAMPAIGNS_STOPPED: Final = Counter("consentgate_campaigns_stopped", "Campaigns stopped by complaints.")
@@ -40,7 +41,8 @@ ACCEPT_SECONDS: Final = Histogram("consentgate_accept_seconds", "From the end of
 HAND_OVER_SECONDS: Final = Histogram("consentgate_hand_over_seconds", "One copy at the smarthost.", buckets=_SECONDS)
 METRICS: Final = (
     MESSAGES, DECISIONS, COPIES, REPLIES_LOST, HOSTS_FAILED, SIGNATURES, TLS, MX_SESSIONS, MX_RESTING, OPT_OUTS,
-    SIGN_UPS, TOLD, REPORTS, HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES, REFUSED_CONNECTIONS,
-    STORE_FAILURES, WORKERS_DIED, BUGS, SESSIONS, QUEUE, HELD, LATE, REFUSING, RESTING, ACCEPT_SECONDS,
+    SIGN_UPS, TOLD, REPORTS, REPORTS_LIMITED, HOOK_EVENTS, HOOKS_REFUSED, CAMPAIGNS_STOPPED, LOGIN_FAILURES,
+    REFUSED_CONNECTIONS, STORE_FAILURES, WORKERS_DIED, BUGS, SESSIONS, QUEUE, HELD, LATE, REFUSING, RESTING,
+    ACCEPT_SECONDS,
     HAND_OVER_SECONDS,
 )  # fmt: skip

@@ -13,11 +13,11 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from time import monotonic
 
 from gateway import log
 from gateway.config import Config
 from gateway.lane import Lane
+from gateway.lease import Lease
 from gateway.notice import Notices
 from gateway.outbound.direct import Direct
 from gateway.outbound.pool import Pool
@@ -48,7 +48,7 @@ class Deliver:
         self.store, self.worker, self.ring, self.clock = store, worker, ring, clock
         self._lanes: dict[str, Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._lease_until, self._lease_ends = clock(), 0.0
+        self._lease = Lease(LEASE, CHECK_AGE, clock)
         self.paces = Paces(store, ring, clock)
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
@@ -119,7 +119,7 @@ class Deliver:
 
     def leased(self, now: datetime) -> bool:
         """Whether this worker still holds what it claimed; if not, another may be sending it."""
-        return now < self._lease_until and monotonic() < self._lease_ends
+        return self._lease.holds(now)
 
     def stopped(self, parcel: Parcel) -> str:
         """Why a copy may not leave: an operator holds its mail, or too many complained about its campaign, which stops
@@ -151,15 +151,16 @@ class Deliver:
             await self.pause(OVERDUE_SECONDS)
 
     async def _renew(self) -> None:
-        until, ends = self.clock() + LEASE, monotonic() + (LEASE - CHECK_AGE).total_seconds()
+        until = self._lease.begin()
         await self.store.renew(self.worker, until)
-        self._lease_until, self._lease_ends = until - CHECK_AGE, ends
+        self._lease.took(until)
 
     async def _keep_lease(self) -> None:
         while not self.stopping.is_set():
             try:
                 await self._renew()
-                if await self.store.take_back("", self.clock()):  # of workers whose lease ran out
+                # of workers whose lease ran out
+                if self._lease.may_judge() and await self.store.take_back("", self.clock()):
                     self.wake_all()
             except StoreUnavailable as down:
                 log.store_unavailable(where="lease", error=down)

@@ -28,6 +28,7 @@ from gateway.counters import (
     REFUSING,
     REPLIES_LOST,
     REPORTS,
+    REPORTS_LIMITED,
     RESTING,
     SIGN_UPS,
     SIGNATURES,
@@ -150,6 +151,13 @@ def connection_refused(*, listener: str, cause: Literal["full", "too many from o
     """An SMTP connection was turned away with 421."""
     REFUSED_CONNECTIONS.labels(cause).inc()
     _log.warning("connection_refused", listener=listener, cause=cause)
+
+
+def reports_limited() -> None:
+    """A peer sends more to the return path than `limits.reports_per_minute`: it was told to come again. A line at level
+    debug only: a flood must not fill the log."""
+    REPORTS_LIMITED.inc()
+    _log.debug("reports_limited")
 
 
 def login_failed(*, door: Literal["smtp", "web", "api"], cause: str, login: str | None = None) -> None:

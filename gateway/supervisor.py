@@ -254,7 +254,7 @@ class Supervisor:
             worker.failures = 1 if now - worker.began >= patience.well else worker.failures + 1
             seconds = min(patience.again * 2 ** min(worker.failures - 1, 10), patience.longest)
             worker.start_at = now + seconds
-            log.worker_died(worker=worker.index, status=status, again_in=round(seconds, 1))
+            log.worker_died(worker=worker.index, status=status, again_in=round(seconds, 2))
             self._slot.show(now)
 
     def _tend(self) -> None:

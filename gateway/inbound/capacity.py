@@ -1,4 +1,4 @@
-"""How much is taken in at one time: connections, and messages between DATA and their reply (P11).
+"""How much is taken in at one time, and of whom: connections, messages on their way in, mail of strangers (P11).
 
 Purpose: memory and open files stay bounded whatever the peers do. Everything here is counted, nothing is guessed.
 It never looks at a message. Failures: a refusal is False; nothing raises.
@@ -8,15 +8,54 @@ Known limit: a message is counted once; unstuffing, sealing and sending hold it 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 PATIENCE_SECONDS = 10.0
+RATED = 10_000
+"""How many peers are remembered for their rate."""
+CROWDED = 0.75
+"""The part of all connections from which on they are short."""
+_MINUTE = 60.0
+
+
+def one_peer(ip: str) -> str:
+    """What counts as one peer: an IPv4 address, or the /64 that any customer gets of IPv6 (RFC 6177)."""
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return ip
+    return address.packed[:8].hex() if isinstance(address, IPv6Address) else ip
+
+
+class Rate:
+    """So many a minute of each peer: a whole minute's worth at once, and then evenly as time passes.
+
+    The table forgets whoever was longest untouched first. Known limit: it counts in this process.
+    """
+
+    def __init__(self, per_minute: int, *, entries: int = RATED) -> None:
+        self.per_minute, self._entries = per_minute, entries
+        self._due: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def allow(self, peer: str, now: float) -> bool:
+        """Count one more, unless that is too many. `now`: seconds on a clock that only grows."""
+        gap = _MINUTE / self.per_minute
+        due = max(self._due.pop(peer, now), now) + gap
+        allowed = due - now <= _MINUTE + gap / 2
+        self._due[peer] = due if allowed else due - gap
+        if len(self._due) > self._entries:
+            self._due.popitem(last=False)
+        return allowed
 
 
 class Connections:
-    """Open connections, in all and per peer address. The limits may be changed while connections are open.
+    """Open connections, in all and per peer (`one_peer`). The limits may be changed while connections are open.
 
     `show` is told how many there are, each time.
     """
@@ -28,8 +67,14 @@ class Connections:
         self._show = show
         self._by_ip: dict[str, int] = {}
 
+    @property
+    def crowded(self) -> bool:
+        """Whether connections are short: who only holds one gives way."""
+        return self.open > CROWDED * self.total
+
     def enter(self, ip: str) -> Literal["full", "too many from one address"] | None:
         """Count a new connection; why it is not let in (and not counted), else None."""
+        ip = one_peer(ip)
         mine = self._by_ip.get(ip, 0)
         if self.open >= self.total:
             return "full"
@@ -46,6 +91,7 @@ class Connections:
         self.open -= 1
         if self._show is not None:
             self._show(self.open)
+        ip = one_peer(ip)
         left = self._by_ip[ip] - 1
         if left:
             self._by_ip[ip] = left

@@ -32,6 +32,8 @@ STORY_SECONDS = 300.0  # RFC 5321 4.5.3.2.6 lets the client wait 600
 HANDSHAKE_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 TICK_SECONDS = 15.0
+CROWDED_SECONDS = 10.0
+"""How long a peer that has not logged in may be silent when connections are short."""
 
 T = TypeVar("T")
 
@@ -61,6 +63,7 @@ class Connection(SMTP):
         self._in_data = False
         self._silent = True  # nothing received yet
         self._deadline = math.inf
+        self._since = 0.0
 
     @property
     @abstractmethod
@@ -106,7 +109,8 @@ class Connection(SMTP):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """Move the one timer's deadline; the timer itself looks now and then whether it has come."""
-        self._deadline = self.loop.time() + (duration or self._door.limits.idle_seconds)
+        self._since = self.loop.time()
+        self._deadline = self._since + (duration or self._door.limits.idle_seconds)
         if self._timeout_handle is None:
             self._timeout_handle = self.loop.call_later(self._tick(), self._timeout_cb)
 
@@ -117,11 +121,16 @@ class Connection(SMTP):
         if self.transport is None:
             return
         now = self.loop.time()
-        if now < self._deadline:
+        if now < self._deadline and not self._gives_way(now):
             self._timeout_handle = self.loop.call_at(min(self._deadline, now + self._tick()), self._timeout_cb)
             return
         self._cut("slow message" if self._in_data else "idle")
         self.end(reply.DATA_TOO_SLOW if self._in_data else reply.IDLE_TOO_LONG)
+
+    def _gives_way(self, now: float) -> bool:
+        """Whether this one only holds a connection while there are few left."""
+        waits = not self._in_data and self._deadline < math.inf and now - self._since > CROWDED_SECONDS
+        return waits and self._peer.login is None and self._door.connections.crowded
 
     def end(self, answer: Reply) -> None:
         """Say a last word from outside the handler and hang up; the handler sees the end of input."""
@@ -217,6 +226,10 @@ class Connection(SMTP):
         """Refuse a command that is wrong in itself; too many of those end the conversation."""
         self._faults += 1
         await self._say(answer)
+        await self._end_if_hopeless()
+
+    async def _end_if_hopeless(self) -> None:
+        """Hang up on a peer that goes on with what leads nowhere."""
         if self._faults > FAULTS_ALLOWED and not self._ended:
             self._cut("too many errors")
             await self._say(reply.TOO_MANY_ERRORS)

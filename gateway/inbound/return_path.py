@@ -8,11 +8,14 @@ no sender is believed: what proves something is for the `signals` story. Failure
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 
+from gateway import log
 from gateway.board import Slot
 from gateway.config import Config
+from gateway.inbound.capacity import Rate, one_peer
 from gateway.inbound.door import Peer
 from gateway.inbound.listener import Listener
 from gateway.keys import return_keys
@@ -35,11 +38,13 @@ class ReturnPath(Listener):
 
     def __init__(self, config: Config, signals: Signals, ring: KeyRing, slot: Slot | None = None) -> None:
         self._signals, self._ring = signals, ring
+        self._rate = Rate(1)
         super().__init__(config, slot)
 
     def reload(self, config: Config, certificate: ssl.SSLContext | None = None) -> None:
         """Settings, certificate and return domains."""
         super().reload(config, certificate)
+        self._rate.per_minute = config.limits.reports_per_minute
         controllers = [one for one in config.controllers.values() if one.return_domain]
         self._domains = {(one.return_domain or "").lower(): one.id for one in controllers}
         self.postmaster_at = next(iter(self._domains), None)
@@ -47,8 +52,11 @@ class ReturnPath(Listener):
         self._opens = {one.id: return_keys(self._ring, one.id) for one in controllers}
 
     def may_send(self, peer: Peer) -> Reply | None:
-        """Anybody."""
-        return None
+        """Anybody, but not without end: forged reports of one peer must not fill what people read."""
+        if self._rate.allow(one_peer(peer.ip), asyncio.get_running_loop().time()):
+            return None
+        log.reports_limited()
+        return reply.TOO_MANY_MESSAGES
 
     def sender(self, peer: Peer, mail: MailFrom) -> Reply | None:
         """Anybody, bounces with `<>` above all."""

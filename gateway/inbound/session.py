@@ -27,6 +27,11 @@ COMMAND_OCTETS = 2_048  # RFC 5321 4.5.3.1.4 asks for 512, the extensions' param
 WRONG_PASSWORDS_ALLOWED = 3
 SLOW_START_SECONDS = 30.0  # a message must come at SLOWEST_RATE octets a second on average, these seconds aside
 SLOWEST_RATE = 512
+IDLE_COMMANDS_ALLOWED = 100
+"""Commands of a peer without a login that lead nowhere; each one beyond counts as an error (so does Postfix,
+smtpd_junk_command_limit)."""
+OVERSHOOT = 1_000
+"""RCPT commands refused in a transaction; each one beyond counts as an error (smtpd_recipient_overshoot_limit)."""
 FIRST_RESERVE = 65_536  # octets reserved for a message whose size is not known, or not believed
 
 HELP = Reply(
@@ -51,6 +56,7 @@ class Conversation(Connection):
         self._wrong_passwords = 0
         self._logged_in = False
         self._at_rest = False
+        self._idle_commands = 0
 
     @property
     def at_rest(self) -> bool:
@@ -80,7 +86,11 @@ class Conversation(Connection):
             if len(line) > COMMAND_OCTETS - 2 and verb != b"AUTH":
                 await self._fault(reply.LINE_TOO_LONG)
             elif (command := _COMMANDS.get(verb)) is not None:
+                if verb in _IDLE and self._peer.login is None:
+                    self._idle_commands += 1
+                    self._faults += self._idle_commands > IDLE_COMMANDS_ALLOWED
                 await command(self, argument.strip(b" \t"))
+                await self._end_if_hopeless()
             elif verb in _HTTP:
                 self._cut("HTTP")  # a browser made to talk to us: nothing of it may be run
                 await self._say(reply.UNKNOWN_COMMAND)
@@ -192,17 +202,22 @@ class Conversation(Connection):
             argument, smtputf8=mail.smtputf8, extended=self._peer.extended, postmaster_at=self._door.postmaster_at
         )
         if isinstance(rcpt, Reply):
-            self._rcpts_refused += 1
+            self._count_refused()
             # A list with many bad addresses is no attack; a client that cannot write the command is stopped in time.
             return await (self._say(rcpt) if rcpt.enhanced != "5.5.4" else self._fault(rcpt))
         if len(self._rcpts) >= self._door.limits.recipients:
+            self._count_refused()
             return await self._say(reply.TOO_MANY_RECIPIENTS)
         refusal = await self._ask("RCPT", self._door.recipient(self._peer, mail, rcpt))
         if refusal is not None:
-            self._rcpts_refused += 1
+            self._count_refused()
             return await self._say(refusal)
         self._rcpts.append(rcpt)
         await self._say(reply.OK_RECIPIENT)
+
+    def _count_refused(self) -> None:
+        self._rcpts_refused += 1
+        self._faults += self._rcpts_refused > OVERSHOOT
 
     async def _on_data(self, argument: bytes) -> None:
         door, mail = self._door, self._mail
@@ -230,7 +245,7 @@ class Conversation(Connection):
             budget.leave(held[0])
         self._forget()
         if answer.accepts:
-            self._faults = 0
+            self._faults = self._idle_commands = 0
         await self._say(answer)
 
     async def _no_data(self, answer: Reply) -> None:
@@ -306,6 +321,8 @@ class Conversation(Connection):
     async def _on_missing(self, argument: bytes) -> None:
         await self._fault(reply.NOT_IMPLEMENTED)
 
+
+_IDLE = frozenset((b"EHLO", b"HELO", b"NOOP", b"VRFY", b"HELP", b"RSET"))
 
 _COMMANDS: Mapping[bytes, Callable[[Conversation, bytes], Awaitable[None]]] = {
     b"EHLO": Conversation._on_ehlo,

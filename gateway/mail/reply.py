@@ -97,6 +97,12 @@ TOO_MANY_ERRORS = _r(421, "4.7.0", "Too many errors, closing", "a peer that keep
 STORE_DOWN = _r(451, "4.3.0", "Store not available, try again", "the database cannot be used; nothing was kept")
 INTERNAL = _r(451, "4.3.0", "Internal error, try again", "a bug on our side; the message was not kept")
 SIGNING_DOWN = _r(451, "4.7.0", "Signing key not available, try again", "marketing whose DKIM key cannot be used")
+TOO_MANY_MESSAGES = _r(
+    451,
+    "4.7.1",
+    "Too many messages from your address, try again later",
+    "MAIL at the return path over the rate of a peer",
+)
 QUEUE_FULL = _r(452, "4.3.1", "Queue or disk nearly full, try again", "the limit on queued copies or free disk is near")
 TOO_MANY_RECIPIENTS = _r(452, "4.5.3", "Too many recipients, send the rest separately", "RCPT over the limit")
 LOGIN_DOWN = _r(454, "4.7.0", "Login cannot be checked now, try again", "AUTH while the check cannot be made")

@@ -39,6 +39,7 @@ LIMITS = Limits(
     recipients=5,
     connections=50,
     connections_per_ip=50,
+    reports_per_minute=1000,
     idle_seconds=60,
     data_seconds=60,
     concurrent_data=20,
