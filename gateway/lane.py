@@ -18,7 +18,7 @@ from gateway.mail.outcome import Outcome
 from gateway.outbound.direct import Direct, NoRoom
 from gateway.outbound.pool import Pool
 from gateway.outbound.traffic import Ticket
-from gateway.parcel import HandOver, Parcel
+from gateway.parcel import HandOver, Owed, Parcel
 from gateway.pick_up import PickUp
 from gateway.route_rest import Rest
 from gateway.shelf import Shelf
@@ -280,13 +280,14 @@ class Lane:
         """Those of claimed copies that may leave as things stand, and how the others end. Raises StoreUnavailable."""
         parcels, endings = await self._pick_up(some)
         people = await self._crew.store.people([parcel.who for parcel in parcels]) if parcels else []
-        batch = []
+        batch: list[Parcel] = []
+        owed: list[Owed] = []
         for parcel, person in zip(parcels, people, strict=True):
-            if (ending := self._sorted_out(parcel, person)) is None:
+            if (ending := self._sorted_out(parcel, person, owed)) is None:
                 batch.append(parcel)
             else:
                 endings.append(ending)
-        return batch, endings
+        return batch, overdue.told_together(self._hand_over, endings, owed, self._crew.clock())
 
     def _next_claimed(self) -> list[ClaimedCopy]:
         """The next of what was claimed, a bounded number of octets, each message counted once."""
@@ -299,13 +300,13 @@ class Lane:
             some.append(copy)
         return some
 
-    def _sorted_out(self, parcel: Parcel, person: Person) -> Ending | None:
+    def _sorted_out(self, parcel: Parcel, person: Person, owed: list[Owed]) -> Ending | None:
         """How a copy ends that will not leave as things stand; None: it is worth rendering."""
         try:
             parcel.ruling = parcel.weigh(person, self._crew.clock())
             if self._hand_over.stopped(parcel):
                 return self._hand_over.set_aside(parcel)
-            return None if parcel.ruling.decision.verdict == "allow" else self._hand_over.put_by(parcel)
+            return None if parcel.ruling.decision.verdict == "allow" else self._hand_over.put_by(parcel, owed)
         except Exception as bug:
             log.held(message_id=str(UUID(bytes=parcel.original.message_id)), stage="check", error=bug)
             return parcel.ending("held", self._crew.clock(), said=f"check: {type(bug).__name__}")

@@ -1,8 +1,8 @@
 """Tells the submitter what became of a copy: a delivery report to the return path (RFC 3461, RFC 3464, RULES.md 2.4).
 
 A report is a message of our own on the same stream and route, queued in the same transaction as what it reports. It
-goes from the null sender to an address in the controller's own domains (the front door saw to that), so no report
-answers a report and none goes to a stranger. Text alone: its readers are bounce handlers first, and people second.
+goes from the null sender to an address in the controller's own domains and nowhere else, so no report answers a report
+and none goes to a stranger. Text alone: its readers are bounce handlers first, and people second.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,12 +37,12 @@ class Notices:
         envid: str | None, ret: str | None, original: bytes, subject: str, arrived: datetime, now: datetime,
         why: Iterable[Explanation] = (),
     ) -> Arrival | None:  # fmt: skip
-        """The report on one message, ready to be queued. None where the return path is no address.
+        """The report on one message, ready to be queued. None where the return path is no address of the controller's.
 
         `why`: what explains the reason codes in it, without anything of a person; each code is explained once.
         """
         address = canonical(mail_from)
-        if address is None or not recipients:
+        if address is None or not recipients or not _own(controller, address):
             return None
         language = self._words.pick([stream.language, controller.language])
         message_id, domain = uuid_utils.uuid7().bytes, stream.from_domains[0]
@@ -69,6 +69,12 @@ class Notices:
             mail_from="", subject=said.subject, body=body, at=now,
             ruling=self._scales.lay(case, controller, stream)(stranger(controller.id, key), now),
         ))  # fmt: skip
+
+
+def _own(controller: Controller, address: str) -> bool:
+    """Whether an address is in one of the controller's domains or below, so that no stranger is told anything."""
+    domain = address.rpartition("@")[2]
+    return any(domain == own or domain.endswith(f".{own}") for own in controller.domains)
 
 
 def _opening(recipients: Sequence[Reported]) -> tuple[str, str]:

@@ -4,15 +4,30 @@ It does not depend on the route being in use, nor on a copy's next try: a route 
 report. Reports name all copies of a message that are looked at together (RFC 3464 2.3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from gateway import log
 from gateway.mail.dsn import Reported, is_owed, reported
 from gateway.mail.outcome import Outcome, alarm
-from gateway.parcel import HandOver, Parcel
+from gateway.parcel import HandOver, Owed, Parcel
 from gateway.store.contract import Ending
+
+
+def told_together(hand_over: HandOver, endings: Iterable[Ending], owed: Sequence[Owed], now: datetime) -> list[Ending]:
+    """Endings of copies, each report with the first one of its message."""
+    by_message: dict[bytes, list[Owed]] = {}
+    for one in owed:
+        by_message.setdefault(one.parcel.original.message_id, []).append(one)
+    found = []
+    for ending in endings:
+        some = by_message.pop(ending.message_id, None)
+        if some is not None:
+            about, why = [one.about for one in some], [one.why for one in some]
+            ending = replace(ending, notice=hand_over.notice(some[0].parcel, about, now, why))
+        found.append(ending)
+    return found
 
 
 def endings(hand_over: HandOver, route: str, parcels: Iterable[Parcel], now: datetime) -> list[Ending]:

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from gateway import log
@@ -154,6 +154,14 @@ class Parcel:
         )  # fmt: skip
 
 
+class Owed(NamedTuple):
+    """What the sender of a copy has to be told about it, and what explains that."""
+
+    parcel: Parcel
+    about: Reported
+    why: Explanation
+
+
 class Lanes(Protocol):
     """The ways out, as whoever has something to send sees them (deliver.py)."""
 
@@ -285,22 +293,30 @@ class HandOver:
         fits = self._pool is None or parcel.ground == parcel.rendered_for
         return parcel.ruling.decision.verdict == "allow" and fresh and fits
 
-    def put_by(self, parcel: Parcel) -> Ending:
-        """A copy that may not go now: put off where that is technical, kept out where it is the law."""
+    def put_by(self, parcel: Parcel, owed: list[Owed] | None = None) -> Ending:
+        """A copy that may not go now: put off where that is technical, kept out where it is the law.
+
+        `owed`: where what its sender has to be told is put, by whoever tells of several copies together.
+        """
         decision = parcel.ruling.decision
         if decision.verdict == "defer":
-            return self._put_off(parcel)
+            return self._put_off(parcel, owed)
         log.kept_out(copy=parcel.name, route=self._route, reason_code=decision.reason_code)
         # what is wrong with the whole message is told, whatever the stream says (RULES.md 2.4)
         on_block: OnBlock = "bounce" if decision.reason_code in MESSAGE_LEVEL else parcel.original.stream.on_block
         now = self._clock()
-        notice = None
-        if is_owed("blocked", parcel.rcpt.notify, parcel.mail_from, on_block):
-            about = [blocked(parcel.rcpt, decision.reason_code)]
-            notice = self.notice(parcel, about, now, [impersonal(decision)])
-        return parcel.ending("blocked", now, notice=notice)
+        if not is_owed("blocked", parcel.rcpt.notify, parcel.mail_from, on_block):
+            return parcel.ending("blocked", now)
+        about = Owed(parcel, blocked(parcel.rcpt, decision.reason_code), impersonal(decision))
+        return parcel.ending("blocked", now, notice=self._told(about, now, owed))
 
-    def _put_off(self, parcel: Parcel) -> Ending:
+    def _told(self, about: Owed, now: datetime, owed: list[Owed] | None) -> Arrival | None:
+        if owed is None:
+            return self.notice(about.parcel, [about.about], now, [about.why])
+        owed.append(about)
+        return None
+
+    def _put_off(self, parcel: Parcel, owed: list[Owed] | None) -> Ending:
         """Again in a minute, for as long as a hand-over would be tried; then it is given up like one."""
         now, original, code = self._clock(), parcel.original, parcel.ruling.decision.reason_code
         if now < original.since + original.stream.retry_for:
@@ -308,11 +324,11 @@ class HandOver:
         log.failed(
             copy=parcel.name, route=self._route, stage="check", code=None, enhanced="5.4.7", attempts=parcel.attempts
         )
-        notice = None
-        if is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
-            about = replace(blocked(parcel.rcpt, code), status="5.4.7", last_attempt=now)
-            notice = self.notice(parcel, [about], now, [impersonal(parcel.ruling.decision)])
-        return parcel.ending("failed", now, said=code, notice=notice)
+        if not is_owed("failed", parcel.rcpt.notify, parcel.mail_from):
+            return parcel.ending("failed", now, said=code)
+        expired = replace(blocked(parcel.rcpt, code), status="5.4.7", last_attempt=now)
+        about = Owed(parcel, expired, impersonal(parcel.ruling.decision))
+        return parcel.ending("failed", now, said=code, notice=self._told(about, now, owed))
 
     def notice(
         self, parcel: Parcel, about: Sequence[Reported], now: datetime, why: Sequence[Explanation] = ()

@@ -11,7 +11,20 @@ from gateway.bounce_rules import read_bounce_rules
 from gateway.mail import outcome
 from gateway.mail.answer import Answer, AnswerReader
 from gateway.mail.judgement import judge_live
-from gateway.mail.outcome import FailureKind, GiveUp, Outcome, Retry, Stage, after, judge, judge_failure, move
+from gateway.mail.outcome import (
+    DELAY_TOLD,
+    LAST_TRY,
+    FailureKind,
+    GiveUp,
+    Outcome,
+    Retry,
+    Stage,
+    after,
+    alarm,
+    judge,
+    judge_failure,
+    move,
+)
 
 T0 = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 TWO_DAYS = timedelta(days=2)
@@ -191,3 +204,13 @@ def test_what_the_table_does_not_allow_is_an_error() -> None:
     assert move("queued", "claim") == "claimed"
     with pytest.raises(ValueError, match="delivered copy cannot claim"):
         move("delivered", "claim")
+
+
+def test_time_alone_asks_for_a_report_on_the_delay_and_then_for_the_end() -> None:
+    """RFC 3461 4.1: only where DELAY was asked for; the end leaves room for the last try."""
+    first, days = datetime(2026, 11, 21, 10, tzinfo=UTC), timedelta(days=2)
+    told, end = first + DELAY_TOLD, first + days + LAST_TRY
+    assert alarm(first, days, delay_asked=True, now=first) == told
+    assert alarm(first, days, delay_asked=True, now=told) == end, "told once"
+    assert alarm(first, days, delay_asked=False, now=first) == end
+    assert alarm(first, timedelta(hours=1), delay_asked=True, now=first) == first + timedelta(hours=1) + LAST_TRY

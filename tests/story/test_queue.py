@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway import record
+from gateway.keys import key_ring
 from gateway.route_rest import Rest
 from gateway.store.waiting import HELD
 from tests.installation import ANNA, Installation, consent, lines_of, newsletter, order
@@ -166,3 +168,33 @@ def test_commands_act_on_what_they_name_and_refuse_what_they_do_not_understand(i
         assert re.search(r"^consentgate_queue_copies 1", page, re.MULTILINE)
         assert re.search(r"^consentgate_queue_held 0", page, re.MULTILINE)
         assert re.search(r'^consentgate_queue_late_seconds{route="main"} \d', page, re.MULTILINE)
+
+
+async def test_who_was_kept_out_at_hand_over_is_told_of_in_one_report_with_the_reason_code(
+    installation: Installation,
+) -> None:
+    """RULES.md 2.4, RFC 3464: 5.7.1, all recipients of the message that are looked at together, to the return path."""
+    [port] = free_ports(1)
+    async with working(installation, port) as work:
+        store, ring = work.worker._store, key_ring(work.worker.config)
+        await asyncio.to_thread(sent_with, work, dict.fromkeys(PEOPLE[:4], "FAILURE"))
+        await work.until(lambda: rest_of(work).failures >= 1)
+        await work.until(lambda: sum(copy[0] == "queued" for copy in work.copies()) >= 3)
+        for address in PEOPLE[:3]:
+            await record.suppress(
+                store, "acme", ring.recipient_keys("acme", address)[0], purpose=None, reason="unsubscribe",
+                source="page", now=work.clock(),
+            )  # fmt: skip
+        async with ScriptedPeer(port=port) as peer:
+            await work.until(lambda: Counter(copy[0] for copy in work.copies())["blocked"] == 3)
+            await work.until(lambda: {copy[0] for copy in work.copies()} == {"blocked", "delivered"})
+            told = [report_of(sent.data) for sent in peer.transactions if sent.mail.startswith("MAIL FROM:<>")]
+            assert {sent.rcpts[0] for sent in peer.transactions if sent.mail.startswith("MAIL FROM:<>")} == {
+                f"RCPT TO:<{SENDER}>"
+            }
+            assert sorted(about["Final-Recipient"] for one in told for about in one) == [
+                f"rfc822; {address}" for address in PEOPLE[:3]
+            ]
+            assert len(told) <= 2, "the copy that tried the route out may be told of by itself"
+            assert {about["Status"] for one in told for about in one} == {"5.7.1"}
+            assert {about["Diagnostic-Code"].split("; ")[1] for one in told for about in one} == {"SUPPRESSED_SENDER"}
