@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.config import MARKETING
 from gateway.mail.complaint_rate import rate
-from gateway.store import arrivals, kept_returns, people, queue, sealing, suppressions, tallies
+from gateway.store import arrivals, halts, kept_returns, people, queue, sealing, suppressions, tallies
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
 from gateway.store.contract import Act, SuppressionRow
@@ -230,11 +230,13 @@ def release(handles: Handles, controller_id: str, stream: str, campaign: str, no
     ))  # fmt: skip
 
 
-def queue_again(handles: Handles, controller_id: str, stream: str, campaign: str, now: datetime, n: int) -> int:
-    """Put n copies that a stop had set aside back into the queue; how many there were."""
-    rows = list(SQL.held(
-        handles.db, controller_id=controller_id, stream=stream, campaign=campaign, said=STOPPED, n=n
-    ))  # fmt: skip
+def queue_again(
+    handles: Handles, controller_id: str, stream: str, campaign: str, now: datetime, past: tuple[bytes, int], n: int
+) -> tuple[int, tuple[bytes, int] | None]:
+    """Put those of the next n held copies behind a place back into the queue that a stop had set aside: how many, and
+    the place of the last one looked at; None: there are no more."""
+    page = list(SQL.held(handles.db, controller_id=controller_id, message_id=past[0], copy_no=past[1], n=n))
+    rows = [row[:2] for row in page if row[2:] == (STOPPED, stream, campaign)]
     depths = tallies.Depths()
     for message_id, copy_no in rows:
         moved = SQL.queue_again(
@@ -242,8 +244,12 @@ def queue_again(handles: Handles, controller_id: str, stream: str, campaign: str
         )
         if moved is not None:
             depths.add(controller_id, stream, moved[0], waiting=1, held=-1)
+    handles.db.executemany(halts.SQL.release_messages.sql, [
+        {"controller_id": controller_id, "message_id": message_id, "now": milliseconds(now)}
+        for message_id in sorted({message_id for message_id, _ in rows})
+    ])  # fmt: skip
     depths.write(handles)
-    return len(rows)
+    return len(rows), tuple(page[-1][:2]) if len(page) == n else None
 
 
 def drop(handles: Handles, before: datetime, routes_before: datetime, n: int) -> int:

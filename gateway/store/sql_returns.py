@@ -82,10 +82,13 @@ class SqlReturns(SqlWriteBacks):
         if not await self._enter(unit):
             return None
         again = 0
-        while n := await self._write(partial(
-            returns.queue_again, controller_id=controller_id, stream=stream, campaign=campaign, now=now, n=BATCH
-        )):  # fmt: skip
-            again += n
+        past: tuple[bytes, int] | None = (b"", -1)
+        while past is not None:
+            done, past = await self._write(partial(
+                returns.queue_again, controller_id=controller_id, stream=stream, campaign=campaign, now=now, past=past,
+                n=BATCH,
+            ))  # fmt: skip
+            again += done
         return again
 
     async def drop_returned(self, *, before: datetime, routes_before: datetime, n: int) -> int:

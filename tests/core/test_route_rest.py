@@ -1,4 +1,4 @@
-"""A route backs off as a whole: longer with each failure, by one trial at a time, and never for what a copy was told."""
+"""A route backs off as a whole: longer with each failure, by one trial at a time, never for what a copy was told."""
 
 import pytest
 

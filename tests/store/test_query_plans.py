@@ -23,7 +23,7 @@ WAY_OF_A_MESSAGE = [
     *((people.SQL, name) for name in ("standing", "suppressions", "profile", "put_profile", "put_standing", "erased")),
     *((reports.SQL, name) for name in ("held_out", "captured", "copy")),
     *((HOLDING, name) for name in ("held_mail", "expired_mail", "held_copies", "let_go", "end_held")),
-    *((RETURNS, name) for name in ("stop_of", "put_stop", "tally", "queue_again")),
+    *((RETURNS, name) for name in ("stop_of", "put_stop", "tally", "held", "queue_again")),
 ]
 
 

@@ -12,8 +12,10 @@ from gateway import hold as story
 from gateway.hold import Wanted
 from gateway.mail.envelope import Rcpt
 from gateway.post import pack_rcpt
+from gateway.store import sql_returns
 from gateway.store.contract import Arrival
 from gateway.store.evidence import Erasure
+from gateway.store.returned import STOPPED
 from gateway.store.sql_store import SqlStore
 from gateway.store.waiting import HELD, CopyKey, Hold, WaitingCopy
 from tests.store.places import Place
@@ -202,3 +204,31 @@ async def test_a_list_is_read_by_pages_from_an_index(home: Home, store: SqlStore
     second, past = await store.line_page(line, past=past, n=4)
     third, past = await store.line_page(line, past=past, n=4)
     assert [copy.key.copy_no for copy in (*first, *second, *third)] == list(range(9)) and past is None
+
+
+async def test_a_campaign_that_complaints_stopped_goes_on_with_its_recipients(
+    home: Home, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was set aside keeps whom it is for, and other held copies stay where they are."""
+    monkeypatch.setattr(sql_returns, "BATCH", 2)
+    one = arrival(home, *(f"p{n}@example.org" for n in range(5)))
+    other = arrival(home, "q@example.org", campaign="autumn")
+    await store.enqueue(one, other)
+    home.ask(
+        "INSERT INTO campaign_stops (controller_id, stream, campaign, at, complaints, sent) VALUES (?, ?, ?, ?, ?, ?)",
+        "acme", "newsletter", "spring", 0, 9, 100,
+    )  # fmt: skip
+    await store.claim("w1", "main", now=NOW, n=9)
+    await store.finish("w1", [
+        *(ending(one, n, state="held", reply=STOPPED, tried=False) for n in range(5)),
+        ending(other, 0, state="held", reply="render: ValueError", campaign="autumn"),
+    ])  # fmt: skip
+    assert Counter(copy.said for copy in await waiting(store)) == {STOPPED: 5, "render: ValueError": 1}
+    assert await story.release(store, SPRING, by="test", why="no hold", now=NOW) is None, "a stop is no hold"
+    later = NOW + timedelta(days=3)
+    assert await store.release_campaign("acme", "newsletter", "spring", notes=[], now=later) == 5
+    claimed = await store.claim("w1", "main", now=later, n=9)
+    assert sorted(copy.rcpt for copy in claimed) == sorted(copy.rcpt or b"" for copy in one.copies)
+    stored = await store.message("acme", one.message_id)
+    assert stored is not None and stored.released_at == later
+    await counted(home, store)

@@ -94,12 +94,12 @@ SELECT controller_id, stream, campaign, at, complaints, sent, released_at FROM c
 UPDATE campaign_stops SET released_at = :at
 WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign AND released_at IS NULL;
 
--- name: held(controller_id, stream, campaign, said, n)
--- Copies of a campaign that were set aside when it was stopped, by the index copies_held.
-SELECT c.message_id, c.copy_no FROM copies c INDEXED BY copies_held
+-- name: held(controller_id, message_id, copy_no, n)
+-- The held copies of a controller behind a place, by the index copies_held.
+SELECT c.message_id, c.copy_no, c.reply, m.stream, m.campaign FROM copies c INDEXED BY copies_held
 JOIN messages m ON m.controller_id = c.controller_id AND m.message_id = c.message_id
-WHERE c.controller_id = :controller_id AND c.state = 'held' AND c.reply = :said AND m.stream = :stream
-  AND m.campaign = :campaign LIMIT :n;
+WHERE c.controller_id = :controller_id AND c.state = 'held' AND (c.message_id, c.copy_no) > (:message_id, :copy_no)
+ORDER BY c.message_id, c.copy_no LIMIT :n;
 
 -- name: queue_again(controller_id, message_id, copy_no, at)^
 UPDATE copies SET state = 'queued', due_at = :at, reply = NULL, alarm_at = NULL
