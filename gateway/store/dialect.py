@@ -23,7 +23,13 @@ _WORDS = (
     (re.compile(r"\bCAST\(([\w.]+) AS BLOB\)"), r"convert_to(\1, 'UTF8')"),
     (re.compile(r"\bAS INTEGER\)"), "AS bigint)"),
     (re.compile(r"= \+(?=[a-z])"), "= "),
+    (re.compile(r"\bsum\(([\w.]+)\)"), r"CAST(sum(\1) AS bigint)"),
     (re.compile(r"\bIN \(KEYS\)"), "= ANY(CAST(:keys AS bytea[]))"),
+)
+_TAKING = re.compile(
+    r"UPDATE (?P<table>\w+) SET (?P<set>.*?)\nWHERE \((?P<key>[\w, ]+)\) IN \(\n(?P<some>\s*SELECT .*? LIMIT :n)\)\n"
+    r"(?=RETURNING )",
+    re.DOTALL,
 )
 _WANTED = re.compile(r"(\w+) \((.*?)\) AS \(VALUES WANTED\)")
 _WANTED_TYPES = {"place": "bigint", "owner": "text", "wanted_key": "bytea", "wanted_subject": "bytea"}
@@ -56,7 +62,7 @@ def translated(sql: str) -> Statement:
         for pattern, words in _WORDS:
             parts[at] = pattern.sub(words, parts[at])
     text = _two_sided("".join(part for part in parts if not part.startswith("--")))
-    text = _WANTED.sub(_wanted, text)
+    text = _TAKING.sub(_taking, _WANTED.sub(_wanted, text))
     names: dict[str | int, int] = {}
 
     def place(found: re.Match[str]) -> str:
@@ -71,6 +77,14 @@ def translated(sql: str) -> Statement:
 def one_row(text: str) -> str:
     """A statement that returns at most one row, as one that always gives one: 1 in its last column where it did."""
     return f"WITH done AS ({text}, 1 AS found) SELECT done.* FROM (SELECT 1) AS one LEFT JOIN done ON true"  # noqa: S608
+
+
+def _taking(found: re.Match[str]) -> str:
+    """Whoever takes a few rows for itself leaves those to another node that this one is taking just now."""
+    table, key = found["table"], found["key"].split(", ")
+    ours, theirs = ", ".join(f"{table}.{name}" for name in key), ", ".join(f"taken_{name}" for name in key)
+    taken = f"WITH taken ({theirs}) AS MATERIALIZED (\n{found['some']} FOR UPDATE SKIP LOCKED)\n"
+    return taken + f"UPDATE {table} SET {found['set']} FROM taken\nWHERE ({ours}) = ({theirs})\n"  # noqa: S608 - our own
 
 
 def _wanted(found: re.Match[str]) -> str:

@@ -239,7 +239,8 @@ class PostgresConnection:
         known = self._prepared.get((sql, each))
         if known is None:
             text, names = translated(sql)
-            statement = self._wait(self._connection.prepare(one_row(text) if each else text))
+            name = f"consentgate_{len(self._prepared)}"  # without one the server would plan it anew each time
+            statement = self._wait(self._connection.prepare(one_row(text) if each else text, name=name))
             types = tuple(one.name for one in statement.get_parameters())
             known = self._prepared[sql, each] = _Prepared(statement, names, types)
         return known

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import sqlite3
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import asyncpg
 
 from gateway.store import dialect, postgres, sqlite
+from gateway.store.postgres_connection import connect
 from gateway.store.sql_store import SqlStore
 from suppression.vault import KeyRing
 from tests.postgres import Pair, Server
@@ -79,6 +81,16 @@ class Files:
         return b"".join(path.read_bytes() for path in sorted(self.data.parent.iterdir()))
 
 
+class Prepared(NamedTuple):
+    """The types of a statement's values and of what it gives."""
+
+    parameters: list[str]
+    columns: list[str]
+
+
+_KINDS = {"int8": "bigint", "int4": "integer", "bool": "boolean"}
+
+
 class Databases:
     """Two databases on a PostgreSQL server."""
 
@@ -125,14 +137,55 @@ class Databases:
     def ask(self, sql: str, *values: Any, of: Which = "data", forged: bool = False) -> list[tuple[Any, ...]]:
         return self._run(dialect.translated(_in_words(sql)).text, of, *values, forged=forged)
 
-    def _run(self, sql: str, of: Which, *values: Any, forged: bool = False) -> list[tuple[Any, ...]]:
-        return self._wait(self._asked(sql, of, values, "replica" if forged else "origin"))
+    def script(self, sql: str) -> None:
+        """Run statements of PostgreSQL as they are, on the data."""
+        self._wait(self._scripted(sql))
 
-    async def _asked(self, sql: str, of: Which, values: tuple[Any, ...], role: str) -> list[tuple[Any, ...]]:
+    async def _scripted(self, sql: str) -> None:
+        await (await self._connection("data")).execute(sql)
+
+    def prepared(self, text: str, of: Which = "data") -> "Prepared":
+        """What the server makes of a statement."""
+
+        async def prepare() -> Prepared:
+            made = await (await self._connection(of)).prepare(text)
+            return Prepared(
+                [_KINDS.get(one.name, one.name) for one in made.get_parameters()],
+                [_KINDS.get(one.type.name, one.type.name) for one in made.get_attributes()],
+            )
+
+        made: Prepared = self._wait(prepare())
+        return made
+
+    def plan(self, statement: dialect.Statement) -> dict[str, Any]:
+        """How the server goes about a statement, whatever its values, in a session as the store's are."""
+
+        async def explain() -> str:
+            db = await connect(self.data, patience=5.0)
+            try:
+                await db.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE asked AS {statement.text}")
+                values = f"({', '.join(['NULL'] * len(statement.names))})" if statement.names else ""
+                found: str = await db.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked{values}")
+                return found
+            finally:
+                await db.close()
+
+        [made] = json.loads(self._wait(explain()))
+        plan: dict[str, Any] = made["Plan"]
+        return plan
+
+    async def _connection(self, of: Which) -> "asyncpg.Connection[asyncpg.Record]":
         db = self._open.get(of)
         if db is None or db.is_closed():
             name = (self.data if of == "data" else self.keys).rpartition("/")[2]
             db = self._open[of] = await asyncpg.connect(self.server.url(name, user="postgres"))
+        return db
+
+    def _run(self, sql: str, of: Which, *values: Any, forged: bool = False) -> list[tuple[Any, ...]]:
+        return self._wait(self._asked(sql, of, values, "replica" if forged else "origin"))
+
+    async def _asked(self, sql: str, of: Which, values: tuple[Any, ...], role: str) -> list[tuple[Any, ...]]:
+        db = await self._connection(of)
         await db.execute(f"SET session_replication_role = {role}")
         return [tuple(row) for row in await db.fetch(sql, *values)]
 

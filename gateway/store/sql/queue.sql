@@ -81,11 +81,12 @@ WHERE m.controller_id = :controller_id AND m.message_id IN (KEYS);
 
 -- name: end_copy(controller_id, message_id, copy_no, state, verdict, reason_code, cite, as_of, basis, packs, trace, reply, maybe_twice, ended_at, worker, tried)^
 -- A copy is final. Only who holds it may say so: a copy whose lease ran out belongs to another. Gives a row where it did.
+-- coalesce: by the primary key; PostgreSQL would rather look through all that a worker, or everybody, holds.
 UPDATE copies SET state = :state, verdict = :verdict, reason_code = :reason_code, cite = :cite, as_of = :as_of,
   basis = :basis, packs = :packs, trace = :trace, reply = :reply, ended_at = :ended_at, attempts = attempts + :tried,
   maybe_twice = maybe_twice + :maybe_twice, rcpt = CASE WHEN :state IN ('captured', 'held') THEN rcpt END, worker = NULL, due_at = NULL
-WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'claimed'
-  AND worker = :worker
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND coalesce(state, '') = 'claimed'
+  AND coalesce(worker, '') = :worker
 RETURNING route;
 
 -- name: retry_copy(controller_id, message_id, copy_no, verdict, reason_code, cite, as_of, due_at, reply, maybe_twice, worker, tried, alarm_at)^
@@ -95,8 +96,8 @@ UPDATE copies SET state = 'queued', verdict = :verdict, reason_code = :reason_co
   due_at = :due_at, reply = CASE WHEN :reply = '' THEN reply ELSE :reply END, attempts = attempts + :tried,
   maybe_twice = maybe_twice + :maybe_twice, worker = NULL,
   alarm_at = COALESCE(:alarm_at, alarm_at)
-WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'claimed'
-  AND worker = :worker
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND coalesce(state, '') = 'claimed'
+  AND coalesce(worker, '') = :worker
 RETURNING route;
 
 -- name: close_copies(controller_id, message_id, n)^
