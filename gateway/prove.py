@@ -4,14 +4,16 @@
 sees is the end there is. Entries that are being sealed while it looks are no findings.
 """
 
+import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.store.contract import Arrival, Store
 from gateway.store.evidence import ChainRest, Difference, KeptHead
+from gateway.store.imported import Import
 from gateway.store.material import Amiss
 from suppression.chain import Head, HeadKeys, Stored
 from suppression.chain_check import Explain, Finding, Verifier, waiting
@@ -83,13 +85,48 @@ async def verify(
             text = "this head was not signed here, or was changed"
             yield _finding(controller_id, one.head.seq, "signed head", text)
     verifier = Verifier(controller_id, genuine, _patient(EXPLAINED))
-    async for finding in _walk(store, verifier, result, clock, progress):
+    imports, said = await store.imports(controller_id), _Imports()
+    async for finding in _walk(store, verifier, result, clock, progress, said):
+        result.findings += 1
+        yield finding
+    for finding in () if result.waiting else said.compare(imports):  # the entry may be among those that wait
         result.findings += 1
         yield finding
     async for finding in _material(store, controller_id):
         result.findings += 1
         yield finding
     result.seq, result.hash = verifier.seq, verifier.hash if verifier.seq else None
+
+
+class _Imports:
+    """What the ledger says last of each import: taken back when, or standing."""
+
+    def __init__(self) -> None:
+        self._undone: dict[str, datetime | None] = {}
+
+    def take(self, rows: Iterable[Stored]) -> None:
+        """The next entries."""
+        for row in rows:
+            if row.kind == b"import":
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a changed entry is a finding of its own
+                    public = json.loads(row.public)
+                    self._undone[str(public["import"])] = (
+                        datetime.fromtimestamp(row.at / 1000, UTC) if public.get("undone") else None
+                    )
+
+    def compare(self, imports: Iterable[Import]) -> Iterator[Finding]:
+        """Where the list of imports says another thing."""
+        for one in imports:
+            undone = self._undone.get(one.import_id.hex())
+            if one.undone_at != undone:
+                text = (
+                    f"by the list import {one.import_id.hex()} {_fate(one.undone_at)}, by the ledger it {_fate(undone)}"
+                )
+                yield _finding(one.controller_id, None, "import", text)
+
+
+def _fate(undone: datetime | None) -> str:
+    return "stands" if undone is None else f"was taken back at {undone.isoformat(timespec='milliseconds')}"
 
 
 def _patient(times: int) -> Explain:
@@ -131,8 +168,9 @@ async def _material(store: Store, controller_id: str) -> AsyncIterator[Finding]:
 
 
 async def _walk(
-    store: Store, verifier: Verifier, result: Verified, clock: Callable[[], datetime], progress: Progress | None
-) -> AsyncIterator[Finding]:
+    store: Store, verifier: Verifier, result: Verified, clock: Callable[[], datetime], progress: Progress | None,
+    imports: _Imports,
+) -> AsyncIterator[Finding]:  # fmt: skip
     controller_id, after = verifier.controller_id, b""
     clocks = ClockSteps(controller_id)
     end = await store.chain_end(controller_id)
@@ -142,6 +180,7 @@ async def _walk(
             for finding in verifier.take(rows):
                 yield finding
             result.steps += clocks.take(rows)
+            imports.take(rows)
             after, result.entries = rows[-1].entry_id, verifier.entries
             if progress is not None:
                 progress(controller_id, verifier.entries, total)

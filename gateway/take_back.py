@@ -63,12 +63,12 @@ async def take_back(
     if done.already:
         return done
     done.brought = replace(latest, undone_at=now.astimezone(UTC))
-    await store.put_import(done.brought)
     public = {
         "import": brought.import_id.hex(), "undone": True, "people": done.changed, "opted_out": done.opted_out,
         "unknown": done.unknown, "unreadable": done.unreadable,
     }  # fmt: skip
     await store.note(brought.controller_id, "import", public, {"by": by}, at=now)
+    await store.put_import(done.brought)  # last: what the list says then has its entry, which `verify` looks for
     return done
 
 

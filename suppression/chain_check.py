@@ -27,6 +27,7 @@ What = Literal[
     "source",
     "attachment",
     "hash list",
+    "import",
 ]
 
 

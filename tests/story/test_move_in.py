@@ -220,16 +220,20 @@ def test_taken_back_twice_changes_nothing_more(installation: Installation) -> No
     before = everything(installation)
     assert undone(installation, told["import"][:12])["already"] is True
     assert everything(installation) == before
+    assert whole(installation)
     [row] = lines_of(installation.tool("import", "list", "--json"))
     assert (row["state"], row["by"], row["format"]) == ("undone", "Jan", "mailchimp")
     assert row["stated"]["purpose"] == "newsletter" and row["counts"]["kept"] == 11
 
 
 def test_an_import_that_the_list_calls_undone_is_taken_back_all_the_same(installation: Installation) -> None:
-    """The list of imports is in no entry of the ledger: what somebody writes there keeps nothing."""
+    """What somebody writes into the list of imports keeps nothing, and is found."""
     told = taken(installation, audience(installation), *STATED)
+    assert whole(installation)
     with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db")) as db, db:
         db.execute("UPDATE imports SET undone_at = 1")
+    found = installation.tool("ledger", "verify")
+    assert found.returncode == 1 and f"{told['import']} was taken back at 1970-01-01T".encode() in found.stdout
     done = undone(installation, told["import"])
     assert (done["people"], done["already"]) == (6, False)
     assert not person(installation, ANNA).standing.known and whole(installation)
