@@ -1,5 +1,6 @@
 """The door for what comes back, with the real store and a clock of its own: what counts, what is kept, for how long."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gateway.app import opened_store
 from gateway.config import Config
 from gateway.heed import Known, Noted, heed, keep_returned
 from gateway.keys import key_ring, token_keys
@@ -15,7 +19,7 @@ from gateway.mail.event import Event, Recipient
 from gateway.parcel import whose
 from gateway.store.contract import Act, Person, Store
 from tests.installation import ANNA, Installation, consent
-from tests.story.relay import fresh, load, with_store
+from tests.story.relay import config_of, fresh, load, with_store
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -30,11 +34,11 @@ def installation(made: Path, tmp_path: Path) -> Installation:
 
 
 class Door:
-    """`heed` for hooks of acme, and what stands then."""
+    """`heed` for hooks of acme, and what stands then of one person."""
 
-    def __init__(self, store: Store, config: Config) -> None:
+    def __init__(self, store: Store, config: Config, address: str = ANNA) -> None:
         ring = key_ring(config)
-        self.store, self.ring = store, ring
+        self.store, self.ring, self.address = store, ring, address
         self.known = Known(config=config, ring=ring, tokens=token_keys(ring))
 
     async def __call__(self, event: Event, now: datetime) -> Noted:
@@ -42,7 +46,7 @@ class Door:
         return noted
 
     async def person(self) -> Person:
-        [found] = await self.store.people([whose(self.ring, "acme", ANNA)])
+        [found] = await self.store.people([whose(self.ring, "acme", self.address)])
         return found
 
     async def dead(self) -> bool:
@@ -155,3 +159,58 @@ def test_a_confirmed_sign_up_proves_that_the_address_works(installation: Install
         assert page.differences == ()
 
     through(installation, work)
+
+
+# What an event is, beside when it was told and by which of six ids.
+_BAD = {"action": "failed", "bounce_class": "hard", "status": "5.1.1", "reason": "unknown-user", "undeliverable": True}
+_FULL = {"action": "failed", "bounce_class": "soft", "status": "4.2.2", "reason": "mailbox-full"}
+_TOLD = {
+    "dead": ("bounce", _BAD, {}),
+    "dead, says a stranger": ("bounce", _BAD, {"authenticated": False}),
+    "full": ("bounce", _FULL, {}),
+    "complaint": ("complaint", {}, {"feedback_type": "abuse"}),
+    "complaint, says a stranger": ("complaint", {}, {"feedback_type": "abuse", "authenticated": False}),
+    "not spam": ("other", {}, {"feedback_type": "not-spam"}),
+    "unsubscribe": ("unsubscribe", {}, {}),
+    "on holiday": ("auto-reply", {}, {}),
+    "something": ("other", {}, {}),
+}
+_EVENTS = st.lists(
+    st.tuples(st.sampled_from(sorted(_TOLD)), st.integers(0, 5), st.sampled_from((0, 0, 1, 30, 200))), max_size=9
+)
+
+
+def test_whatever_comes_in_whatever_order_opt_outs_only_grow(installation: Installation) -> None:
+    """P3: no event lifts an opt-out. An address is dead after two proven reports that differ, never before."""
+    config, people = config_of(installation), iter(range(10_000))
+
+    async def one(store: Store, told: list[tuple[str, int, int]]) -> None:
+        door = Door(store, config, f"p{next(people)}@example.org")
+        stopped: set[tuple[object, ...]] = set()
+        at, was_dead, proofs = NOW, False, set[int]()
+        for name, number, days in told:
+            kind, how, changes = _TOLD[name]
+            at += days * DAY
+            said = Recipient(address=door.address, **how)  # type: ignore[arg-type]
+            await door(hook(kind, event_id=f"{door.address}/{number}", at=at, recipients=(said,), **changes), at)
+            person = await door.person()
+            stop = {(one.scope, one.purpose, one.reason, one.at) for one in person.suppressions}
+            assert stopped <= stop and all(one.lifted_at is None for one in person.suppressions)
+            assert stop == stopped or name in ("complaint", "unsubscribe")
+            stopped = stop
+            proofs |= {number} if name == "dead" else set()
+            dead = person.standing.recipient.undeliverable
+            assert dead or not was_dead
+            assert len(proofs) >= 2 or not dead
+            was_dead = dead
+        asked = {number for name, number, _ in told if name in ("complaint", "unsubscribe")}
+        heard = {number for name, number, _ in told if name not in ("complaint", "unsubscribe")}
+        assert stopped or not asked - heard
+
+    with asyncio.Runner() as runner:
+        opening = opened_store(config)
+        store = runner.run(opening.__aenter__())
+        try:
+            settings(max_examples=60)(given(_EVENTS)(lambda told: runner.run(one(store, told))))()
+        finally:
+            runner.run(opening.__aexit__(None, None, None))
