@@ -30,13 +30,14 @@ from gateway.mail.outcome import alarm
 from gateway.mail.plan import Plan, make_plan
 from gateway.mail.reply import Reply
 from gateway.notice import Notices
-from gateway.parcel import Lanes, Parcel, blocked, whose
+from gateway.parcel import Lanes, Parcel, blocked
 from gateway.post import pack_rcpt
 from gateway.render import Original, received, wants
 from gateway.return_paths import ReturnPaths
 from gateway.room import Room
 from gateway.store.contract import Arrival, NewCopy, Person, Ruling, Store, StoreUnavailable, Who, tally
 from gateway.weigh import Case, Scales
+from gateway.who import whose
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import impersonal

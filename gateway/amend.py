@@ -16,8 +16,9 @@ import uuid_utils
 from gateway import record
 from gateway.files.cell import BadCell
 from gateway.files.native import PERSON, PROFILE
-from gateway.store.contract import Act, Person, Store, SuppressionRow, Who
+from gateway.store.contract import Act, Person, Store, SuppressionRow
 from gateway.store.corresponding import OwedLetter
+from gateway.who import whose
 from suppression import ledger
 from suppression.fields import written
 from suppression.history import amount
@@ -149,7 +150,7 @@ async def _told_by_letter(
     store: Store, ring: KeyRing, controller_id: str, plain: str, refs: set[str], now: datetime
 ) -> datetime:
     """When a letter that names all of these went to the queue; Refusal where none did, or its day has not come."""
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
+    who = whose(ring, controller_id, plain)
     [history] = await store.histories([who])
     told = [
         one for one in history.own.entries
@@ -266,7 +267,7 @@ def _stop(controller_id: str, recipient_key: bytes, now: datetime) -> Suppressio
 
 async def _on_file(store: Store, ring: KeyRing, controller_id: str, plain: str) -> tuple[Person, Document]:
     """A person and what their entries amount to. Refusal for whoever was erased: nothing is kept about them."""
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
+    who = whose(ring, controller_id, plain)
     [person], [history] = await store.people([who]), await store.histories([who])
     if any(one.reason == "erasure" and one.lifted_at is None for one in person.suppressions) and not person.seen:
         raise Refusal("the person was erased; nothing is on file but that no marketing may be sent")

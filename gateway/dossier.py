@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.config import Config, Controller
-from gateway.store.contract import Store, Who
+from gateway.store.contract import Store
 from gateway.store.history import Decided, History
 from gateway.store.returned import ReturnedRow
+from gateway.who import whose
 from suppression.consent import Consent
 from suppression.evidence import grade
 from suppression.fields import written
@@ -52,7 +53,7 @@ async def gather(
     store: Store, config: Config, controller: Controller, ring: KeyRing, plain: str, *, now: datetime
 ) -> Dossier:
     """Everything about one person at one controller. `plain`: the normalised address."""
-    who = Who(controller.id, ring.recipient_keys(controller.id, plain), ring.global_keys(plain), plain)
+    who = whose(ring, controller.id, plain)
     [person], [history] = await store.people([who]), await store.histories([who])
     profile = await store.profile(controller.id, person.recipient_key)
     decisions = await store.decided_about(controller.id, who.recipient_keys, since=BEGINNING, n=MOST)

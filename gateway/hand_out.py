@@ -16,8 +16,9 @@ from gateway.config import Controller
 from gateway.files.outgoing import WRITERS, Entry, Held, Writer
 from gateway.new_file import new_file
 from gateway.record import staff_acts
-from gateway.store.contract import Person, Store, Who
+from gateway.store.contract import Person, Store
 from gateway.store.imported import Enrolled
+from gateway.who import whose
 from suppression.vault import KeyRing
 
 PAGE: Final = 500
@@ -62,7 +63,7 @@ async def hand_out(
         after: bytes | None = b""
         while after is not None:
             page = await store.roster(controller.id, after=after, n=PAGE)
-            whos = [_who(controller.id, ring, one) for one in page.people]
+            whos = [whose(ring, controller.id, one.address, one.recipient_key) for one in page.people]
             known = await store.people(whos)
             for text in _texts(writer, kind, list(zip(page.people, known, strict=True)), now, done):
                 put(text)
@@ -81,12 +82,6 @@ async def hand_out(
         ):  # fmt: skip
             await store.note(note.controller_id, note.kind, note.public, note.private, at=note.at)
     return done
-
-
-def _who(controller_id: str, ring: KeyRing, one: Enrolled) -> Who:
-    keys = ring.recipient_keys(controller_id, one.address)
-    others = tuple(key for key in keys if key != one.recipient_key)
-    return Who(controller_id, (one.recipient_key, *others), ring.global_keys(one.address), one.address)
 
 
 def _texts(

@@ -40,7 +40,6 @@ from gateway.weigh import Scales
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import Explanation, impersonal
 from suppression.observe import passed
-from suppression.vault import KeyRing
 
 CHECK_AGE = timedelta(seconds=1)
 """How old the state may be on which MAIL FROM is written (DESIGN P2)."""
@@ -393,16 +392,6 @@ class HandOver:
             "failed", now, said=said, dead_address=judged.undeliverable, notice=notice, refused=refused,
             maybe_twice=maybe,
         )  # fmt: skip
-
-
-def whose(ring: KeyRing, controller_id: str, address: str, recipient_key: bytes | None = None) -> Who:
-    """The look-up of one normalised address. A key its copy was stored under comes first."""
-    keys = ring.recipient_keys(controller_id, address) if address else ()
-    first = (recipient_key,) if recipient_key is not None else ()
-    return Who(
-        controller_id=controller_id, recipient_keys=(*first, *(k for k in keys if k != recipient_key)),
-        global_keys=ring.global_keys(address) if address else (), address=address or None,
-    )  # fmt: skip
 
 
 def blocked(rcpt: Rcpt, reason_code: str) -> Reported:

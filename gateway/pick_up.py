@@ -15,11 +15,12 @@ from uuid import UUID
 from gateway import log
 from gateway.config import Config
 from gateway.crew import Crew
-from gateway.parcel import Parcel, whose
+from gateway.parcel import Parcel
 from gateway.post import unpack_rcpt
 from gateway.render import Original, open_original
 from gateway.store.contract import ClaimedCopy, Ending, Ruling, StoredMessage, tally
 from gateway.weigh import unreadable_store
+from gateway.who import whose
 from suppression.address import canonical
 from suppression.decision import Decision
 

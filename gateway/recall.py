@@ -14,6 +14,7 @@ from gateway.store.contract import Person, Ruling, Store, Who
 from gateway.store.history import Decided, History, Owned
 from gateway.store.rulings import SimilarRuling
 from gateway.weigh import Case, Scales
+from gateway.who import whose
 from suppression import standing
 from suppression.address import canonical
 from suppression.facts import Facts, FactsError, Suppression
@@ -57,13 +58,7 @@ class WeighedAgain:
 
 def lookup(ring: KeyRing, controller_id: str, recipient_key: bytes | None, address: str | None) -> Who:
     """How somebody is looked up who is known by key, by address, or by both; the key comes first."""
-    plain = canonical(address) if address is not None else None
-    keys = ring.recipient_keys(controller_id, plain) if plain is not None else ()
-    first = (recipient_key,) if recipient_key is not None else ()
-    return Who(
-        controller_id=controller_id, recipient_keys=(*first, *(key for key in keys if key != recipient_key)),
-        global_keys=ring.global_keys(plain) if plain is not None else (), address=plain,
-    )  # fmt: skip
+    return whose(ring, controller_id, canonical(address) if address is not None else None, recipient_key)
 
 
 async def as_of(store: Store, wanted: Sequence[tuple[Who, datetime]]) -> list[Person | Gone]:

@@ -21,13 +21,14 @@ from gateway.mail.dsn import is_owed
 from gateway.mail.envelope import Envelope, Rcpt
 from gateway.mail.reply import OnBlock, Reply
 from gateway.notice import Notices
-from gateway.parcel import blocked, whose
+from gateway.parcel import blocked
 from gateway.post import unpack_rcpt
 from gateway.record import staff_acts
 from gateway.render import Renderer
 from gateway.store.contract import Arrival, Person, Ruling, Store, StoreUnavailable
 from gateway.store.rehearsal import Moved, RehearsedMessage, Released, ReleasedCopy
 from gateway.weigh import Case, Scales, Weigh
+from gateway.who import whose
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import impersonal

@@ -19,11 +19,12 @@ from gateway.bundle import Bundle, line
 from gateway.config import Config, Controller
 from gateway.dossier import LEFT
 from gateway.record import looked, staff_acts
-from gateway.store.contract import Store, SuppressionRow, Who
+from gateway.store.contract import Store, SuppressionRow
 from gateway.store.evidence import KeptHead
 from gateway.store.proof import Passage, Place, ShownEntry
 from gateway.testimony import CampaignStory, PersonStory, campaign_page, person_page
 from gateway.weigh import Case
+from gateway.who import whose
 from gateway.words import Language, Words
 from suppression.chain import HeadKeys, Stored, content_hash, link_hash
 from suppression.ledger import BLIND_BYTES
@@ -76,7 +77,7 @@ class Witness:
 async def about_person(witness: Witness, controller: Controller, plain: str, out: Path) -> Testified:
     """A proof about one person at one controller, by normalised address. Unprovable, OSError, StoreUnavailable."""
     store, ring = witness.store, witness.ring
-    who = Who(controller.id, ring.recipient_keys(controller.id, plain), ring.global_keys(plain), plain)
+    who = whose(ring, controller.id, plain)
     person = (await store.people([who]))[0]
     if not person.seen and not person.suppressions:
         raise Unprovable(f"nothing is on file about this address at {controller.id}")

@@ -156,11 +156,9 @@ def key_ring(config: "Config") -> "KeyRing":
 
 async def person_of(store: "Store", config: "Config", controller_id: str, plain: str) -> "Person":
     """The person of a normalised address as the store knows them, or would file them."""
-    from gateway.store.contract import Who
+    from gateway.who import whose
 
-    ring = key_ring(config)
-    who = Who(controller_id, ring.recipient_keys(controller_id, plain), ring.global_keys(plain), plain)
-    return (await store.people([who]))[0]
+    return (await store.people([whose(key_ring(config), controller_id, plain)]))[0]
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

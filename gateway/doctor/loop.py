@@ -24,12 +24,12 @@ from gateway.mail.letter import Letter, make_letter
 from gateway.mail.loop import compare
 from gateway.outbound import mailbox, one_click
 from gateway.outbound.resolver import Resolver, Unanswered
-from gateway.parcel import whose
 from gateway.render import Original, Renderer, open_original, renderer
 from gateway.signing_keys import signing_keys
 from gateway.store.checks import CheckNote
 from gateway.store.contract import Arrival, Ruling, Store, StoredMessage
 from gateway.weigh import Scales
+from gateway.who import whose
 from gateway.words import Words
 from suppression.address import canonical
 

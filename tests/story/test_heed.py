@@ -16,8 +16,8 @@ from gateway.config import Config
 from gateway.heed import Known, Noted, heed, keep_returned
 from gateway.keys import key_ring, token_keys
 from gateway.mail.event import Event, Recipient
-from gateway.parcel import whose
 from gateway.store.contract import Act, Person, Store
+from gateway.who import whose
 from tests.installation import ANNA, Installation, consent
 from tests.story.relay import config_of, fresh, load, with_store
 
