@@ -14,15 +14,15 @@ from gateway.mail.promotional import PromotionalRules
 from gateway.mail.provider import Signing
 from gateway.tools.reach import Peer
 from suppression import similarity
+from suppression.facts import MARKETING as MARKETING
+from suppression.facts import StreamClass as MessageClass
 from suppression.jurisdiction import PackBook
 from suppression.terms import ALL, AS_IT_IS, Terms, applied
 
 Address = tuple[str, int]
 """Host and port."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-MessageClass = Literal["marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation"]
 Mode = Literal["enforce", "rehearse", "observe"]
-MARKETING = frozenset({"marketing", "mixed", "consent_request"})
 OBSERVED_AT_MOST = timedelta(days=30)
 """How far off the end of observing may be (DESIGN section 7)."""
 

@@ -110,7 +110,7 @@ def _opened(config: Config, stored: Sequence[StoredMessage]) -> dict[tuple[str, 
 def unopened(claimed: ClaimedCopy, now: datetime) -> Ending:
     """A copy that could not be opened waits, as it was; the reason may be a setting that comes back."""
     as_it_was = Decision(
-        verdict=claimed.verdict, reason_code=claimed.reason_code, cite="", basis=None, pack=None, trace=(),  # type: ignore[arg-type]
+        verdict=claimed.verdict, reason_code=claimed.reason_code, cite="", basis=None, pack=None, trace=(),
         findings=(),
     )  # fmt: skip
     return Ending(

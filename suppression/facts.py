@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from operator import itemgetter
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from suppression.consent import Consent, DoubleOptIn, Evidence
 from suppression.fields import (
@@ -60,18 +60,18 @@ __all__ = [
     "Suppression",
 ]
 
-MessageClass = Literal[
-    "marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation", "unknown"
-]
+StreamClass = Literal["marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation"]
+#: What a message is (RULES 2.2): as its stream says, or nobody knows.
+MessageClass = StreamClass | Literal["unknown"]
+#: Classes that need a ground of their own.
+MARKETING: frozenset[str] = frozenset(("marketing", "mixed", "consent_request"))
 Exemption = Literal["data_subject_consent", "legal_claims", "protect_other_person", "public_interest"]
 Unsubscribe = Literal["injectable", "present", "not_injectable"]
 PersonKind = Literal["natural_person", "sole_trader", "legal_person", "unknown"]
 AddressKind = Literal["personal", "role", "unknown"]
 AddressSource = Literal["own_collection", "purchased", "harvested", "unknown"]
 
-_CLASSES = frozenset(
-    ("marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation", "unknown")
-)
+_CLASSES = frozenset((*get_args(StreamClass), "unknown"))
 _EXEMPTIONS = frozenset(("data_subject_consent", "legal_claims", "protect_other_person", "public_interest"))
 _UNSUBSCRIBES = frozenset(("injectable", "present", "not_injectable"))
 _KINDS = frozenset(("natural_person", "sole_trader", "legal_person", "unknown"))

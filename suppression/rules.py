@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from suppression.consent import Consent
-from suppression.facts import Facts
+from suppression.facts import MARKETING, Facts
 from suppression.restriction import ErasureRequest, Restriction
 from suppression.suppression_list import Suppression, code, covers, first, in_force, order
 
@@ -51,14 +51,13 @@ class Rule(NamedTuple):
     message_level: bool = False
 
 
-MARKETING_CLASSES = frozenset(("marketing", "mixed", "consent_request"))
 DOI_WINDOW = timedelta(hours=168)
 
 
 def is_marketing(facts: Facts) -> bool:
     """Whether the effective class is marketing: by declaration, or because something is promoted (RULES 2.2)."""
     message = facts.message
-    return message.message_class in MARKETING_CLASSES or message.promotional_content is not False
+    return message.message_class in MARKETING or message.promotional_content is not False
 
 
 def is_notice(facts: Facts) -> bool:

@@ -23,7 +23,7 @@ app.add_typer(jobs, name="writeback")
 COUNT_COLUMNS = ("target", "state", "jobs", "oldest", "newest", "said")
 DRIFT_COLUMNS = ("login", "stream", "tried", "people", "told", "told_people", "last_at")
 JOB_COLUMNS = ("job_id", "target", "event", "state", "at", "due_at", "attempts", "said")
-STATES = ("waiting", "done", "failed", "dropped")
+STATES: "tuple[State, ...]" = ("waiting", "done", "failed", "dropped")
 DRIFT_DAYS = 30
 
 JobId = Annotated[str | None, typer.Argument(metavar="[JOB]", help="As `writeback list` shows it.")]
@@ -138,9 +138,10 @@ def _change(
 
 
 def _state(text: str | None) -> "State | None":
-    if text is not None and text not in STATES:
+    found = next((state for state in STATES if state == text), None)
+    if text is not None and found is None:
         raise Misused(f"There is no state {text!r}. Known: {', '.join(STATES)}.")
-    return text  # type: ignore[return-value]
+    return found
 
 
 def _show(rows: "list[Any]", columns: tuple[str, ...], as_json: bool, none: str) -> None:

@@ -22,9 +22,8 @@ from gateway.mail.mime import Message
 from gateway.mail.promotional import PromotionalRules, Sign
 from gateway.mail.reply import Reply
 from gateway.mail.skeleton import folded, shown_text, skeleton
-from suppression.facts import Exemption, MessageClass
+from suppression.facts import MARKETING, Exemption, MessageClass
 
-MARKETING = frozenset({"marketing", "mixed", "consent_request"})
 NO_REFERENCE = frozenset({"no", "none", "false", "0", "-"})
 
 

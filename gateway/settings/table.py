@@ -7,7 +7,7 @@ stops the start. In a name, `*` stands for a name the installation chooses and `
 import json
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from gateway.mail.control_fields import OWNERS
 from gateway.settings import call_kinds as call
@@ -16,6 +16,7 @@ from gateway.settings import file_kinds as file
 from gateway.settings import kinds as kind
 from gateway.settings import rule_kinds as rule
 from gateway.settings.kinds import Kind
+from suppression.facts import StreamClass
 
 REQUIRED: Final = object()
 
@@ -37,7 +38,7 @@ TERMS: Final = (
 """What a controller may say about a pack."""
 FACTS: Final = ("transaction_ref", "ad_identifiable", "directed_at_children", "b2b_relevant", "charitable_only")
 LANGUAGES: Final = ("nl", "en", "fr", "de")
-CLASSES: Final = ("marketing", "mixed", "consent_request", "transactional", "mandatory_notice", "doi_confirmation")
+CLASSES: Final = get_args(StreamClass)
 
 SHORT: Final = {"routes.*.hosts[]": "host"}
 """Lists of tables whose entries may be written as text: the setting that the text is the value of."""

@@ -30,7 +30,7 @@ from gateway.store.rulings import Rulings
 from gateway.store.staff import StaffList
 from gateway.store.telling import ToolLink, WriteBacks
 from gateway.store.waiting import Waiting
-from suppression.decision import Decision
+from suppression.decision import Decision, Verdict
 from suppression.facts import Suppression
 from suppression.frozen import quick_init
 from suppression.similarity import NOTHING_RULED, Ruled
@@ -171,7 +171,7 @@ class ClaimedCopy:
     recipient_key: bytes
     rcpt: bytes
     attempts: int
-    verdict: str
+    verdict: Verdict
     reason_code: str
     decided_at: datetime
     size: int
