@@ -154,6 +154,9 @@ def _stamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+_words = lru_cache(Words.load)  # read once: they do not change
+
+
 @lru_cache
 def _hashed(password: str) -> str:
     return PasswordHasher(time_cost=1, memory_cost=1024).hash(password)
@@ -172,7 +175,7 @@ class Acme:
 
     def __init__(self, config: Config, store: sqlite.SqliteStore, ring: KeyRing) -> None:
         self.config, self.store, self.ring, self.now = config, store, ring, NOW
-        self.words, self.tokens = Words.load(), TokenKeys(ring.derived("link", length=64))
+        self.words, self.tokens = _words(), TokenKeys(ring.derived("link", length=64))
         self.requests: list[tuple[str, str, int]] = []
         self.mails: dict[tuple[str, str, int], bytes] = {}
         self.asked: list[asyncio.Task[None]] = []

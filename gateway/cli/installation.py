@@ -19,7 +19,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from gateway.cli import password
+from gateway import password
 from gateway.cli.command import private
 from gateway.cli.refusal import Refused
 from gateway.config import Address, Config

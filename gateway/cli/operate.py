@@ -33,7 +33,7 @@ def add(
     ] = None,
 ) -> None:
     """Add a person. The password is typed, or read from standard input's first line."""
-    from gateway.cli import password
+    from gateway import password
 
     loaded = command.configuration(config)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
@@ -77,7 +77,7 @@ def change_password(name: Name, config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Give a person another password: typed, or read from standard input's first line."""
     from dataclasses import replace
 
-    from gateway.cli import password
+    from gateway import password
 
     loaded = command.configuration(config)
     hashed = password.hashed(command.password_from_input(f"New password for {name}: "))
@@ -122,7 +122,7 @@ def _note(config: Config, staff: Staff, act: str, **more: object) -> list[Note]:
 @user.command("hash")
 def hash_() -> None:
     """Print the argon2 hash of a password, for the password_hash of an SMTP login."""
-    from gateway.cli import password
+    from gateway import password
 
     print(password.hashed(command.password_from_input("Password: ")))
 

@@ -7,9 +7,7 @@ Scripts are off in the pages (`java_script_enabled=False`); what a test measures
 
 import asyncio
 import contextlib
-import os
 import re
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -17,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import uvicorn
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Request
 
 from gateway import appraise
 from gateway.words import LANGUAGES
@@ -27,11 +26,6 @@ from tests.acme import PASSWORD, Acme, acme
 from tests.story.test_proof_pages import FORM
 from tests.story.test_web_staff import captured_evil
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 SIZES = {"desk": (1280, 800), "phone": (360, 740)}
 ANNA, WIM = "anna@example.org", "wim@example.org"
 LOCALES = {"nl": "nl-NL", "en": "en-GB", "fr": "fr-FR", "de": "de-DE"}
@@ -75,7 +69,7 @@ class Quiet(uvicorn.Server):
         yield
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def world(tmp_path: Path) -> AsyncIterator[Acme]:
     """Acme behind a real web server on a free port."""
     listening = socket.socket()
@@ -89,16 +83,6 @@ async def world(tmp_path: Path) -> AsyncIterator[Acme]:
         yield made
         server.should_exit = True
         await serving
-
-
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    """Chromium with an empty profile of its own."""
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, env=environment)
-        yield made
-        await made.close()
 
 
 async def window(browser: Browser, size: str, language: str = "nl", **more: Any) -> BrowserContext:

@@ -8,9 +8,9 @@ from playwright.async_api import Browser
 
 from gateway.words import LANGUAGES
 from tests.acme import NOW, Acme
-from tests.browser.test_pages import ANNA, SIZES, WIM, browser, check, signed_in, window, world
+from tests.browser.test_pages import ANNA, SIZES, WIM, check, signed_in, window, world
 
-__all__ = ["browser", "world"]
+__all__ = ["world"]
 LONG = "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz " * 2
 
 

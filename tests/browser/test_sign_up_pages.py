@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 import uvicorn
 from playwright.async_api import Browser
 
 from gateway.words import LANGUAGES
-from tests.browser.test_pages import SIZES, Quiet, browser, check, window
+from tests.browser.test_pages import SIZES, Quiet, check, window
 from tests.story.sign_ups import Forms, forms
 
-__all__ = ["browser"]
 NEW = "nieuw@example.org"
 TITLES = {
     "nl": ("Bijna klaar", "U bent aangemeld"), "en": ("Almost done", "You are signed up"),
@@ -24,7 +24,7 @@ TITLES = {
 }  # fmt: skip
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def here(tmp_path: Path) -> AsyncIterator[Forms]:
     """Acme's forms behind a real web server on a free port."""
     listening = socket.socket()

@@ -5,10 +5,10 @@ from playwright.async_api import Browser
 
 from gateway.words import LANGUAGES
 from tests.acme import Acme
-from tests.browser.test_pages import SIZES, browser, check, signed_in, window, world
+from tests.browser.test_pages import SIZES, check, signed_in, window, world
 from tests.story.test_web_told import told
 
-__all__ = ["browser", "world"]
+__all__ = ["world"]
 
 
 @pytest.mark.parametrize("size", SIZES)

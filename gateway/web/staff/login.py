@@ -6,20 +6,19 @@ import re
 from datetime import timedelta
 from typing import Final
 
-from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from gateway import log
+from gateway import log, password
 from gateway.store.staff import Staff
 from gateway.web.guard import client_key, from_elsewhere, guessing
 from gateway.web.public.form import read_form
 from gateway.web.staff.desk import Desk
 from gateway.words import Language, accepted
 
-# argon2 takes 64 MiB and a core for each try.
+# argon2 takes 19 MiB and a core for each try.
 _AT_ONCE: Final = 2
 _NAME_LENGTH: Final = 200
 NAME_TRIES: Final = 20
@@ -34,8 +33,8 @@ class Login:
         self._desk = desk
         # By name only briefly: a stranger who knows a name must not keep its owner out.
         self._by_peer, self._by_name = guessing(), guessing(free=NAME_TRIES, longest=NAME_WAIT)
-        self._hasher = PasswordHasher()
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._hasher = password.HASHER
+        password.nobodys()  # or the first who tries a name that is not there would wait longer
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def routes(self) -> list[Route]:
@@ -75,11 +74,11 @@ class Login:
         self._desk.sessions.begin(response, staff, request.query_params.get("lang", ""), now)
         return response
 
-    async def _is_right(self, staff: Staff | None, password: str) -> bool:
+    async def _is_right(self, staff: Staff | None, given: str) -> bool:
         """Whether the password fits; takes as long for a name that does not exist."""
-        known = staff.password_hash if staff else self._nobody
+        known = staff.password_hash if staff else password.nobodys()
         try:
-            return await asyncio.to_thread(self._hasher.verify, known, password) and staff is not None
+            return await asyncio.to_thread(self._hasher.verify, known, given) and staff is not None
         except (VerificationError, InvalidHashError):
             return False
 

@@ -1,6 +1,7 @@
 """Passwords of logins and staff: how they are made and hashed."""
 
 import secrets
+from functools import cache
 
 import argon2
 
@@ -16,3 +17,9 @@ def made() -> str:
 def hashed(password: str) -> str:
     """The argon2id hash of a password, in its usual text form."""
     return HASHER.hash(password)
+
+
+@cache
+def nobodys() -> str:
+    """A hash that no password fits, and that takes as long to check as any that was made here."""
+    return hashed(secrets.token_hex())
