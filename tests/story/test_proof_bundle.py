@@ -222,7 +222,7 @@ def test_any_file_that_was_changed_taken_out_or_put_in_is_found(proof: Path, ver
         for other in flipped(content) if content else (b"x",):
             if name == "manifest.sig" and bytes.fromhex(content.decode()) == _hex(other):
                 continue  # white space around the signature says nothing
-            code, said = checked(verifier, written(tmp_path / "t.zip", {**files, name: other}))
+            code, said = in_process(written(tmp_path / "t.zip", {**files, name: other}))
             assert code == 1 and (name in said or name.startswith("manifest")), (name, said)
             tried += 1
         code, said = checked(verifier, written(tmp_path / "t.zip", {k: v for k, v in files.items() if k != name}))
