@@ -8,7 +8,7 @@ changes nothing. The seed mailbox stays mailable, and nothing is fetched with GE
 
 import asyncio
 import http.client
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,7 +36,8 @@ from suppression.address import canonical
 CAMPAIGN = "loop check"
 NOBODY = "loop-check@seed.invalid"
 """Whose opt-out is tried: an address that can never get mail."""
-LOOK_EVERY = 2.0
+HAND_OVER_EVERY, MAILBOX_EVERY = 0.5, 2.0
+"""Seconds between two looks: at our own queue, and into a mailbox at a provider."""
 _TEXT = (
     "This is a loop check of Consentgate ({mark}). It was sent to a mailbox of our own, to see whether mail arrives as "
     "it leaves.\n"
@@ -76,13 +77,13 @@ async def loop(
     sent = b"".join(copies.copy(trip.original, trip.address, trip.key, trip.ruling))
     await store.enqueue(trip.arrival)
     say(f"Sent {trip.mark} to the seed mailbox by route {stream.route}; waiting for at most {patience} ...")
-    found = await _handed_over(store, trip, clock, patience)
+    found = [await _handed_over(store, trip, patience)]
     if not found[-1].good:
         arrived = None
     elif captured:
         arrived = sent
     else:
-        arrived, word = await _arrived(seed, trip.mark, clock, patience)
+        arrived, word = await _arrived(seed, trip.mark, patience)
         found.append(word)
     if arrived is not None:
         found += await _judged(config, trip, copies, sent, arrived)
@@ -130,42 +131,49 @@ async def _trip(
     )  # fmt: skip
 
 
-async def _handed_over(store: Store, trip: Trip, clock: Callable[[], datetime], patience: timedelta) -> list[Finding]:
+async def _turns(patience: timedelta, every: float) -> AsyncIterator[None]:
+    """Turns to look: at once, each `every` seconds, and once more when `patience` is over.
+
+    By the loop's own time, which no clock that is put right makes longer or shorter.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience.total_seconds()
+    yield
+    while (left := until - loop.time()) > 0:
+        await asyncio.sleep(min(every, left))
+        yield
+
+
+async def _handed_over(store: Store, trip: Trip, patience: timedelta) -> Finding:
     """Wait for the running gateway to hand the copy over."""
-    until = clock() + patience
-    while True:
+    reply = None
+    async for _ in _turns(patience, HAND_OVER_EVERY):
         passages = await store.passages_of(
             trip.controller.id, trip.key, after=(trip.arrival.message_id, -1), n=1
         )  # fmt: skip
         state = passages[0].state if passages else "gone"
         if state in ("delivered", "captured"):
             text = "the next server took it" if state == "delivered" else "kept on a capture route; nothing left"
-            return [Finding(check="hand-over", good=True, text=text)]
+            return Finding(check="hand-over", good=True, text=text)
         if state not in ("queued", "claimed"):
             why = f"{passages[0].reason_code} {passages[0].reply or ''}".strip() if passages else "not on file"
-            return [Finding(check="hand-over", good=False, text=f"it was not handed over: {state} ({why})")]
-        if clock() > until:
-            text = f"it still waits: {passages[0].reply or 'is the gateway running?'} See: consentgate queue list"
-            return [Finding(check="hand-over", good=False, text=text)]
-        await asyncio.sleep(LOOK_EVERY / 4)
+            return Finding(check="hand-over", good=False, text=f"it was not handed over: {state} ({why})")
+        reply = passages[0].reply
+    text = f"it still waits: {reply or 'is the gateway running?'} See: consentgate queue list"
+    return Finding(check="hand-over", good=False, text=text)
 
 
-async def _arrived(
-    seed: Seed, mark: str, clock: Callable[[], datetime], patience: timedelta
-) -> tuple[bytes | None, Finding]:
+async def _arrived(seed: Seed, mark: str, patience: timedelta) -> tuple[bytes | None, Finding]:
     """Look into the seed mailbox until the message is there."""
-    until = clock() + patience
-    while True:
+    async for _ in _turns(patience, MAILBOX_EVERY):
         try:
             found = await asyncio.to_thread(mailbox.find, seed, mark)
         except mailbox.MailboxError as failed:
             return None, Finding(check="mailbox", good=False, text=f"cannot be read: {failed}")
         if found is not None:
             return found, Finding(check="mailbox", good=True, text="the message arrived")
-        if clock() > until:
-            text = f"nothing arrived within {patience}: look into other folders (seed.folders), and at the provider"
-            return None, Finding(check="mailbox", good=False, text=text)
-        await asyncio.sleep(LOOK_EVERY)
+    text = f"nothing arrived within {patience}: look into other folders (seed.folders), and at the provider"
+    return None, Finding(check="mailbox", good=False, text=text)
 
 
 async def _judged(config: Config, trip: Trip, copies: Renderer, sent: bytes, arrived: bytes) -> list[Finding]:
