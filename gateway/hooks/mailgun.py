@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway.hooks.fields import Fields, parsed, since_1970, texts_of
+from gateway.hooks.signature import check_age
 from gateway.hooks.told import (
     About,
     Context,
@@ -31,8 +32,6 @@ from gateway.hooks.told import (
 )
 
 WINDOW: Final = timedelta(hours=12)
-AHEAD: Final = timedelta(minutes=15)
-"""How far the provider's clock may be ahead of ours."""
 _LONGEST_TOKEN: Final = 200
 
 
@@ -47,8 +46,7 @@ def prove(post: Post, credentials: Mapping[str, Any], now: datetime) -> None:
     if len(token) > _LONGEST_TOKEN or not hmac.compare_digest(right.encode(), signature.lower().encode()):
         raise Unproven("wrong signature")
     made = since_1970(stamp)
-    if made is None or not -AHEAD <= now - made <= WINDOW:
-        raise Unproven("stale")
+    check_age(made, now, WINDOW)
 
 
 def once(body: bytes) -> tuple[bytes, bytes]:

@@ -10,26 +10,23 @@ repeats a request for some minutes; what is older than WINDOW is refused.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.hooks.fields import Fields, parsed, since_1970, texts_of
+from gateway.hooks.signature import check_age, der_key
 from gateway.hooks.told import About, Context, Piece, Post, Reading, Refused, Unproven, bounced, piece
 
 SIGNATURE: Final = "x-postal-signature-256"
 OLD_SIGNATURE: Final = "x-postal-signature"
 WINDOW: Final = timedelta(days=7)
-AHEAD: Final = timedelta(minutes=15)
-"""How far the provider's clock may be ahead of ours."""
 _TAG: Final = re.compile(r"(?:^|;)\s*p\s*=\s*([A-Za-z0-9+/=\s]+)")
 
 
@@ -40,10 +37,7 @@ def public_key(text: str) -> rsa.RSAPublicKey:
         text = "".join(line for line in text.splitlines() if "-----" not in line)
     elif found := _TAG.search(text):
         text = found[1]
-    try:
-        key = load_der_public_key(base64.b64decode("".join(text.split()), validate=True))
-    except (binascii.Error, UnsupportedAlgorithm) as wrong:
-        raise ValueError("no public key") from wrong
+    key = der_key(text)
     if not isinstance(key, rsa.RSAPublicKey):
         raise ValueError("no RSA key")
     return key
@@ -62,8 +56,8 @@ def prove(post: Post, credentials: Mapping[str, Any], now: datetime) -> None:
     except (InvalidSignature, ValueError):
         raise Unproven("wrong signature") from None
     made = since_1970(Fields(parsed(post.body)).said.get("timestamp"))
-    if made is not None and not -AHEAD <= now - made <= WINDOW:
-        raise Unproven("stale")
+    if made is not None:
+        check_age(made, now, WINDOW)
 
 
 def read(body: bytes, context: Context) -> Reading:

@@ -10,17 +10,16 @@ since somebody unsubscribed or complained there is told as that. `group_resubscr
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from gateway.hooks.fields import Fields, Malformed, parsed, since_1970, texts_of
+from gateway.hooks.signature import check_age, der_key
 from gateway.hooks.told import (
     About,
     Context,
@@ -38,8 +37,6 @@ from gateway.hooks.told import (
 SIGNATURE: Final = "x-twilio-email-event-webhook-signature"
 TIMESTAMP: Final = "x-twilio-email-event-webhook-timestamp"
 WINDOW: Final = timedelta(hours=48)
-AHEAD: Final = timedelta(minutes=15)
-"""How far the provider's clock may be ahead of ours."""
 
 _KNOWN: Final = frozenset((
     "email", "timestamp", "smtp-id", "event", "category", "sg_event_id", "sg_message_id", "response", "attempt",
@@ -49,10 +46,7 @@ _KNOWN: Final = frozenset((
 
 def public_key(text: str) -> ec.EllipticCurvePublicKey:
     """The verification key as SendGrid shows it: DER in base64. ValueError where it is none."""
-    try:
-        key = load_der_public_key(base64.b64decode("".join(text.split()), validate=True))
-    except (binascii.Error, UnsupportedAlgorithm) as wrong:
-        raise ValueError("no public key") from wrong
+    key = der_key(text)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise ValueError("no key on an elliptic curve")
     return key
@@ -72,8 +66,7 @@ def prove(post: Post, credentials: Mapping[str, Any], now: datetime) -> None:
     except (InvalidSignature, ValueError):
         raise Unproven("wrong signature") from None
     made = since_1970(stamp)
-    if made is None or not -AHEAD <= now - made <= WINDOW:
-        raise Unproven("stale")
+    check_age(made, now, WINDOW)
 
 
 def read(body: bytes, context: Context) -> Reading:

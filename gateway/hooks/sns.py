@@ -26,14 +26,13 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from gateway.hooks.fields import Fields, Malformed, iso, parsed
+from gateway.hooks.signature import check_age
 from gateway.hooks.told import Unproven
 from gateway.tools.reach import NotAllowed, Peer, place_of
 
 Kind = Literal["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"]
 WINDOW: Final = timedelta(days=30)
 """SNS repeats a message for 23 days at most. Its own id tells repeats for much longer."""
-AHEAD: Final = timedelta(minutes=15)
-"""How far the provider's clock may be ahead of ours."""
 _HOST: Final = re.compile(r"sns\.[a-z0-9-]{3,40}\.amazonaws\.com(?:\.cn)?")
 _NAME: Final = re.compile(r"sns(?:\.[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
 _PATH: Final = re.compile(r"/[A-Za-z0-9._-]+\.pem")
@@ -162,8 +161,7 @@ def verify(notice: Notice, pem: bytes, topics: Iterable[str], now: datetime, *, 
     if notice.topic not in topics:
         raise Unproven("another topic")
     made = iso(notice.fields["Timestamp"])
-    if made is None or not -AHEAD <= now - made <= WINDOW:
-        raise Unproven("stale")
+    check_age(made, now, WINDOW)
 
 
 def _key_of(pem: bytes, now: datetime, *, own: bool) -> rsa.RSAPublicKey:
