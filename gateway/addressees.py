@@ -32,6 +32,14 @@ def _targets(controller: Controller) -> Iterator[Target]:
         )  # fmt: skip
 
 
+def companies(controller: Controller) -> Mapping[str, str]:
+    """Who runs the hosts that are told, in words, by the name of a target's host; hosts nobody was named for lack."""
+    legal = {one.advertiser.id: one.advertiser.legal_name for one in controller.streams.values() if one.advertiser}
+    named = [(hook.url, hook.company or legal.get(hook.advertiser or "", "")) for hook in controller.webhooks.values()]
+    named += [(tool.url, tool.company) for tool in controller.tools.values()]
+    return {_place(url, controller).name: company for url, company in named if company}
+
+
 def _place(url: str, controller: Controller) -> Place:
     return place_of(url, controller.write_back_hosts)  # the settings were checked for this
 

@@ -297,7 +297,8 @@ class Form:
 class Webhook:
     """An endpoint that is told of what people said. `secrets`: the newest first. `streams` empty: about everybody.
 
-    `advertiser`: it is this other company's, which is told no more than it needs (RULES.md 5.2.10).
+    `advertiser`: it is this other company's, which is told no more than it needs (RULES.md 5.2.10). `company`: whose
+    system it is, in words; "" not said.
     """
 
     name: str
@@ -305,11 +306,15 @@ class Webhook:
     secrets: tuple[bytes, ...] = field(repr=False)
     streams: tuple[str, ...]
     advertiser: str | None
+    company: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A newsletter tool that is told through its own API. `lists`: ids there, by purpose; ("*",): the whole tool."""
+    """A newsletter tool that is told through its own API. `lists`: ids there, by purpose; ("*",): the whole tool.
+
+    `company`: who runs it, in words; "" not said.
+    """
 
     name: str
     kind: Literal["listmonk", "mautic", "mailchimp"]
@@ -318,6 +323,7 @@ class Tool:
     password: str = field(repr=False)
     lists: Mapping[str, tuple[str, ...]]
     on_erasure: Literal["stop", "delete"]
+    company: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from gateway.addressees import companies
 from gateway.config import Config, Controller
 from gateway.store.contract import Store
 from gateway.store.history import Decided, History
@@ -93,7 +94,8 @@ async def gather(
         "history": list(_history(history)),
         "purposes": {name: dict(purpose.title) for name, purpose in controller.purposes.items()},
         "recipients": _recipients(config, controller, decisions),
-        "told": await store.hosts_told(controller.id, person.recipient_key), "sources": _sources(standing),
+        "told": _told(controller, await store.hosts_told(controller.id, person.recipient_key)),
+        "sources": _sources(standing),
         "rights": list(RIGHTS),
     }  # fmt: skip
     return Dossier(
@@ -208,6 +210,12 @@ def _recipients(config: Config, controller: Controller, decisions: Sequence[Deci
     used = {one.stream for one in decisions if one.state in LEFT}
     routes = {controller.streams[name].route for name in used if name in controller.streams}
     return sorted({one.host for route in routes if route in config.routes for one in config.routes[route].hosts})
+
+
+def _told(controller: Controller, hosts: Sequence[str]) -> list[str]:
+    """Which other systems were told, each with whose it is where the settings say so."""
+    whose_it_is = companies(controller)
+    return [f"{whose_it_is[host]}, {host}" if host in whose_it_is else host for host in hosts]
 
 
 def _sources(standing: Standing) -> list[str]:

@@ -234,7 +234,7 @@ def _webhook(name: str, w: Mapping[str, Any], streams: Mapping[str, Any]) -> Web
     own = tuple(n for n, s in streams.items() if w["advertiser"] and s["advertiser"]["id"] == w["advertiser"])
     return Webhook(
         name=name, url=w["url"], secrets=tuple(filter(None, (w["secret"], w["old_secret"]))),
-        streams=own or w["streams"], advertiser=w["advertiser"],
+        streams=own or w["streams"], advertiser=w["advertiser"], company=w["company"],
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.addressees import link_of, peers, targets, untold
+from gateway.addressees import companies, link_of, peers, targets, untold
 from gateway.config import Config
 from gateway.settings.load import ConfigError, load
 from gateway.store.telling import EVERY, STOPS
@@ -55,6 +55,15 @@ def test_hosts_endpoints_and_tools_become_values(folder: Path) -> None:
     assert (hook.name, hook.host, hook.events, hook.terse) == ("webhook/crm", "crm.example.com:8443", EVERY, False)
     assert (tool.name, tool.host, tool.events) == ("listmonk/main", "lists.example.com:443", STOPS)
     assert tool.purposes == {"newsletter"}
+
+
+def test_who_runs_what_is_told_is_named_where_the_settings_say_so(folder: Path) -> None:
+    assert companies(loaded(folder).controllers["acme"]) == {}
+    more = TOLD.replace("[controllers.acme.tools.main]", 'company = "Klantbeheer B.V."\n[controllers.acme.tools.main]')
+    named = companies(loaded(folder, more).controllers["acme"])
+    assert named == {"crm.example.com:8443": "Klantbeheer B.V."}
+    named = companies(loaded(folder, more + 'company = "Lists Ltd"\n').controllers["acme"])
+    assert named == {"crm.example.com:8443": "Klantbeheer B.V.", "lists.example.com:443": "Lists Ltd"}
 
 
 def test_secrets_are_shown_by_nothing(folder: Path) -> None:
@@ -113,6 +122,7 @@ def test_an_advertiser_who_is_told_of_nothing_is_found(folder: Path) -> None:
     assert list(untold(config)) == []
     hook = targets(config)["acme"][0]
     assert (hook.streams, hook.terse) == ({"news"}, True)
+    assert companies(config.controllers["acme"]) == {"crm.example.com:8443": "V"}
 
 
 def test_a_stream_may_list_hosts_of_its_own_for_the_addresses_in_its_mail(folder: Path) -> None:
