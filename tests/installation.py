@@ -313,7 +313,7 @@ class Gateway:
             refused = {recipient: said for recipient, said in replies.items() if said[0] >= 400}
             return refused, session.data(message) if len(refused) < len(recipients) else (0, b"")
 
-    def eventually(self, what: Callable[[], bool], seconds: float = 30) -> None:
+    def eventually(self, what: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something the gateway does on its own has happened; fails with its log when it does not."""
         end = time.monotonic() + seconds
         while not what():

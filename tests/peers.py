@@ -133,8 +133,8 @@ class ScriptedPeer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def until(self, what: Callable[[], bool]) -> None:
-        """Wait until something about this peer is true; at most ten seconds."""
-        async with asyncio.timeout(10), self._changed:
+        """Wait until something about this peer is true; at most 30 seconds."""
+        async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(what)
 
     async def seen(self, verb: str, times: int = 1) -> None:

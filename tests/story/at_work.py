@@ -48,7 +48,7 @@ class Working:
                 for state, attempts, due, reply in found
             ]
 
-    async def until(self, what: Callable[[], bool], seconds: float = 20) -> None:
+    async def until(self, what: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not what():

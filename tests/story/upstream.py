@@ -153,7 +153,7 @@ class Upstream:
         """The copies for one recipient."""
         return [mail for mail in self.mails if mail.recipient == address]
 
-    def until(self, what: Callable[[], bool], seconds: float = 30) -> None:
+    def until(self, what: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is true; fails with what came when it does not become so."""
         end = time.monotonic() + seconds
         while not what():
@@ -161,7 +161,7 @@ class Upstream:
             assert time.monotonic() < end, f"not within {seconds} s; {self.count} mails, the last: {came}"
             threading.Event().wait(0.02)
 
-    def wait(self, count: int, seconds: float = 30) -> list[Mail]:
+    def wait(self, count: int, seconds: float = 60) -> list[Mail]:
         """Wait until at least so many copies came."""
         self.until(lambda: self.count >= count, seconds)
         return self.mails
