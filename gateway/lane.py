@@ -176,7 +176,7 @@ class Lane:
 
     async def _give_back(self) -> None:
         """What waits here waits in the store instead, in its old place and without having been tried."""
-        parcels = self._fresh.clear() + self._ready.clear()
+        parcels = self._fresh.clear() + self._shelf.clear() + self._ready.clear()
         self._ready_bytes = 0
         now = self._crew.clock()
         await asyncio.gather(*(

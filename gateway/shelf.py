@@ -95,6 +95,18 @@ class Shelf:
         else:
             waiting.append(parcel)
 
+    def clear(self) -> list[Parcel]:
+        """Take everything off, what was called and has not left among it; the next copies begin anew."""
+        parcels = self.parcels
+        for parcel in parcels:
+            assert parcel.paced is not None
+            self._admitted[parcel.paced] -= 1
+            self._bytes -= parcel.original.size
+        for domain, waiting in self._waiting.items():
+            waiting.clear()
+            self._gone[domain].set()
+        return parcels
+
     def taken(self, parcel: Parcel) -> None:
         """A session has the copy whose turn it was; the next turn may come."""
         if parcel.paced is not None and (gone := self._gone.get(parcel.paced)) is not None:
@@ -115,6 +127,8 @@ class Shelf:
                 log.store_unavailable(where="turns", error=down)
                 await asyncio.sleep(1.0)
                 continue
+            if not waiting:  # the shelf was cleared
+                break
             parcel = waiting.popleft()
             self._admitted[domain] -= 1
             self._bytes -= parcel.original.size

@@ -134,6 +134,9 @@ def doctor(
             "--write-back", help="Also call the tools and endpoints that are told of opt-outs; nothing is told."
         ),
     ] = False,
+    smarthosts: Annotated[
+        bool, typer.Option("--smarthosts", help="Also log in at every smarthost; no mail is sent.")
+    ] = False,
     loop: Annotated[
         bool, typer.Option("--loop", help="Instead send a message to the seed mailbox, and look at what arrives.")
     ] = False,
@@ -144,6 +147,7 @@ def doctor(
 ) -> None:
     """Check what the settings rest on. Exit code 1 when something needs attention."""
     from gateway.doctor import direct, machine, names, noted, providers, told
+    from gateway.doctor import smarthosts as hosts
     from gateway.doctor.finding import Finding
     from gateway.outbound.resolver import Resolver
 
@@ -166,6 +170,7 @@ def doctor(
         found = machine.local(loaded, now=now, free_bytes=free, loops=noted.loops(kept))
         found += [*told.left_out(loaded), *given_up, database, *heard, *noted.findings(kept)]
         found += await told.reached(loaded) if write_back else []
+        found += await hosts.reached(loaded) if smarthosts else []
         if not dns:
             return found
         resolver = Resolver(loaded.dns_servers)

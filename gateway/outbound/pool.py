@@ -82,18 +82,10 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._timeouts = timeouts or Timeouts()
         self._habits = habits or Habits()
-        policy = POLICIES[route.tls]
-        context = context_for(policy, ca_file)
         self._places = [
-            _Place(
-                host=Host(
-                    host=one.host, port=one.port, name=hostname, policy=policy, context=context,
-                    credentials=_credentials(one), timeouts=self._timeouts,
-                ),
-                priority=one.priority, weight=one.weight,
-            )
-            for one in sorted(route.hosts, key=lambda one: one.priority)
-        ]  # fmt: skip
+            _Place(host=host, priority=one.priority, weight=one.weight)
+            for one, host in hosts(route, hostname=hostname, ca_file=ca_file, timeouts=self._timeouts)
+        ]
         self._limit = max(1, route.connections)
         self._room_again = 0.0
         self._ceiling = self._limit
@@ -294,6 +286,21 @@ class Pool:
             place.said_well = True
             self._say(connection.peer, None)
         return connection
+
+
+def hosts(
+    route: Route, *, hostname: str, ca_file: Path | None = None, timeouts: Timeouts
+) -> list[tuple[Smarthost, Host]]:  # fmt: skip
+    """The hosts of a route, those to be asked first before the others, with all it takes to get ready at them."""
+    policy = POLICIES[route.tls]
+    context = context_for(policy, ca_file)
+    return [
+        (one, Host(
+            host=one.host, port=one.port, name=hostname, policy=policy, context=context, credentials=_credentials(one),
+            timeouts=timeouts,
+        ))
+        for one in sorted(route.hosts, key=lambda one: one.priority)
+    ]  # fmt: skip
 
 
 def _credentials(host: Smarthost) -> Credentials | None:

@@ -11,10 +11,10 @@ import pytest
 
 from gateway import report
 from gateway.counters import REPLIES_LOST
-from gateway.doctor import noted
+from gateway.doctor import noted, smarthosts
 from tests.installation import Installation, consent, newsletter
 from tests.peers import FEATURES, Close, ScriptedPeer
-from tests.story.relay import fresh, load, load_people
+from tests.story.relay import config_of, fresh, load, load_people
 from tests.story.test_hand_over import working
 
 SLOW = [f"s{n}@slow.example" for n in range(6)]
@@ -68,6 +68,16 @@ async def test_domains_of_a_star_are_limited_each_for_itself(installation: Insta
         assert took == ["example.org", *["quick.example"] * 6, "slow.example"]
 
 
+async def test_a_route_that_comes_back_goes_on_with_limited_domains(installation: Installation) -> None:
+    """What waited for its turn when the route went down is given back, and called again."""
+    smarthost(installation, 'domain_rates = { "slow.example" = 50 }')
+    down = ["554 5.3.2 no service"] * 2
+    async with ScriptedPeer({"CONNECT": [*down, "220 hi"]}) as peer, working(installation, peer.port) as work:
+        await work.send([*SLOW, *QUICK], newsletter("terug"))
+        await work.until(lambda: [copy[0] for copy in work.copies()] == ["delivered"] * 12, 40)
+        assert len(peer.transactions) == 12
+
+
 async def test_a_limit_that_is_lifted_lets_what_waits_go(installation: Installation) -> None:
     smarthost(installation, 'domain_rates = { "slow.example" = 0.01 }')
     async with ScriptedPeer() as peer, working(installation, peer.port) as work:
@@ -89,8 +99,9 @@ async def test_a_copy_whose_reply_was_lost_goes_again_and_that_is_told(installat
         await work.send(SLOW[0], newsletter("weg"))
         await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
         assert "may go twice" in work.copies()[0][3]
-        [row] = await work.worker._store.queue_list(10)
-        assert (row["state"], row["maybe_twice"]) == ("queued", 1)
+        store = work.worker._store
+        pages = [await store.line_page(line, past=None, n=10) for line in await store.lines()]
+        assert [copy.maybe_twice for copies, _ in pages for copy in copies] == [1]
         await work.pass_time(timedelta(minutes=2))
         await work.until(lambda: work.copies()[0][0] == "delivered")
         assert len(peer.transactions) == 2
@@ -113,7 +124,7 @@ async def test_a_refused_login_waits_and_is_loud_until_it_is_mended(installation
     script = {"AUTH": ["535 5.7.8 wrong password", "235 ok"]}
     async with ScriptedPeer(script, features=features) as peer, working(installation, peer.port) as work:
         await work.send(SLOW[0], newsletter("deur"))
-        await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
+        await work.until(lambda: "535" in (work.copies()[0][3] or ""))
         await work.worker._note_hosts()
         [fault] = await work.worker._store.host_faults()
         assert (fault.host, fault.stage, fault.code) == (f"127.0.0.1:{peer.port}", "auth", 535)
@@ -126,7 +137,7 @@ async def test_a_refused_login_waits_and_is_loud_until_it_is_mended(installation
             assert "weigert sinds" in page and f"127.0.0.1:{peer.port}" in page and "geheim" not in page
         # a burst of mail does not become a burst of logins: somebody would lock us out
         await work.send(SLOW[1:4], newsletter("nog meer"))
-        await work.until(lambda: [copy[:2] for copy in work.copies()] == [("queued", 1)] * 4)
+        assert {copy[0] for copy in work.copies()} <= {"queued", "claimed"} and len(work.copies()) == 4
         assert sum(line.startswith("AUTH") for line in peer.commands) == 1
         installation.change('"geheim"', '"beter"')
         await work.worker.reload()
@@ -134,3 +145,21 @@ async def test_a_refused_login_waits_and_is_loud_until_it_is_mended(installation
         await work.until(lambda: [copy[0] for copy in work.copies()] == ["delivered"] * 4)
         await work.worker._note_hosts()
         assert await work.worker._store.host_faults() == []
+
+
+async def test_doctor_logs_in_at_every_smarthost_and_says_what_it_takes(installation: Installation) -> None:
+    small = ("SIZE 1000", "8BITMIME", "AUTH LOGIN PLAIN", "PIPELINING", "DSN")
+    async with (
+        ScriptedPeer(features=(*FEATURES[:2], *FEATURES[3:], "SIZE 0", "AUTH PLAIN")) as good,
+        ScriptedPeer(features=small) as narrow,
+        ScriptedPeer({"AUTH": "535 5.7.8 no"}, features=small) as shut,
+    ):
+        hosts = ", ".join(f'"127.0.0.1:{peer.port}"' for peer in (good, narrow, shut))
+        installation.change('kind = "capture"', f'kind = "smarthost"\nhosts = [{hosts}]\ntls = "none"')
+        smarthost(installation, 'username = "acme"\npassword = "geheim"')
+        found = await smarthosts.reached(config_of(installation))
+        assert [one.good for one in found] == [True, False, False]
+        assert found[0].text == "in clear; takes our login"
+        assert "limits.message_bytes" in found[1].text and "without SMTPUTF8" in found[1].text
+        assert found[2].text == "auth: 535 no" and str(shut.port) in found[2].check
+        assert not any(line.startswith("MAIL") for peer in (good, narrow, shut) for line in peer.commands)

@@ -266,6 +266,36 @@ async def test_a_server_out_of_step_has_not_taken_a_copy(verb: str, step: Step, 
         assert "QUIT" not in peer.commands  # it might be read as part of a message
 
 
+async def test_a_half_closed_connection_is_noticed_before_it_is_used() -> None:
+    """A server that says no more, but reads on, would take a MAIL and never answer it."""
+    heard: list[bytes] = []
+    closing = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hi\r\n")
+        heard.append(b"")
+        for reply in (b"250 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            heard[-1] += await reader.readline()
+            writer.write(reply)
+        heard[-1] += await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 taken\r\n")
+        writer.write_eof()
+        heard[-1] += await reader.read()
+        writer.close()
+        closing.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    pool = Pool(route_to(server.sockets[0].getsockname()[1], connections=1), hostname="gate.test")
+    for _ in range(2):
+        async with pool.session() as session:
+            assert (await send(session)).state == "delivered"
+        await closing.wait()
+        closing.clear()
+    await pool.close()
+    server.close()
+    assert [one.count(b"MAIL FROM") for one in heard] == [1, 1]
+
+
 async def test_a_silent_stale_connection_is_replaced_too() -> None:
     script: dict[str, Any] = {"MAIL": ["250 ok", Silence(), "250 ok"]}
     async with ScriptedPeer(script) as peer, session_with(peer, mail=0.1) as session:
