@@ -5,7 +5,7 @@ Used at acceptance and again at hand-over (P2), with the same words each time. I
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from gateway.config import MARKETING, Config, Controller, Stream
@@ -53,7 +53,8 @@ class Case:
     likeness: str = ""
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        """What `from_json` reads. Every value is plain: `dataclasses.asdict` would copy each, for every message."""
+        return {name: getattr(self, name) for name in _CASE}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Case":
@@ -65,6 +66,8 @@ class Case:
         """Whether the law treats it as marketing (RULES.md 2.2, effective class)."""
         return self.promotional or self.message_class in MARKETING
 
+
+_CASE = tuple(field.name for field in fields(Case))
 
 Weigh = Callable[[Person | None, dt.datetime], Ruling]
 """One message on the scales: a recipient (None: the address is no address) and an instant give a ruling."""

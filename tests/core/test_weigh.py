@@ -1,6 +1,7 @@
 """Facts as they are laid before the law: what the clocks of several machines make of an opt-out."""
 
-from dataclasses import replace
+import json
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,13 @@ MAIL = Case(
     message_class="marketing", promotional=False, purpose="newsletter", categories=(), transaction_ref=False,
     restriction_exemption=None, unsubscribe="present", from_domain="acme.example",
 )  # fmt: skip
+
+
+def test_what_a_message_is_survives_the_way_to_json_and_back() -> None:
+    case = replace(MAIL, categories=("wine", "spirits"), matched=("login",), signs=("korting",), handling="hold")
+    stored = json.loads(json.dumps(case.to_json()))
+    assert set(stored) == {field.name for field in fields(Case)}
+    assert Case.from_json(stored) == case
 
 
 @pytest.mark.parametrize(
