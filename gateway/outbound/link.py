@@ -48,6 +48,9 @@ class Link(asyncio.Protocol):
         self._room: asyncio.Future[None] | None = None
         self._paused = False
         self._failed: LinkFailed | None = None
+        self._deadline: float | None = None  # of the wait under way
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,6 +69,8 @@ class Link(asyncio.Protocol):
             self._wake(self._room)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()  # or it would hold on to us
         kind: LinkFailure = "tls" if isinstance(exc, ssl.SSLError) else "lost"
         self._fail(LinkFailed(kind, _reason(exc) if kind == "tls" else ""))
 
@@ -169,10 +174,29 @@ class Link(asyncio.Protocol):
         self._fail(LinkFailed("lost", "cut by us"))
 
     async def _wait(self, future: "asyncio.Future[None]", seconds: float) -> None:
+        """Wait for an answer or for room. A link has one timer, which is moved when it rings: that is seldom, whereas
+        a timer for each answer would be three a copy."""
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._deadline < self._rings_at:
+            self._set_timer(self._deadline)
         try:
-            async with asyncio.timeout(seconds):
-                await future
-        except TimeoutError:
+            await future
+        finally:
+            self._deadline = None
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_at = at
+        self._timer = self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._rings_at < self._deadline:
+            self._set_timer(self._deadline)
+        else:
             self._fail(LinkFailed("timeout"))
 
     def _wake(self, future: "asyncio.Future[None] | None") -> None:
