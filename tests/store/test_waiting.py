@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import hold as story
+from gateway.backlog import backlog, late
 from gateway.hold import Wanted
 from gateway.mail.envelope import Rcpt
 from gateway.post import pack_rcpt
@@ -232,3 +233,23 @@ async def test_a_campaign_that_complaints_stopped_goes_on_with_its_recipients(
     stored = await store.message("acme", one.message_id)
     assert stored is not None and stored.released_at == later
     await counted(home, store)
+
+
+async def test_staff_sees_how_much_waits_since_when_and_why_of_their_own_controllers(
+    home: Home, store: SqlStore
+) -> None:
+    """P8: nothing of another controller's."""
+    mine = arrival(home, *(f"p{n}@example.org" for n in range(4)))
+    await store.enqueue(mine, arrival(home, "x@example.org", controller_id="globex"))
+    await store.claim("w1", "main", now=NOW, n=9)
+    later = NOW + timedelta(minutes=5)
+    await store.finish("w1", [
+        ending(mine, 0, state="queued", due_at=later, reply="451 4.2.2 full"),
+        ending(mine, 1, state="queued", due_at=later, reply="451 4.2.2 full"), ending(mine, 2, state="held", reply="x"),
+        ending(mine, 3, state="queued", due_at=NOW, reply=""),
+    ])  # fmt: skip
+    seen = await backlog(store, {"acme"}, NOW + timedelta(minutes=1))
+    assert (seen.waiting, seen.held, seen.since, seen.reasons) == (3, 1, NOW, (("451 4.2.2 full", 2),))
+    other = await backlog(store, {"globex"}, NOW - timedelta(minutes=1))
+    assert (other.waiting, other.held, other.since, other.reasons) == (1, 0, None, ()), "it is in hand"
+    assert await late(store, ["main", "none"], NOW + timedelta(minutes=1)) == {"main": 60.0, "none": 0.0}
