@@ -53,7 +53,7 @@ class Board:
         return Slot(self, index)
 
     def supervisors(self) -> "Slot":
-        """The slot of the supervisor, which takes none."""
+        """The slot of the supervisor, which takes none. Made before it counts anything."""
         return Slot(self, self.workers)
 
     def leave(self, index: int) -> None:
@@ -108,7 +108,9 @@ class Slot:
 
     def __init__(self, board: Board, index: int) -> None:
         self._board, self._index = board, index
-        self._before = [row for row in board.rows(index) if row[1] in ("counter", "histogram") and _is_ours(row)]
+        self._before = [row for row in board.rows(index) if _is_sum(row)]
+        # what the supervisor had counted when this process was forked from it is told by the supervisor
+        self._before += [_negated(row) for row in _own() if _is_sum(row)]
 
     def show(self, now: float) -> None:
         """Say that we are alive, and what we counted so far. `now`: seconds on the monotonic clock."""
@@ -136,11 +138,7 @@ class Slot:
         return generate_latest(_Sums(shown, self._index, [index for index in shown if board.beat(index)]))
 
     def _counted(self) -> list[Row]:
-        own: dict[str, Row] = {}
-        for metric in REGISTRY.collect():
-            samples = [(sample.name, dict(sample.labels), sample.value) for sample in metric.samples]
-            own[metric.name] = (metric.name, metric.type, metric.documentation, samples)
-        return list(_summed([*own.values()], self._before))
+        return list(_summed(_own(), self._before))
 
 
 class _Sums(Collector):
@@ -175,8 +173,28 @@ def _labelled(row: Row, worker: str) -> Row:
     return name, kind, text, [(sample, {**labels, "worker": worker}, value) for sample, labels, value in samples]
 
 
+def _own() -> list[Row]:
+    """What this process has counted."""
+    return [
+        (
+            metric.name, metric.type, metric.documentation,
+            [(sample.name, dict(sample.labels), sample.value) for sample in metric.samples],
+        )
+        for metric in REGISTRY.collect()
+    ]  # fmt: skip
+
+
+def _negated(row: Row) -> Row:
+    name, kind, text, samples = row
+    return name, kind, text, [(one, labels, -value) for one, labels, value in samples if not one.endswith("_created")]
+
+
 def _is_ours(row: Row) -> bool:
     return row[0].startswith("consentgate_")
+
+
+def _is_sum(row: Row) -> bool:
+    return row[1] in ("counter", "histogram") and _is_ours(row)
 
 
 def _summed(*parts: Iterable[Row]) -> Iterator[Row]:

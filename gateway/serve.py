@@ -142,7 +142,15 @@ class _Serving:
 
     async def _run_alone(self) -> int:
         watchdog, slot = systemd.Watchdog(), Board(1).slot(0)
-        loop = asyncio.get_running_loop()
+        loop, is_ready = asyncio.get_running_loop(), asyncio.Event()
+
+        def ready() -> None:
+            self._say_ready()
+            is_ready.set()
+
+        def beat() -> None:
+            if is_ready.is_set():
+                watchdog.pat()
 
         def renewed(sockets: Sockets) -> tuple[Config, Sockets]:
             config = self.load()
@@ -166,8 +174,8 @@ class _Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop)
             loop.add_signal_handler(signal.SIGHUP, reload)
-            async with _beating(watchdog.pat, min(BEAT_SECONDS, watchdog.every or BEAT_SECONDS)):
-                await worker.run(self._say_ready)
+            async with _beating(beat, min(BEAT_SECONDS, watchdog.every or BEAT_SECONDS)):
+                await worker.run(ready)
 
         return await self._at_work(work, 0, slot, renewed, told)
 

@@ -246,7 +246,7 @@ class Supervisor:
         self._asked.pop(worker.index, None)  # its successor begins with the settings that hold then
         self._settle()
         if self._stop_at is not None:
-            self._failed = self._failed or status != 0
+            self._failed = self._failed or status not in (0, -signal.SIGTERM)  # the latter: it had only just begun
         elif not self._said_ready:
             self._failed = True
             self._stop()
@@ -271,7 +271,8 @@ class Supervisor:
         if self._ask_again is not None and now >= self._ask_again:
             self._ask_again = None
             self._ask([worker for worker in self._living() if self._asked.get(worker.index) == "refused"])
-        self._watchdog.pat()
+        if self._said_ready:
+            self._watchdog.pat()
 
     def _hung(self, now: float) -> Iterator[_Worker]:
         for worker in self._living():

@@ -10,15 +10,17 @@ import socket
 import time
 from collections.abc import Callable
 
+PATIENCE_SECONDS = 2.0
 _FIRST_INHERITED = 3
 
 
-def tell(*lines: str) -> None:
-    """Say something, as "READY=1"."""
+def tell(*lines: str, patience: float = PATIENCE_SECONDS) -> None:
+    """Say something, as "READY=1". A manager that is too busy to hear it within `patience` does not."""
     place = os.environ.get("NOTIFY_SOCKET")
     if not place:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(patience)
         manager.connect("\0" + place[1:] if place.startswith("@") else place)
         manager.sendall("\n".join(lines).encode())
 
@@ -40,7 +42,7 @@ def stopping() -> None:
 
 def alive() -> None:
     """We are well; to be said every `watchdog_seconds` at least."""
-    tell("WATCHDOG=1")
+    tell("WATCHDOG=1", patience=0)
 
 
 def watchdog_seconds() -> float | None:

@@ -22,6 +22,7 @@ from gateway.inbound import connection, entrance
 from gateway.inbound.capacity import Connections, Rate, one_peer
 from gateway.inbound.listener import Listener
 from gateway.inbound.session import IDLE_COMMANDS_ALLOWED, OVERSHOOT
+from gateway.serve import DOORS, OWN_FILES, connections_within
 
 BODY = b"Subject: x\r\n\r\nbody\r\n"
 BOTH = Listen(
@@ -344,3 +345,12 @@ async def test_what_comes_over_a_connection_is_not_delayed() -> None:
         talk = next(iter(door.conversations))
         opened = talk.transport.get_extra_info("socket")  # type: ignore[attr-defined]
         assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_too_few_files_mean_fewer_connections() -> None:
+    """Each door gets its part of what the system allows, beside what the rest needs."""
+    config = limited(connections=1000)
+    assert connections_within(config, 1_000_000) == 1000
+    assert connections_within(config, OWN_FILES + DOORS * 1000) == 1000
+    assert connections_within(config, 1024) == (1024 - OWN_FILES) // DOORS
+    assert connections_within(config, 100) == 1
