@@ -179,7 +179,7 @@ async def test_whoever_is_in_the_way_of_another_is_tried_again(home: Keyed) -> N
             home.ask("INSERT INTO meta (name, value) VALUES (?, '')", name)
         await asyncio.gather(a._write(unit("a", "b"), Turn.BESIDE), b._write(unit("b", "a"), Turn.BESIDE))
     assert home.ask("SELECT value FROM meta WHERE name IN ('a', 'b')") == [("xx",), ("xx",)]
-    assert len(tries) == 3
+    assert len(tries) > 2
 
 
 # without the database
