@@ -61,6 +61,9 @@ _PRIMARY_GONE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.CannotConne
 
 EMPTY_MS: Final = 250
 """How long writing the keys anew waits for others (ms): others wait behind it."""
+LARGEST: Final = 100_000_000
+"""Octets of a table of keys up to which it is written anew while mail goes on: some 800,000 people."""
+_NOTED: Final = "SELECT name, file, pg_relation_filenode(name), pg_table_size(name) FROM destroyed ORDER BY name"
 _SOMEBODY_LOOKS: Final = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
     "AND backend_xmin IS NOT NULL LIMIT 1"
@@ -270,25 +273,31 @@ class PostgresKeysConnection(PostgresConnection):
         """Write tables anew of which something was destroyed: a deleted row stays in its page until then.
 
         False while somebody may still see it: for them it would be kept. It takes a second for some 300,000 people, in
-        which nobody is looked up; it waits for others a quarter of a second at most.
+        which nobody is looked up, and waits for others a quarter of a second at most. A table so large that mail would
+        be put off meanwhile is left to whoever keeps the server (docs/scaling.md).
         """
-        noted = dict(self.execute("SELECT name, by FROM destroyed").fetchall())
+        noted = self.execute(_NOTED).fetchall()
         if not noted:
             return True
         if self.execute(_SOMEBODY_LOOKS).fetchone() is not None:
             return False
         self.script(f"SET lock_timeout = {EMPTY_MS}")
         try:
-            for table in ("person_keys", "spool_keys"):
-                if table in noted:
-                    self.script(f"VACUUM (FULL) {table}")
-                    self.execute("DELETE FROM destroyed WHERE name = ? AND by = ?", (table, noted[table]))
+            done = [self._written_anew(*one) for one in noted]
             with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
                 self.script("CHECKPOINT")  # so that the log they stood in is written over soon
         except asyncpg.LockNotAvailableError:
             return False
         finally:
             self.script("RESET lock_timeout")
+        return all(done)
+
+    def _written_anew(self, table: str, file: int, now: int, octets: int) -> bool:
+        if file == now:
+            if octets > LARGEST:
+                return False
+            self.script(f'VACUUM (FULL) "{table}"')
+        self.execute("DELETE FROM destroyed WHERE name = ? AND file = ?", (table, file))
         return True
 
 

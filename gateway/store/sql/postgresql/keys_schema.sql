@@ -13,16 +13,16 @@ CREATE TABLE spool_keys (
   wrapped BYTEA NOT NULL
 );
 
--- Tables of which rows were deleted that may still be on the disk, and by which transaction.
+-- Tables of which rows were deleted that may still be on the disk, and in which file: one written anew has another.
 CREATE TABLE destroyed (
   name TEXT COLLATE "C" PRIMARY KEY,
-  by BIGINT NOT NULL
+  file BIGINT NOT NULL
 );
 
 CREATE FUNCTION note_destroyed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO destroyed (name, by) VALUES (TG_TABLE_NAME, pg_current_xact_id()::text::bigint)
-  ON CONFLICT (name) DO UPDATE SET by = excluded.by;
+  INSERT INTO destroyed (name, file) VALUES (TG_TABLE_NAME, pg_relation_filenode(TG_RELID))
+  ON CONFLICT (name) DO UPDATE SET file = excluded.file;
   RETURN NULL;
 END $$;
 
