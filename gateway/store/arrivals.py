@@ -37,7 +37,7 @@ def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
     if not arrivals:
         return
     db, secrets = handles.db, _secrets(handles, arrivals)
-    messages, copies, counts, depths = [], [], tallies.Counts(), tallies.Depths(arrivals[0].worker)
+    messages, copies, counts, depths = [], [], tallies.Counts(arrivals[0].worker), tallies.Depths(arrivals[0].worker)
     bodies = _Bodies(db)
     for arrival in arrivals:
         open_copies = sum(1 for copy in arrival.copies if copy.state in OPEN)

@@ -144,7 +144,7 @@ def finish(handles: Handles, worker: str, endings: Sequence[Ending]) -> None:
     done = _end(handles, worker, _still_halted(handles, endings))
     ended = [ending for ending, _ in done]
     closed = Counter((ending.controller_id, ending.message_id) for ending in ended if ending.state not in OPEN)
-    counts, depths = Counts(), Depths(worker)
+    counts, depths = Counts(worker), Depths(worker)
     for ending, route in done:
         if ending.state != "queued":
             depths.add(ending.controller_id, ending.stream, route, waiting=-1, held=ending.state == "held")

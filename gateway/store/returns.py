@@ -162,8 +162,7 @@ def _complained(handles: Handles, returned: Returned, placed: SuppressionRow | N
 
 
 def _tally(handles: Handles, place: dict[str, str], name: str) -> int:
-    row = SQL.tally(handles.db, **place, name=name)
-    return 0 if row is None else int(row[0])
+    return int(SQL.tally(handles.db, **place, name=name)[0])
 
 
 def settle(

@@ -14,9 +14,10 @@ QUEUE = aiosql.from_path(str(files("gateway.store") / "sql" / "queue.sql"), "sql
 
 
 class Counts:
-    """What is added to the counters of campaigns in one transaction."""
+    """What is added to the counters of campaigns in one transaction. `worker`: whose rows are written."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: str = "") -> None:
+        self._worker = worker
         self._campaigns: dict[tuple[str, str, str], Counter[str]] = {}
 
     def of(self, controller_id: str, stream: str, campaign: str) -> Counter[str]:
@@ -25,7 +26,10 @@ class Counts:
     def write(self, handles: Handles) -> None:
         """In one order everywhere, so that two nodes never wait for each other's rows."""
         handles.db.executemany(QUEUE.count.sql, [
-            {"controller_id": controller_id, "stream": stream, "campaign": campaign, "name": name, "n": n}
+            {
+                "controller_id": controller_id, "stream": stream, "campaign": campaign, "name": name,
+                "worker": self._worker, "n": n,
+            }
             for (controller_id, stream, campaign), counts in sorted(self._campaigns.items())
             for name, n in sorted(counts.items()) if n
         ])  # fmt: skip

@@ -102,6 +102,22 @@ async def test_no_copy_is_claimed_twice_and_nobody_waits_for_one_that_is_being_t
         assert len(taken) == len(set(taken)) == 50 and min(taken) == 10
 
 
+async def test_workers_do_not_wait_for_each_others_counters(home: Keyed) -> None:
+    """All of them count for one campaign at once: in one row each would wait until the other's commit."""
+    store = home.place.store(home.ring, patience=PATIENCE)
+    await store.open()
+    try:
+        await store.enqueue(home.arrival("p1@example.org", worker="w1"))
+        with beside(home, "UPDATE tallies SET n = n WHERE worker <> 'w2'"):
+            arrival = home.arrival("p2@example.org", state="claimed", worker="w2")
+            await store.enqueue(arrival)
+            await store.finish("w2", [ending(arrival)])
+        counts = (await store.tallies("acme"))["newsletter", "spring"]
+        assert (counts["accepted"], counts["delivered"]) == (2, 1)
+    finally:
+        await store.close()
+
+
 async def test_endings_of_two_nodes_for_copies_of_one_message_leave_nothing_open(home: Keyed) -> None:
     async with home.opened() as a, home.opened() as b:
         arrival = home.arrival(*(f"p{n}@example.org" for n in range(40)))

@@ -109,9 +109,10 @@ RETURNING open;
 -- name: drop_bodies(controller_id, message_id)*!
 DELETE FROM bodies WHERE controller_id = :controller_id AND message_id = :message_id;
 
--- name: count(controller_id, stream, campaign, name, n)!
-INSERT INTO tallies (controller_id, stream, campaign, name, n) VALUES (:controller_id, :stream, :campaign, :name, :n)
-ON CONFLICT (controller_id, stream, campaign, name) DO UPDATE SET n = tallies.n + excluded.n;
+-- name: count(controller_id, stream, campaign, name, worker, n)!
+INSERT INTO tallies (controller_id, stream, campaign, name, worker, n)
+VALUES (:controller_id, :stream, :campaign, :name, :worker, :n)
+ON CONFLICT (controller_id, stream, campaign, name, worker) DO UPDATE SET n = tallies.n + excluded.n;
 
 -- name: renew(worker, lease_until)!
 INSERT INTO workers (worker, lease_until) VALUES (:worker, :lease_until)

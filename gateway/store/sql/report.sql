@@ -17,7 +17,7 @@ WHERE c.controller_id = :controller_id AND c.verdict = 'allow' AND substr(c.reas
 ORDER BY c.as_of DESC, c.message_id DESC, c.copy_no DESC LIMIT :n;
 
 -- name: tallies(controller_id)
-SELECT stream, campaign, name, n FROM tallies WHERE controller_id = :controller_id;
+SELECT stream, campaign, name, sum(n) FROM tallies WHERE controller_id = :controller_id GROUP BY stream, campaign, name;
 
 -- name: campaign_span(controller_id, stream, campaign)^
 SELECT (

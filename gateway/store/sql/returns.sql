@@ -74,7 +74,7 @@ UPDATE returns SET task = :task, content = coalesce(:content, content)
 WHERE controller_id = :controller_id AND report_id = :report_id AND task IN ('open', 'proposed') AND task <> :task;
 
 -- name: tally(controller_id, stream, campaign, name)^
-SELECT n FROM tallies
+SELECT coalesce(sum(n), 0) FROM tallies
 WHERE controller_id = :controller_id AND stream = :stream AND campaign = :campaign AND name = :name;
 
 -- name: put_stop(controller_id, stream, campaign, at, complaints, sent)!

@@ -183,14 +183,16 @@ CREATE INDEX copies_person ON copies (controller_id, recipient_key, message_id);
 
 -- Counters per campaign, so that a report costs the same for a thousand and for a million recipients.
 -- name: accepted, allowed, deferred, delivered, bounced, opted_out, blocked/CODE, or observed/CODE (let through); those
--- of a rehearsal begin with rehearsed/.
+-- of a rehearsal begin with rehearsed/. A row for each worker, since all of them count all the time: one row for all would
+-- be waited for by each until the other's commit. They are read as their sum; one of them may be below zero.
 CREATE TABLE tallies (
   controller_id TEXT NOT NULL,
   stream TEXT NOT NULL,
   campaign TEXT NOT NULL,
   name TEXT NOT NULL,
+  worker TEXT NOT NULL,
   n INTEGER NOT NULL,
-  PRIMARY KEY (controller_id, stream, campaign, name)
+  PRIMARY KEY (controller_id, stream, campaign, name, worker)
 ) STRICT, WITHOUT ROWID;
 
 -- Who holds claimed copies. One lease per worker: renewing it costs one row, however many copies it holds.
