@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -90,6 +91,8 @@ def main() -> None:
             found = uvloop.run(asyncio.wait_for(run(args, folder), args.most))
         except TimeoutError:
             sys.exit(f"given up after {args.most:.0f} s; see {folder}")
+        except asyncio.CancelledError:
+            sys.exit(f"stopped; see {folder}")
         except Broken as broken:
             sys.exit(f"{broken}\nsee {folder}")
         for one in found:
@@ -112,7 +115,11 @@ def working_folder(given: Path | None) -> Iterator[Path]:
 
 
 async def run(args: argparse.Namespace, folder: Path) -> list[Finding]:
-    """The whole day; what it showed."""
+    """The whole day; what it showed. Whoever stops us stops what we started."""
+    this = asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     with ExitStack() as stack:
         day = await _prepared(args, folder, stack)
         started = [node.process for node in day.nodes]
