@@ -18,8 +18,15 @@ from gateway.outbound.traffic import Place, Traffic
 from gateway.tools.reach import IPAddress
 
 
-def direct(config: Config, route: Route, *, before: Direct | None, pace: Pace | None) -> Direct:
-    """The connections of an `mx` route. `before`: those under the settings of before, whose experience goes on."""
+def _note(policy: str, result: str) -> None:
+    log.tls_tried(policy=policy, result=result)
+
+
+def direct(
+    config: Config, route: Route, *, before: Direct | None, pace: Pace | None, note: Callable[[str, str], None] = _note
+) -> Direct:
+    """The connections of an `mx` route. `before`: those under the settings of before, whose experience goes on.
+    `note`: told what came of TLS under which kind of policy."""
     resolver = Resolver(config.dns_servers, dnssec=config.dnssec)
     traffic = before.traffic if before is not None else Traffic(
         sessions=route.connections, per_place=route.domain_connections, rests=_tells(route.name)
@@ -27,9 +34,10 @@ def direct(config: Config, route: Route, *, before: Direct | None, pace: Pace | 
     MX_SESSIONS.labels(route.name).set_function(lambda: traffic.busy)
     MX_RESTING.labels(route.name).set_function(lambda: traffic.resting)
     return Direct(
-        route, senders=senders(config), resolver=resolver, bounds=bounds(config, route), dnssec=config.dnssec,
-        policies=_policies(config, route, resolver, before), traffic=traffic, pace=pace,
-        count=lambda policy, result: log.tls_tried(policy=policy, result=result),
+        route, hostname=config.hostname, senders=senders(config), resolver=resolver, bounds=bounds(config, route),
+        dnssec=config.dnssec,
+        policies=_policies(config, route, resolver, before, note), traffic=traffic, pace=pace,
+        count=note,
     )  # fmt: skip
 
 
@@ -74,7 +82,9 @@ def _of_this_machine(address: IPAddress) -> bool:
     return True
 
 
-def _policies(config: Config, route: Route, resolver: Resolver, before: Direct | None) -> Policies | None:
+def _policies(
+    config: Config, route: Route, resolver: Resolver, before: Direct | None, note: Callable[[str, str], None]
+) -> Policies | None:
     """What domains asked for under the settings of before goes on to hold."""
     if not route.mta_sts:
         return None
@@ -83,7 +93,7 @@ def _policies(config: Config, route: Route, resolver: Resolver, before: Direct |
         resolve=looked_up(resolver),
     )  # fmt: skip
     return Policies(
-        resolver, client, inside=route.inside, note=lambda _, fault: log.tls_tried(policy="sts", result=fault),
+        resolver, client, inside=route.inside, note=lambda _, fault: note("sts", fault),
         before=before.policies if before is not None else None,
     )  # fmt: skip
 

@@ -137,6 +137,10 @@ def doctor(
     smarthosts: Annotated[
         bool, typer.Option("--smarthosts", help="Also log in at every smarthost; no mail is sent.")
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="DOMAIN", help="Instead say where mail for a domain would go by `mx` routes."),
+    ] = None,
     loop: Annotated[
         bool, typer.Option("--loop", help="Instead send a message to the seed mailbox, and look at what arrives.")
     ] = False,
@@ -176,7 +180,9 @@ def doctor(
         resolver = Resolver(loaded.dns_servers)
         return found + await names.published(loaded, resolver, now=now) + await direct.names(loaded, resolver)
 
-    if loop:
+    if to is not None:
+        found = command.run(direct.destination(loaded, to.rpartition("@")[2]))
+    elif loop:
         from gateway.cli import loop as checking
 
         found = checking.findings(loaded, controller, stream, minutes)

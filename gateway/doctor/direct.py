@@ -1,4 +1,5 @@
-"""Whether the names that mail servers are greeted with lead to us and back, where mail is sent directly.
+"""Mail that is sent directly: whether the names that servers are greeted with lead to us and back, and where mail for a
+domain would go.
 
 Large mailbox providers refuse mail from an address whose name (PTR) does not lead back to it; the name in EHLO should
 be that name (RFC 5321 4.1.4, RFC 1912 2.1).
@@ -7,11 +8,19 @@ be that name (RFC 5321 4.1.4, RFC 1912 2.1).
 import asyncio
 from collections.abc import Sequence
 
-from gateway.config import Config
-from gateway.direct_ways import senders
+from gateway.config import Config, Route
+from gateway.direct_ways import direct, senders
 from gateway.doctor.finding import Finding
-from gateway.outbound.direct import Sender
+from gateway.outbound.connect import ConnectFailed
+from gateway.outbound.direct import Prospect, Sender
 from gateway.outbound.resolver import Resolver, Unanswered
+
+_FAULTS = {
+    "sts-policy-fetch-error": "it says that it has an MTA-STS policy, which cannot be fetched",
+    "sts-policy-invalid": "its MTA-STS policy is none",
+    "validation-failure": "a mail server is not among those that its MTA-STS policy names",
+    "dnssec-invalid": "DNS does not say whether a mail server has TLSA records: it is not used",
+}
 
 
 async def names(config: Config, resolver: Resolver) -> list[Finding]:
@@ -22,6 +31,37 @@ async def names(config: Config, resolver: Resolver) -> list[Finding]:
         if any(config.routes[stream.route].kind == "mx" for stream in config.controllers[name].streams.values())
     }
     return list(await asyncio.gather(*(_name(sender, resolver) for sender in sorted(used, key=lambda one: one.helo))))
+
+
+async def destination(config: Config, domain: str) -> list[Finding]:
+    """Where mail for a domain would go by each `mx` route, and over what kind of line. Nobody is connected to."""
+    routes = [route for route in config.routes.values() if route.kind == "mx"]
+    if not routes:
+        return [Finding(check=f"to {domain}", good=False, text="no route is of kind mx")]
+    return [finding for route in routes for finding in await _by(config, route, domain)]
+
+
+async def _by(config: Config, route: Route, domain: str) -> list[Finding]:
+    check, faults = f"{route.name} to {domain}", list[str]()
+    way = direct(config, route, before=None, pace=None, note=lambda _, fault: faults.append(fault))
+    try:
+        found = [Finding(check=check, good=True, text=_terms(one)) for one in await way.prospects(domain, "")]
+    except ConnectFailed as none:
+        found = [Finding(check=check, good=False, text=f"{none.outcome.enhanced} {none.outcome.text}")]
+    finally:
+        await way.close()
+    told = [_FAULTS.get(fault, fault) for fault in dict.fromkeys(faults)]
+    return found + [Finding(check=check, good=False, text=text) for text in told]
+
+
+def _terms(one: Prospect) -> str:
+    by = {"tlsa": "its TLSA records ask", "sts": "its MTA-STS policy asks", "no-policy-found": "routes.*.tls asks"}
+    line = "TLS where it is offered"
+    if one.encrypted:
+        line = f"TLS, and it must {'prove who it is' if one.verified else 'be offered'}, as {by[one.demand]}"
+    elif one.demand == "sts":
+        line = "TLS where it is offered; its MTA-STS policy is in testing"
+    return f"{one.host} ({', '.join(one.addresses)}): {line}"
 
 
 async def _name(sender: Sender, resolver: Resolver) -> Finding:

@@ -70,6 +70,18 @@ class NoRoom(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """A server that mail would be handed to. `demand`: what its TLS is asked for by. `encrypted`: not in clear;
+    `verified`: and only where it proves who it is."""
+
+    host: str
+    addresses: tuple[str, ...]
+    demand: Demand
+    encrypted: bool
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
     """One server as it is to be connected to. `demand`: who asks for its TLS to be so. `lax`: what will do instead."""
 
@@ -98,16 +110,19 @@ class Direct:
     """The sessions of one route, used from one event loop."""
 
     def __init__(
-        self, route: Route, *, senders: Mapping[str, Sender], resolver: Resolver, bounds: Bounds, dnssec: bool = False,
-        policies: Policies | None = None, traffic: Traffic | None = None, ca_file: Path | None = None,
-        pace: Pace | None = None, timeouts: Timeouts = TIMEOUTS, habits: Habits | None = None,
+        self, route: Route, *, hostname: str, senders: Mapping[str, Sender], resolver: Resolver, bounds: Bounds,
+        dnssec: bool = False, policies: Policies | None = None, traffic: Traffic | None = None,
+        ca_file: Path | None = None, pace: Pace | None = None, timeouts: Timeouts = TIMEOUTS,
+        habits: Habits | None = None,
         count: Callable[[Demand, str], None] = lambda _demand, _result: None,
     ) -> None:  # fmt: skip
-        """`senders`: by controller. `dnssec`: heed TLSA records. `policies`: heed MTA-STS. `traffic`: what was learnt
-        before the settings changed. `ca_file`: PEM that stands in for the system's CAs. `count`: told of each attempt
-        at TLS, what asked for it and what came of it ("success", or a result type of RFC 8460 4.3)."""
+        """`hostname`: our name where a controller has no sender. `senders`: by controller. `dnssec`: heed TLSA records.
+        `policies`: heed MTA-STS. `traffic`: what was learnt before the settings changed. `ca_file`: PEM that stands in
+        for the system's CAs. `count`: told of each attempt at TLS, what asked for it and what came of it ("success",
+        or a result type of RFC 8460 4.3)."""
         self._loop = asyncio.get_running_loop()
         self._route, self._senders, self._resolver, self._bounds = route, senders, resolver, bounds
+        self._anybody = Sender(helo=hostname)
         self._dnssec, self.policies, self._timeouts, self._count = dnssec, policies, timeouts, count
         self._habits, self._turn = habits or Habits(), None if pace is None else pace.turn
         self._base = POLICIES[route.tls]
@@ -159,6 +174,23 @@ class Direct:
         finally:
             self._give_back(kept)
 
+    async def prospects(self, domain: str, controller: str) -> list[Prospect]:
+        """Where mail for a domain would go, best first, and on what terms; nobody is connected to. ConnectFailed where
+        it would go nowhere."""
+        try:
+            way = await find_way(domain_of(f"@{domain}"), self._resolver, self._bounds)
+        except NoWay as none:
+            raise ConnectFailed(none.outcome, None, "") from None
+        targets = await self._targets(way, self._senders.get(controller, self._anybody))
+        return [
+            Prospect(
+                host=one.host.host, addresses=one.host.addresses, demand=one.demand,
+                verified=one.host.policy.verified or one.host.proof is not None,
+                encrypted=not one.host.policy.clear_too and one.lax is None,
+            )
+            for one in targets
+        ]  # fmt: skip
+
     async def close(self) -> None:
         """Say goodbye on the idle connections; those in use follow when they come back."""
         self._closed = True
@@ -177,7 +209,7 @@ class Direct:
             raise ConnectFailed(none.outcome, None, "") from None
         if seconds := self.traffic.moved(ticket, way.domain, way.site, self._loop.time()):
             raise NoRoom(seconds)
-        targets = await self._targets(way, self._senders[controller])
+        targets = await self._targets(way, self._senders.get(controller, self._anybody))
         kept = self._again(targets)
         if kept is None:
             target, connection = await self._connect(targets)

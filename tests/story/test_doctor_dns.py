@@ -142,3 +142,28 @@ def test_the_name_in_ehlo_leads_to_the_source_address_and_back(installation: Ins
         names.table |= table
         row = findings(installation)["out.acme.example HELO"]
         assert said in str(row["text"]) and row["good"] is good, row
+
+
+def test_where_mail_for_a_domain_would_go(installation: Installation, names: NameServer) -> None:
+    def said(domain: str) -> tuple[int, list[str]]:
+        done = installation.tool("doctor", "--to", domain, "--json")
+        return done.returncode, [json.loads(line)["text"] for line in done.stdout.splitlines()]
+
+    assert said("a.test") == (1, ["no route is of kind mx"])
+    installation.change('kind = "capture"', 'kind = "mx"\ninside = ["127.0.0.0/8"]')
+    installation.change("[dns]\n", "[dns]\ndnssec = true\n")
+    names.authentic |= {"a.test", "mx.a.test", "_25._tcp.mx.a.test"}
+    names.table |= {
+        ("a.test", "MX"): ["10 mx.a.test.", "20 old.a.test."], ("mx.a.test", "A"): ["127.0.0.2"],
+        ("old.a.test", "A"): ["127.0.0.3"], ("_25._tcp.mx.a.test", "TLSA"): ["3 1 1 " + "ab" * 32],
+        ("n.test", "MX"): ["0 ."], ("_mta-sts.s.test", "TXT"): ['"v=STSv1; id=1"'], ("s.test", "A"): ["127.0.0.4"],
+    }  # fmt: skip
+    assert said("bob@a.test") == (0, [
+        "mx.a.test (127.0.0.2): TLS, and it must prove who it is, as its TLSA records ask",
+        "old.a.test (127.0.0.3): TLS where it is offered",
+    ])  # fmt: skip
+    assert said("n.test") == (1, ["5.1.10 the domain takes no mail (RFC 7505)"])
+    assert said("s.test") == (1, [
+        "s.test (127.0.0.4): TLS where it is offered",
+        "it says that it has an MTA-STS policy, which cannot be fetched",
+    ])  # fmt: skip

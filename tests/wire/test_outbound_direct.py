@@ -67,7 +67,7 @@ class Servers:
         route = replace(ROUTE, port=self.port, **more.pop("route", {}))
         resolver = Resolver([("127.0.0.1", self.zone.port)], dnssec=more.get("dnssec", False))
         return Direct(
-            route, senders={"acme": Sender(helo="out.acme.example"), "bert": Sender(
+            route, hostname="gate.test", senders={"acme": Sender(helo="out.acme.example"), "bert": Sender(
                 helo="out.bert.example", sources=("127.0.0.99",)
             )}, resolver=resolver, bounds=Bounds(inside=LOCAL), timeouts=QUICK,
             count=lambda demand, result: self.counted.append((demand, result)), **more,
