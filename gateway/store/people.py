@@ -189,6 +189,8 @@ def see(
         return held.secret
     place = {"controller_id": controller_id, "recipient_key": recipient_key}
     if held.new or not (addressed or SQL.profile(handles.db, **place)):
+        if not held.new and erased(handles, controller_id, recipient_key):
+            return held.secret  # being erased just now: the key goes next, and nobody would take the row away
         plain = ledger.encode({"address": address})
         profile = sealed(held.secret.key, plain, profile_row(controller_id, recipient_key))
         SQL.put_profile(handles.db, **place, profile=profile, first_seen=at)  # one under a key that is gone is nobody's
