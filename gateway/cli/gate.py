@@ -150,7 +150,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check what the settings rest on. Exit code 1 when something needs attention."""
-    from gateway.doctor import direct, machine, names, noted, providers, told
+    from gateway.doctor import direct, machine, names, noted, providers, servers, told
     from gateway.doctor import smarthosts as hosts
     from gateway.doctor.finding import Finding
     from gateway.outbound.resolver import Resolver
@@ -172,7 +172,14 @@ def doctor(
         except Refused as refused:
             database = Finding(check="database", good=False, text=str(refused))
         found = machine.local(loaded, now=now, free_bytes=free, loops=noted.loops(kept))
-        found += [*told.left_out(loaded), *given_up, database, *heard, *noted.findings(kept)]
+        found += [
+            *told.left_out(loaded),
+            *given_up,
+            database,
+            *await servers.found(loaded),
+            *heard,
+            *noted.findings(kept),
+        ]
         found += await told.reached(loaded) if write_back else []
         found += await hosts.reached(loaded) if smarthosts else []
         if not dns:

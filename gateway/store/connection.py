@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from gateway.store.contract import StoreUnavailable
+from gateway.store.nodes import Call
 
 if TYPE_CHECKING:
     from gateway.store.keys import Keys
@@ -82,6 +83,10 @@ class Database(Protocol):
 
     def insert_long(self, sql: str, named: Mapping[str, Any], column: tuple[str, str], pieces: Sequence[bytes]) -> None:
         """Insert a row with a long value, that of :pieces in the statement. `column`: table and name."""
+        ...
+
+    def call(self, what: Call) -> None:
+        """Let the other processes know, once this transaction is committed. Rare: it holds up other commits."""
         ...
 
     def let_log_grow(self) -> None:

@@ -11,6 +11,8 @@ from typing import Final, Literal, Protocol
 
 Call = Literal["work", "stops", "answers"]
 """Copies were left for anybody to take; a campaign was stopped or let go; held mail was answered for."""
+CHANNEL: Final = "consentgate"
+"""Where calls are heard on a server."""
 CALLS: Final[tuple[Call, ...]] = ("work", "stops", "answers")
 
 

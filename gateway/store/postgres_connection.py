@@ -25,6 +25,7 @@ from gateway.store.connection import Database, Failed, Handles, Turn
 from gateway.store.contract import StoreUnavailable
 from gateway.store.dialect import one_row, translated
 from gateway.store.keys import Keys
+from gateway.store.nodes import CHANNEL, Call
 from gateway.store.sqlite_connection import SqliteConnection, keys_connection
 from suppression.vault import KeyRing
 
@@ -230,6 +231,9 @@ class PostgresConnection:
 
     def insert_long(self, sql: str, named: Mapping[str, Any], column: tuple[str, str], pieces: Sequence[bytes]) -> None:
         self.execute(sql, {**named, "pieces": b"".join(pieces)})
+
+    def call(self, what: Call) -> None:
+        self.execute("SELECT pg_notify(CAST(? AS text), CAST(? AS text))", (CHANNEL, what))
 
     def let_log_grow(self) -> None:
         """Nothing to say: the server decides."""

@@ -17,10 +17,9 @@ from asyncpg.connect_utils import SessionAttribute
 
 from gateway import log
 from gateway.store.contract import StoreUnavailable
-from gateway.store.nodes import CALLS, Call, NameTaken
+from gateway.store.nodes import CALLS, CHANNEL, Call, NameTaken
 from gateway.store.postgres_server import why
 
-CHANNEL: Final = "consentgate"
 HOUSE: Final = 0x4347, 0
 NAMES: Final = 0x4348
 """Keys of two halves: those of transactions have one of 64 bits."""

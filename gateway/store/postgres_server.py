@@ -148,12 +148,3 @@ def doubts(facts: ServerFacts, *, needed: int, keys: bool) -> list[str]:
     if facts.allowed < needed:
         found.append(f"it allows {facts.allowed} connections, and this node needs {needed}: raise max_connections")
     return found
-
-
-def described(facts: ServerFacts) -> dict[str, Any]:
-    """The facts a person wants to see first, by name."""
-    return {
-        "version": facts.version, "primary": "yes" if facts.is_primary else "no, a standby",
-        "synchronous_commit": facts.synchronous_commit, "standbys waited for": facts.synchronous_standbys or "none",
-        "connections": f"{facts.connected} of {facts.allowed}",
-    }  # fmt: skip

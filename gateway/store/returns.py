@@ -157,6 +157,7 @@ def _complained(handles: Handles, returned: Returned, placed: SuppressionRow | N
         running = stop is None or stop[1] is not None
         if running and rate(complaints, sent, released=stop[0] if stop else None) == "stop":
             SQL.put_stop(handles.db, **place, at=milliseconds(returned.at), complaints=complaints, sent=sent)
+            handles.db.call("stops")
             stopped = True
     return Heeded(placed=placed, complaints=complaints, sent=sent, stopped=stopped)
 

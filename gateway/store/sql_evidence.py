@@ -26,7 +26,13 @@ class SqlEvidence(SqlWriteBacks):
         at: datetime,
     ) -> None:  # fmt: skip
         one = Note(controller_id=controller_id, kind=kind, public=public, private=private, at=at)
-        await self._enter(partial(people.note, notes=[one]))
+
+        def unit(handles: Handles) -> None:
+            people.note(handles, [one])
+            if kind == "mail_ruling":
+                handles.db.call("answers")
+
+        await self._enter(unit)
 
     async def note_change(self, name: str, value: str, notes: Sequence[Note]) -> bool:
         """Remember a value under a name, with the notes of its change; False where it stands already.

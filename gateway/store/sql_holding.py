@@ -88,6 +88,8 @@ def _let_go(handles: Handles, controller_id: str, message_ids: Sequence[bytes], 
             gone += len(rows)
             _count(handles, controller_id, rows, waiting=1)
             handles.db.execute(SQL.let_message_go.sql, {**one, "now": milliseconds(now)})
+    if gone:
+        handles.db.call("work")
     return gone
 
 

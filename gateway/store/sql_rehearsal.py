@@ -101,6 +101,8 @@ def release(handles: Handles, released: Sequence[Released], at: datetime) -> Mov
         if gone:
             queue.close(handles, one.controller_id, one.message_id, gone)
     depths.write(handles)
+    if states["queued"]:
+        handles.db.call("work")
     return Moved(queued=states["queued"], blocked=states["blocked"])
 
 

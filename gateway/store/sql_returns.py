@@ -77,6 +77,8 @@ class SqlReturns(SqlWriteBacks):
         def unit(handles: Handles) -> bool:
             released = returns.release(handles, controller_id, stream, campaign, now)
             note(handles, notes if released else ())
+            if released:
+                handles.db.call("stops")
             return released
 
         if not await self._enter(unit):

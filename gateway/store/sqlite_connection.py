@@ -17,6 +17,7 @@ import aiosqlite
 from gateway.store.connection import Failed, Handles, Turn
 from gateway.store.contract import StoreUnavailable
 from gateway.store.keys import Keys
+from gateway.store.nodes import Call
 from suppression.vault import KeyRing
 
 T = TypeVar("T")
@@ -85,6 +86,9 @@ class SqliteConnection(sqlite3.Connection):
                     stored.write(piece)
         finally:
             self.execute(f"PRAGMA cache_size = {cache}")
+
+    def call(self, what: Call) -> None:
+        """Files have no bell."""
 
     def let_log_grow(self) -> None:
         self.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
