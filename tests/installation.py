@@ -166,6 +166,14 @@ class Installation:
         with contextlib.closing(sqlite3.connect(f"file:{self.dir / 'consentgate.db'}?mode=ro", uri=True)) as db:
             return [[str(value) for value in row] for row in db.execute(sql)]
 
+    def tell(self, sql: str) -> None:
+        """Change the data past the store, as time does."""
+        if self.server is not None:
+            self.ask(sql)
+            return
+        with contextlib.closing(sqlite3.connect(self.dir / "consentgate.db", timeout=20)) as db, db:
+            db.execute(sql)
+
     def call(self, name: str) -> None:
         """Give this node a name among those on its database."""
         text = re.sub(r'(?m)^node = ".*"\n', "", self.config.read_text("utf-8"))

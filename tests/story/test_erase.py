@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import Gateway, Installation, consent, lines_of, newsletter, program
-from tests.story.relay import Relay, fresh, load, relaying
+from tests.installation import Gateway, Installation, Make, consent, lines_of, newsletter, program
+from tests.story.relay import Relay, load, on_both, relaying
 
 WHO, OTHER = "zeldzaam.vdberg@example.org", "blijft@example.org"
 
 
 @pytest.fixture
-def installation(made: Path, tmp_path: Path) -> Installation:
-    new = fresh(made, tmp_path / "installation")
+def installation(make: Make, tmp_path: Path) -> Installation:
+    new = make(tmp_path / "installation")
     load(new, "consents", [consent(WHO), consent(OTHER)])
     (new.dir / "consents.csv").unlink()
     return new
@@ -97,6 +97,7 @@ def test_an_old_link_still_works_and_keeps_nothing_new(relay: Relay) -> None:
     assert readable_in(relay.installation, WHO) == []
 
 
+@on_both
 def test_what_waits_for_the_person_does_not_leave(installation: Installation) -> None:
     """A copy that an upstream keeps putting off is ended; one for somebody else in the same message is not."""
     later = {"RCPT": [*["451 4.3.0 later"] * 3, "250 2.1.5 ok"]}
@@ -107,23 +108,21 @@ def test_what_waits_for_the_person_does_not_leave(installation: Installation) ->
         row = erase(installation)
         assert row["ended"] == 2
         relay.gateway.stop()
-        with sqlite3.connect(installation.dir / "consentgate.db") as db:
-            db.execute("UPDATE copies SET due_at = 0 WHERE state = 'queued'")
+        installation.tell("UPDATE copies SET due_at = 0 WHERE state = 'queued'")
         relay.gateway.start()
         relay.drained()
         assert (len(relay.upstream.to(OTHER)), relay.upstream.to(WHO)) == (1, [])
         assert sorted(states(installation)) == ["blocked", "blocked", "delivered"]
         assert readable_in(installation, WHO) == []
-        with sqlite3.connect(installation.dir / "consentgate.db") as db:
-            assert db.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
-            assert db.execute("SELECT count(*) FROM copies WHERE rcpt IS NOT NULL").fetchone() == (0,)
+        assert installation.ask("SELECT count(*) FROM bodies") == [["0"]]
+        assert installation.ask("SELECT count(*) FROM copies WHERE rcpt IS NOT NULL") == [["0"]]
 
 
 def states(installation: Installation) -> list[str]:
-    with sqlite3.connect(installation.dir / "consentgate.db") as db:
-        return [row[0] for row in db.execute("SELECT state FROM copies")]
+    return [row[0] for row in installation.ask("SELECT state FROM copies")]
 
 
+@on_both
 def test_captured_mail_of_the_person_goes(installation: Installation) -> None:
     gateway = Gateway(installation)
     try:
@@ -135,8 +134,7 @@ def test_captured_mail_of_the_person_goes(installation: Installation) -> None:
     finally:
         gateway.kill()
     assert sorted(states(installation)) == ["captured", "dropped", "dropped"]
-    with sqlite3.connect(installation.dir / "consentgate.db") as db:
-        assert db.execute("SELECT count(*) FROM bodies").fetchone() == (1,), "the other recipient's capture stays"
+    assert installation.ask("SELECT count(*) FROM bodies") == [["1"]], "the other recipient's capture stays"
     assert readable_in(installation, WHO) == []
 
 
@@ -161,11 +159,11 @@ def test_somebody_who_was_never_heard_of_can_be_erased(installation: Installatio
     assert installation.tool("ledger", "verify").returncode == 0
 
 
+@on_both
 def test_a_look_at_a_person_is_in_the_ledger(installation: Installation) -> None:
     """RULES.md S5: reads of personal data are in the chained record."""
     [person] = lines_of(installation.tool("person", "show", WHO, "--json"))
     assert (person["address"], person["erased"], len(person["consents"])) == (WHO, False, 1)
-    with sqlite3.connect(installation.dir / "consentgate.db") as db:
-        kinds = [row[0] for row in db.execute("SELECT kind FROM ledger WHERE hash IS NOT NULL ORDER BY seq")]
+    kinds = [kind for (kind,) in installation.ask("SELECT kind FROM ledger WHERE hash IS NOT NULL ORDER BY seq")]
     assert kinds == ["consent", "consent", "looked_at"]
     assert installation.tool("ledger", "rebuild", "--check").returncode == 0

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import ANNA, KLEED, NIEMAND, ROOT, WIM, Installation, consent, lines_of, newsletter
-from tests.story.relay import fresh, load, load_people, relaying
+from tests.installation import ANNA, KLEED, NIEMAND, ROOT, WIM, Installation, Make, consent, lines_of, newsletter
+from tests.story.relay import load, load_people, on_both, relaying
 from tests.story.test_modes import observing
 from tests.story.test_reload import reload
 
@@ -28,16 +28,16 @@ def campaign_mail(name: str, subject: str = "Proef") -> bytes:
 
 
 @pytest.fixture
-def installation(made: Path, tmp_path: Path) -> Installation:
-    place = fresh(made, tmp_path / "installation")
+def installation(make: Make, tmp_path: Path) -> Installation:
+    place = make(tmp_path / "installation")
     load_people(place)
     place.change(MODE, MODE + 'mode = "rehearse"\n')
     return place
 
 
 def states(installation: Installation) -> Counter[str]:
-    with contextlib.closing(sqlite3.connect(f"file:{installation.dir}/consentgate.db?mode=ro", uri=True)) as db:
-        return Counter(dict(db.execute("SELECT state, count(*) FROM copies GROUP BY state")))
+    rows = installation.ask("SELECT state, count(*) FROM copies GROUP BY state")
+    return Counter({state: int(count) for state, count in rows})
 
 
 def rows_of_everything(installation: Installation) -> dict[str, int]:
@@ -46,6 +46,7 @@ def rows_of_everything(installation: Installation) -> dict[str, int]:
         return {name: db.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in tables}
 
 
+@on_both
 def test_the_lawful_part_leaves_and_nothing_else(installation: Installation) -> None:
     with relaying(installation) as relay:
         relay.taken([ANNA, WIM, KLEED, NIEMAND], campaign_mail("c1"))
@@ -84,6 +85,7 @@ def test_the_lawful_part_leaves_and_nothing_else(installation: Installation) -> 
         assert installation.tool("ledger", "verify").returncode == 0
 
 
+@on_both
 def test_an_opt_out_after_the_release_is_in_time_too(installation: Installation) -> None:
     """Released is not sent: the copy waits like any other, and is decided once more by the session that sends it."""
     with relaying(installation, {"MAIL": ["451 4.3.2 later", "250 2.1.0 ok"]}, connections=1) as relay:
@@ -91,8 +93,7 @@ def test_an_opt_out_after_the_release_is_in_time_too(installation: Installation)
         assert installation.tool("simulate", "--campaign", "c2", "--release").returncode == 0
         relay.gateway.eventually(lambda: "event=tried" in relay.gateway.log())
         assert installation.tool("suppress", "add", ANNA).returncode == 0
-        with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db", timeout=10)) as db, db:
-            db.execute("UPDATE copies SET due_at = 0 WHERE state = 'queued'")  # its minute is over
+        installation.tell("UPDATE copies SET due_at = 0 WHERE state = 'queued'")  # its minute is over
         relay.gateway.eventually(lambda: states(installation) == {"blocked": 1})
         assert relay.upstream.count == 0
 
@@ -113,6 +114,7 @@ def test_reports_that_are_owed_are_sent_at_the_release(installation: Installatio
         assert NIEMAND.encode() not in report.raw
 
 
+@on_both
 def test_p1_kill_9_during_the_release_loses_and_doubles_nothing(installation: Installation) -> None:
     people = [f"r{n:04d}@example.org" for n in range(1500)]
     load(installation, "consents", [consent(address) for address in people])

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import ANNA, KLEED, NIEMAND, WIM, Installation, newsletter
-from tests.story.relay import Relay, fresh, load_people, relaying, verify_dkim
+from tests.installation import ANNA, KLEED, NIEMAND, WIM, Installation, Make, newsletter
+from tests.story.relay import Relay, load_people, on_both, relaying, verify_dkim
 from tests.story.upstream import Gate
 
 
 @pytest.fixture
-def installation(made: Path, tmp_path: Path) -> Installation:
+def installation(make: Make, tmp_path: Path) -> Installation:
     """A fresh example installation with the four people on file."""
-    new = fresh(made, tmp_path / "installation")
+    new = make(tmp_path / "installation")
     load_people(new)
     return new
 
@@ -31,11 +31,11 @@ def reload(relay: Relay, event: str = "event=reloaded") -> None:
 
 def noted_settings(installation: Installation) -> list[str]:
     """The digests of the settings that came into force, as the ledger has them."""
-    with sqlite3.connect(installation.config.parent / "consentgate.db") as db:
-        rows = db.execute("SELECT public FROM ledger WHERE kind = 'staff_act' ORDER BY entry_id").fetchall()
+    rows = installation.ask("SELECT public FROM ledger WHERE kind = 'staff_act' ORDER BY entry_id")
     return [json.loads(public)["settings"] for (public,) in rows]
 
 
+@on_both
 def test_a_changed_stream_counts_from_the_reload_on(installation: Installation) -> None:
     with relaying(installation) as relay, relay.gateway.client() as before:
         assert relay.kept_out(KLEED, newsletter("wijn")) == "PRODUCT_NOT_SIMILAR"
