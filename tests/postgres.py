@@ -105,6 +105,8 @@ class Server:
     port: int = field(default_factory=lambda: free_ports(1)[0])
     _process: "subprocess.Popen[bytes] | None" = None
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _mark: str = field(default_factory=lambda: os.urandom(4).hex())
+    """In the names of databases: a gateway that was left behind by other tests finds none of its own here."""
 
     @property
     def data(self) -> Path:
@@ -205,7 +207,7 @@ class Server:
         number = next(self._numbers)
         templates = ("template0", "template0") if like is None else [url.rpartition("/")[2] for url in like]
         data, keys = (
-            self.new_database(f"t{number}_{what}", template=template)
+            self.new_database(f"t{self._mark}_{number}_{what}", template=template)
             for what, template in zip(("data", "keys"), templates, strict=True)
         )
         return Pair(self.url(data), self.url(keys))
