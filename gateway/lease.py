@@ -3,7 +3,8 @@
 A lease stands in the database as a time of day, which all processes can compare, and which may jump: a clock that was
 set wrong is put right, a machine wakes up. So the holder also counts seconds, which cannot jump, and believes what ends
 first. Who sees the time of day jump judges nobody until everybody had the time to renew by the new clock: else a step
-forward would hand all that is being sent to the first worker that looks, and it would be sent twice.
+forward would hand all that is being sent to the first worker that looks, and it would be sent twice. So does who lost
+its own lease: the database was away, most likely, and with it everybody's renewals.
 """
 
 import time
@@ -26,6 +27,7 @@ class Lease:
         self._until, self._until_seconds = clock(), seconds()
         self._last = self._until, self._until_seconds
         self._unsure_until = self._until_seconds
+        self._held = False
 
     def begin(self) -> datetime:
         """The end of a lease that is taken now. It holds once it is written: `took` says so."""
@@ -38,8 +40,17 @@ class Lease:
 
     def took(self, until: datetime) -> None:
         """The lease that `begin` gave is in the database."""
+        if self.lapsed:
+            self._unsure_until = self._last[1] + self._length.total_seconds()
         self._until = until - self._spare
         self._until_seconds = self._last[1] + (self._length - self._spare).total_seconds()
+        self._held = True
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether a lease that was held had run out when the last one was begun: others may have what was claimed."""
+        now, seconds = self._last
+        return self._held and (now >= self._until or seconds >= self._until_seconds)
 
     def holds(self, now: datetime) -> bool:
         """Whether what was claimed is still ours; if not, another may be sending it."""

@@ -57,6 +57,20 @@ def test_a_step_forward_ends_our_lease_and_we_judge_nobody_for_a_while() -> None
     assert clocks.lease.may_judge(), "by now everybody who lives has renewed"
 
 
+def test_who_lost_its_lease_judges_nobody_until_everybody_could_renew() -> None:
+    """The database was away for half a minute: the leases of all ran out, and all of them still send."""
+    clocks = Clocks()
+    clocks.pass_(30)
+    clocks.renew()
+    assert clocks.holds() and not clocks.lease.may_judge()
+    for _ in range(3):
+        clocks.pass_(5)
+        clocks.renew()
+        assert not clocks.lease.may_judge()
+    clocks.pass_(5)
+    assert clocks.lease.may_judge()
+
+
 def test_a_step_back_does_not_make_a_lease_longer() -> None:
     """The database is away, the clock goes back an hour: by the time of day the lease would hold for that hour."""
     clocks = Clocks()
