@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.config import Config
+from gateway.hand import Hand
 from gateway.notice import Notices
 from gateway.paces import Paces
 from gateway.parcel import Parcel
@@ -47,8 +48,14 @@ class Crew(Protocol):
     @property
     def endings(self) -> Gatherer[Ending, None]: ...
 
+    @property
+    def hand(self) -> Hand: ...
+
     def leased(self, now: datetime) -> bool:
-        """Whether this worker still holds what it claimed."""
+        """Whether this worker may claim and send."""
+
+    def holds(self, parcel: Parcel, now: datetime) -> bool:
+        """Whether a copy is still this worker's; if not, another may be sending it."""
 
     def stopped(self, parcel: Parcel) -> str:
         """Why a copy may not leave whatever is decided about it; "": it may."""

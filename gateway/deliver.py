@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from gateway import log
 from gateway.config import Config
+from gateway.hand import Hand
 from gateway.lane import Lane
 from gateway.lease import Lease
 from gateway.notice import Notices
@@ -29,7 +30,7 @@ from gateway.return_paths import ReturnPaths
 from gateway.store.connection import Gatherer
 from gateway.store.contract import Ending, Store, StoreUnavailable
 from gateway.store.returned import STOPPED
-from gateway.store.waiting import Halted
+from gateway.store.waiting import CopyKey, Halted
 from gateway.weigh import Scales
 from suppression.vault import KeyRing
 
@@ -49,6 +50,7 @@ class Deliver:
         self._lanes: dict[str, Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._lease = Lease(LEASE, CHECK_AGE, clock)
+        self.hand = Hand()
         self.paces = Paces(store, ring, clock)
         self.stopping = asyncio.Event()
         self.threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="render")
@@ -97,7 +99,10 @@ class Deliver:
     def room(self, route: str, copies: int, size: int, *, marketing: bool) -> bool:
         """Whether a fresh message may go straight to its lane."""
         lane = self._lanes.get(route)
-        return lane is not None and not self.stopping.is_set() and lane.room(copies, size, marketing=marketing)
+        return (
+            lane is not None and not self.stopping.is_set() and self.leased(self.clock())
+            and lane.room(copies, size, marketing=marketing)
+        )  # fmt: skip
 
     def offer(self, route: str, parcels: Sequence[Parcel]) -> None:
         """Committed copies of one message, in state claimed, held by this worker."""
@@ -118,8 +123,12 @@ class Deliver:
         self._stops_changed.set()
 
     def leased(self, now: datetime) -> bool:
-        """Whether this worker still holds what it claimed; if not, another may be sending it."""
+        """Whether this worker may claim and send."""
         return self._lease.holds(now)
+
+    def holds(self, parcel: Parcel, now: datetime) -> bool:
+        """Whether a copy is still this worker's; if not, another may be sending it."""
+        return self._lease.holds(now) and self.hand.has(parcel.key, parcel.claimed)
 
     def stopped(self, parcel: Parcel) -> str:
         """Why a copy may not leave: an operator holds its mail, or too many complained about its campaign, which stops
@@ -148,11 +157,25 @@ class Deliver:
                     await lane.look_at_overdue()
                 except StoreUnavailable as down:
                     log.store_unavailable(where="overdue", error=down)
+            try:
+                await self._let_go_of_strays()
+            except StoreUnavailable as down:
+                log.store_unavailable(where="strays", error=down)
             await self.pause(OVERDUE_SECONDS)
+
+    async def _let_go_of_strays(self) -> None:
+        """What is claimed for us and nobody here knows of, since the store's answer to that was lost, waits again."""
+        strays = self.hand.strays(await self.store.claimed(self.worker))
+        if strays and (copies := await self.store.give_back(self.worker, strays, self.clock())):
+            log.taken_back(copies=copies)
+            self.wake_all()
 
     async def _renew(self) -> None:
         until = self._lease.begin()
-        await self.store.renew(self.worker, until)
+        if self._lease.lapsed:
+            self.hand.keep(await self.store.resume(self.worker, until))
+        else:
+            await self.store.renew(self.worker, until)
         self._lease.took(until)
 
     async def _keep_lease(self) -> None:
@@ -171,6 +194,8 @@ class Deliver:
         while True:
             try:
                 await self.store.finish(self.worker, endings)
+                for ending in endings:
+                    self.hand.put_down(CopyKey(ending.controller_id, ending.message_id, ending.copy_no))
                 for route in {ending.notice.copies[0].route for ending in endings if ending.notice is not None}:
                     self.wake(route)
                 return [None] * len(endings)

@@ -23,6 +23,7 @@ from gateway.pick_up import PickUp
 from gateway.route_rest import Rest
 from gateway.shelf import Shelf
 from gateway.store.contract import ClaimedCopy, Ending, Person, StoreUnavailable
+from gateway.store.waiting import CopyKey
 from gateway.tray import Tray
 
 CLAIMED = 64
@@ -39,6 +40,8 @@ size while it is being sent."""
 FRESH = 512
 """Committed copies that wait in memory for their turn, per lane; what comes beyond waits in the store."""
 FRESH_BYTES = 32 << 20
+LEASE_SECONDS = 0.25
+"""How often a lane looks whether its worker has a lease again; without one nothing is claimed."""
 LOOK_SECONDS = 1.0
 """How often the store is looked at while fresh copies keep a lane busy, unless something was left there."""
 
@@ -76,7 +79,7 @@ class Lane:
         self._rest = Rest()
         self._hand_over = HandOver(
             crew.store, crew.scales, crew.renderer, pool, route.name,
-            rules=crew.config.bounce_rules, notices=crew.notices, clock=crew.clock, leased=crew.leased,
+            rules=crew.config.bounce_rules, notices=crew.notices, clock=crew.clock, holds=crew.holds,
             returns=crew.returns, stopped=crew.stopped,
             recheck=crew.recheck,
         )  # fmt: skip
@@ -106,6 +109,8 @@ class Lane:
         return self._fresh.of_kind(marketing) + copies <= FRESH and self._fresh.octets + size <= FRESH_BYTES
 
     def offer(self, parcels: Sequence[Parcel]) -> None:
+        for parcel in parcels:
+            self._crew.hand.take(parcel.key, None)
         self._fresh.put(parcels)
         self.work.set()
 
@@ -136,6 +141,8 @@ class Lane:
             await self._space.wait()
         if self._rest.failures:
             await self._rested()
+        while not self._crew.leased(self._crew.clock()) and not stopping.is_set():
+            await self._crew.pause(LEASE_SECONDS)
         self.work.clear()
         try:
             batch = await self._next_batch()
@@ -269,6 +276,8 @@ class Lane:
         if not self._claimed:
             n = 1 if self._rest.failures else CLAIMED
             self._claimed.extend(await crew.store.claim(crew.worker, self._route.name, now=crew.clock(), n=n))
+            for copy in self._claimed:
+                crew.hand.take(CopyKey(copy.controller_id, copy.message_id, copy.copy_no), copy)
         some = self._next_claimed()
         batch, endings = await self._decided(some)
         for _ in some:
@@ -425,7 +434,8 @@ class Lane:
     async def _attempt(self, parcel: Parcel) -> Ending:
         """One attempt and what came of it. A bug of ours sets this copy aside; the others go on."""
         try:
-            ending = await self._hand_over(parcel)
+            ours = self._crew.holds(parcel, self._crew.clock())
+            ending = await self._hand_over(parcel) if ours else None
         except StoreUnavailable:
             raise
         except NoRoom as busy:
@@ -435,6 +445,7 @@ class Lane:
             return parcel.ending("held", self._crew.clock(), said=f"hand over: {type(bug).__name__}")
         self._learn(parcel.heard)
         if ending is None:  # our lease ran out: it waits again, unless another worker has it
-            await self._crew.pause(1.0)
+            if not self._crew.leased(self._crew.clock()):
+                await self._crew.pause(1.0)
             ending = parcel.ending("queued", self._crew.clock(), due_at=self._crew.clock(), tried=False)
         return ending

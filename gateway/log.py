@@ -352,7 +352,7 @@ def letter_put_off(*, controller: str, letter: str, error: BaseException) -> Non
 
 
 def taken_back(*, copies: int) -> None:
-    """Copies claimed before a crash are in the queue again."""
+    """Copies claimed before a crash, or by a claim whose answer was lost, are in the queue again."""
     _log.info("taken_back", copies=copies)
 
 

@@ -36,6 +36,7 @@ from gateway.return_paths import ReturnPaths
 from gateway.route_rest import is_down
 from gateway.store.contract import Arrival, ClaimedCopy, Ending, Person, Ruling, Store, Who
 from gateway.store.returned import STOPPED, Refusal
+from gateway.store.waiting import CopyKey
 from gateway.weigh import Scales
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import Explanation, impersonal
@@ -101,6 +102,11 @@ class Parcel:
     def name(self) -> str:
         """How the log calls this copy."""
         return f"{UUID(bytes=self.original.message_id)}/{self.copy_no}"
+
+    @property
+    def key(self) -> CopyKey:
+        """How the store calls this copy."""
+        return CopyKey(self.original.controller.id, self.original.message_id, self.copy_no)
 
     @property
     def ground(self) -> tuple[str | None, ...]:
@@ -178,21 +184,21 @@ class Lanes(Protocol):
 
 
 class HandOver:
-    """The last steps of a copy on one route. `leased`: whether this worker still holds what it claimed."""
+    """The last steps of a copy on one route. `holds`: whether a copy is still this worker's."""
 
     def __init__(
         self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | Direct | None, route: str, *,
-        rules: BounceRules, notices: Notices, clock: Callable[[], datetime], leased: Callable[[datetime], bool],
+        rules: BounceRules, notices: Notices, clock: Callable[[], datetime], holds: Callable[[Parcel, datetime], bool],
         returns: ReturnPaths, stopped: Callable[[Parcel], str], recheck: Recheck,
     ) -> None:  # fmt: skip
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
-        self._rules, self._notices, self._clock, self._leased = rules, notices, clock, leased
+        self._rules, self._notices, self._clock, self._holds = rules, notices, clock, holds
         self._returns, self.stopped, self._recheck = returns, stopped, recheck
         self.lacks: frozenset[Lack] = frozenset()
         """What a server of this route could not carry: copies are made without it from then on."""
 
     async def __call__(self, parcel: Parcel) -> Ending | None:
-        """One attempt. None: the lease is over, so the copy is another worker's. Raises StoreUnavailable, or NoRoom
+        """One attempt. None: the copy may be another worker's by now. Raises StoreUnavailable, or NoRoom
         where the servers have no session free after all."""
         if self.stopped(parcel):
             return self.set_aside(parcel)
@@ -210,7 +216,7 @@ class HandOver:
             lack = outcome.lacks if outcome.lacks not in parcel.lacks else None
             if outcome.state != "skipped" and lack is None:
                 return self._judged(parcel, outcome)
-            if not self._leased(self._clock()):
+            if not self._holds(parcel, self._clock()):
                 return None
             if self.stopped(parcel):
                 return self.set_aside(parcel)
@@ -288,9 +294,10 @@ class HandOver:
         person = (await self._store.people([parcel.who]))[0]
         now = self._clock()
         parcel.ruling = parcel.weigh(person, now)
-        fresh = monotonic() - asked < CHECK_AGE.total_seconds() and self._leased(now) and not self.stopped(parcel)
+        fresh = monotonic() - asked < CHECK_AGE.total_seconds()
+        ours = self._holds(parcel, now) and not self.stopped(parcel)
         fits = self._pool is None or parcel.ground == parcel.rendered_for
-        return parcel.ruling.decision.verdict == "allow" and fresh and fits
+        return parcel.ruling.decision.verdict == "allow" and fresh and ours and fits
 
     def put_by(self, parcel: Parcel, owed: list[Owed] | None = None) -> Ending:
         """A copy that may not go now: put off where that is technical, kept out where it is the law.

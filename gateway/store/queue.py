@@ -19,7 +19,7 @@ from gateway.store.contract import Act, ClaimedCopy, Ending, StoredMessage, tall
 from gateway.store.keys import opened
 from gateway.store.returned import STOPPED
 from gateway.store.tallies import QUEUE, Counts, Depths, count
-from gateway.store.waiting import HELD
+from gateway.store.waiting import HELD, CopyKey
 from suppression.vault import Unreadable
 
 SQL = QUEUE
@@ -114,6 +114,23 @@ def take_back(handles: Handles, worker: str, now: datetime) -> int:
         int(SQL.take_back(handles.db, worker=holder, now=at))
         for (holder,) in list(SQL.lapsed(handles.db, worker=worker, now=at))
     )
+
+
+def claimed(handles: Handles, worker: str) -> list[CopyKey]:
+    """All that a worker holds."""
+    return [CopyKey(*row) for row in SQL.claimed_by(handles.db, worker=worker)]
+
+
+def resume(handles: Handles, worker: str, lease_until: int) -> list[CopyKey]:
+    """A lease again for a worker whose own ran out, and what it still holds."""
+    SQL.renew(handles.db, worker=worker, lease_until=lease_until)
+    return claimed(handles, worker)
+
+
+def give_back(handles: Handles, worker: str, keys: Sequence[CopyKey], now: datetime) -> int:
+    """Copies that a worker holds wait again, in their old place; how many."""
+    rows = [{**key._asdict(), "worker": worker, "now": milliseconds(now)} for key in sorted(keys)]
+    return sum(row is not None for row in handles.db.each(SQL.give_back.sql, rows))
 
 
 def messages(handles: Handles, wanted: Sequence[tuple[str, bytes]]) -> list[StoredMessage | None]:

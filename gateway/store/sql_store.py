@@ -53,6 +53,7 @@ from gateway.store.sql_rulings import SqlRulings
 from gateway.store.sql_sign_ups import SqlSignUps
 from gateway.store.sql_waiting import SqlWaiting
 from gateway.store.staff import Staff
+from gateway.store.waiting import CopyKey
 
 SCHEMA_VERSION = "3"
 """As the last line of schema.sql stamps it."""
@@ -217,6 +218,16 @@ class SqlStore(
 
     async def take_back(self, worker: str, now: datetime) -> int:
         return await self._write(partial(queue.take_back, worker=worker, now=now))
+
+    async def claimed(self, worker: str) -> list[CopyKey]:
+        return await self._read(partial(queue.claimed, worker=worker))
+
+    async def resume(self, worker: str, until: datetime) -> list[CopyKey]:
+        unit = partial(queue.resume, worker=worker, lease_until=milliseconds(until))
+        return await self._write(unit)  # in the turn of `take_back`: it is over or begins after this
+
+    async def give_back(self, worker: str, keys: Sequence[CopyKey], now: datetime) -> int:
+        return await self._write(partial(queue.give_back, worker=worker, keys=keys, now=now), Turn.BESIDE)
 
     async def next_due(self, route: str) -> datetime | None:
         return await self._read(partial(queue.next_due, route=route))

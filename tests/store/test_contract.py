@@ -28,6 +28,7 @@ from gateway.store.contract import (
 )  # fmt: skip
 from gateway.store.sql_store import SqlStore
 from gateway.store.staff import Staff
+from gateway.store.waiting import CopyKey
 from suppression.decision import Decision
 from suppression.vault import KeyRing
 from tests.store.places import REFUSED, Files, Place
@@ -293,6 +294,18 @@ async def test_a_restarted_worker_takes_its_own_back_and_others_only_when_their_
     assert await store.take_back("", NOW + timedelta(seconds=21)) == 1
     claimed = await store.claim("w1", "main", now=NOW + timedelta(seconds=21), n=9)
     assert [c.rcpt for c in claimed] == [b"w2@example.org"]
+
+
+async def test_a_worker_whose_lease_ran_out_learns_what_it_still_holds(home: Home, store: SqlStore) -> None:
+    arrivals = [home.arrival(f"{n}@example.org", state="claimed", worker="w1") for n in range(3)]
+    others = home.arrival("x@example.org", state="claimed", worker="w2")
+    await store.enqueue(*arrivals, others)
+    keys = [CopyKey("acme", one.message_id, 0) for one in (*arrivals, others)]
+    assert await store.give_back("w1", [keys[0], keys[3]], NOW) == 1, "the last is not its own"
+    assert sorted(await store.resume("w1", NOW + timedelta(seconds=20))) == sorted(keys[1:3])
+    assert sorted(await store.claimed("w1")) == sorted(keys[1:3])
+    assert await store.take_back("", NOW) == 1, "it has a lease again, and w2 has none"
+    assert len(await store.claim("w3", "main", now=NOW, n=9)) == 2
 
 
 async def test_a_copy_that_is_put_off_waits_until_it_is_due_and_counts_its_attempts(

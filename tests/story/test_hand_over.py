@@ -9,6 +9,7 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -422,6 +423,40 @@ async def test_an_outage_longer_than_a_lease_leaves_no_copy_behind(installation:
         await work.send([ANNA, WIM, *PEOPLE[:5]], newsletter("geslapen"))
         await work.until(lambda: {copy[0] for copy in work.copies()} == {"delivered"}, 30)
         assert len(peer.transactions) == 7
+
+
+async def test_what_another_took_while_the_lease_was_over_is_not_sent_by_both(installation: Installation) -> None:
+    """The process stood still, another worker took what it had ready, and then it has a lease again."""
+    gate = Gate()
+    async with ScriptedPeer({"RCPT": gate}) as peer, working(installation, peer.port) as work:
+        await work.send(PEOPLE[:6], newsletter("genomen"))
+        await work.until(lambda: gate.waiting == 2)
+        with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db")) as db, db:
+            taken = db.execute("UPDATE copies SET worker = 'other' WHERE copy_no > 1 AND state = 'claimed'").rowcount
+        assert taken == 4
+        await work.pass_time(timedelta(minutes=1))
+        gate.open()
+        await work.send(ANNA, newsletter("daarna"))
+        await work.until(lambda: work.copies()[-1][0] == "delivered")
+        assert [copy[0] for copy in work.copies()] == ["delivered"] * 2 + ["claimed"] * 4 + ["delivered"]
+        assert len(peer.transactions) == 3
+
+
+async def test_a_claim_whose_answer_was_lost_does_not_keep_its_copies(installation: Installation) -> None:
+    """The database wrote that a copy is ours and went away before it said so: nobody here knows of it."""
+    async with ScriptedPeer({"RCPT": ["451 4.7.1 later", "250 ok"]}) as peer, working(installation, peer.port) as work:
+        await work.send(ANNA, newsletter("verloren antwoord"))
+        await work.until(lambda: work.copies()[0][:2] == ("queued", 1))
+        with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db")) as db, db:
+            assert db.execute("UPDATE copies SET state = 'claimed', worker = 'test-0'").rowcount == 1
+        deliver = work.worker._deliver
+        await deliver._let_go_of_strays()
+        assert work.copies()[0][0] == "claimed", "it may be about to arrive"
+        await deliver._let_go_of_strays()
+        assert work.copies()[0][:2] == ("queued", 1)
+        await work.pass_time(timedelta(hours=1))
+        await work.until(lambda: work.copies()[0][0] == "delivered")
+        assert len(peer.transactions) == 1
 
 
 def test_service_mail_is_reported_like_any_other(installation: Installation) -> None:

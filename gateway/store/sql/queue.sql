@@ -135,6 +135,17 @@ WHERE h.worker IS NOT NULL AND (h.worker = :worker OR w.worker IS NULL OR w.leas
 UPDATE copies SET state = 'queued', worker = NULL, due_at = COALESCE(due_at, :now)
 WHERE state = 'claimed' AND worker = :worker;
 
+-- name: claimed_by(worker)
+-- All that a worker holds, by the index copies_claimed.
+SELECT controller_id, message_id, copy_no FROM copies WHERE state = 'claimed' AND worker = :worker;
+
+-- name: give_back(controller_id, message_id, copy_no, worker, now)^
+-- A copy that a worker holds waits again, in its old place. Gives a row where it did. coalesce: as in end_copy.
+UPDATE copies SET state = 'queued', worker = NULL, due_at = COALESCE(due_at, :now)
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND coalesce(state, '') = 'claimed'
+  AND coalesce(worker, '') = :worker
+RETURNING copy_no;
+
 -- name: add_depths(controller_id, stream, route, worker, waiting, held)*!
 INSERT INTO depths (controller_id, stream, route, worker, waiting, held)
 VALUES (:controller_id, :stream, :route, :worker, :waiting, :held)
