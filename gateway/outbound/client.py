@@ -16,11 +16,15 @@ from dataclasses import dataclass, replace
 from gateway.mail.answer import Answer
 from gateway.mail.envelope import Rcpt, in_ascii
 from gateway.mail.outcome import SKIPPED, Outcome, Stage, judge, judge_failure
-from gateway.outbound.connect import ConnectFailed, Connection, Features, Timeouts
+from gateway.outbound.connect import ConnectFailed, Connection, Features, Host, Timeouts
 from gateway.outbound.link import LinkFailed
 
 BLOCK = 256 * 1024
 """Octets written between two looks at the socket."""
+
+
+Trouble = Callable[[Connection, Outcome, Sequence[Host]], Awaitable[Connection | None]]
+"""Told that a host is not well, and at which hosts a copy has been: a connection to another one, where it may have it."""
 
 
 class _Gone(Exception):
@@ -49,12 +53,14 @@ class Session:
         timeouts: Timeouts,
         reopen: Callable[[], Awaitable[Connection]],
         turn: Callable[[], Awaitable[None]] | None = None,
-        trouble: Callable[[Connection, Outcome], Awaitable[Connection | None]] | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         """`reopen` gives a fresh connection when this one went stale; `turn` waits until the rate allows a copy.
 
         `trouble` is told when the host ends the connection, or refuses MAIL for now; where that was before it looked
-        at the recipient it may give a connection to another host, and the copy goes there at once.
+        at the recipient it may give a connection to another host, and the copy goes there at once. It is told which
+        hosts the copy has been at: a host that takes long to say no may be well again by then, and would be asked for
+        ever.
         """
         self._connection = connection
         self._timeouts = timeouts
@@ -74,7 +80,7 @@ class Session:
         self,
         *,
         reopen: Callable[[], Awaitable[Connection]],
-        trouble: Callable[[Connection, Outcome], Awaitable[Connection | None]],
+        trouble: Trouble,
     ) -> None:
         """From now on it works for others, who get connections elsewhere when this one is over."""
         self._open, self._trouble = reopen, trouble
@@ -133,6 +139,7 @@ class Session:
         ValueError for an address with a control character in it.
         """
         raw = (data,) if isinstance(data, bytes) else data
+        been: list[Host] = []
         if self._turn is not None:
             await self._turn()
         while True:
@@ -162,20 +169,21 @@ class Session:
                 raise
             if outcome.connection_over:
                 self._part(outcome)
-            if not await self._goes_elsewhere(outcome):
+            if not await self._goes_elsewhere(outcome, been):
                 return outcome
 
     def _change_to(self, connection: Connection) -> None:
         self._connection = connection
         self._used = self._unclean = False
 
-    async def _goes_elsewhere(self, outcome: Outcome) -> bool:
+    async def _goes_elsewhere(self, outcome: Outcome, been: list[Host]) -> bool:
         """Tell of a host that is not well; whether there is a connection to another one for this copy."""
         if outcome.state != "retry" or self._trouble is None:
             return False
         if not (outcome.connection_over or outcome.stage == "mail"):
             return False
-        elsewhere = await self._trouble(self._connection, outcome)
+        been.append(self._connection.to)
+        elsewhere = await self._trouble(self._connection, outcome, been)
         if elsewhere is None:
             return False
         if self.usable:

@@ -222,9 +222,10 @@ class Direct:
             held.copies = 1
             return connection
 
-        async def trouble(connection: Connection, outcome: Outcome) -> Connection | None:
+        async def trouble(connection: Connection, outcome: Outcome, been: Sequence[Host]) -> Connection | None:
             self._cool(connection.to.host)
-            others = [one for one in targets if one.host.host not in self._cooling]
+            over = {*self._cooling, *(one.host for one in been)}
+            others = [one for one in targets if one.host.host not in over]
             if outcome.stage != "mail" or not others:
                 return None
             with suppress(ConnectFailed):

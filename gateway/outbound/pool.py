@@ -11,7 +11,7 @@ Known limit: connections count per process.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,10 +226,10 @@ class Pool:
             self._last = (self._loop.time() + self._habits.all_down, failed)
         raise failed
 
-    async def _trouble(self, connection: Connection, outcome: Outcome) -> Connection | None:
+    async def _trouble(self, connection: Connection, outcome: Outcome, been: Sequence[Host]) -> Connection | None:
         """A host ended the connection or refused MAIL for now: it cools down.
 
-        For a copy that it has not looked at yet: a connection to another host, None where no other is well.
+        For a copy that it has not looked at yet: a connection to a host where it has not been, None where none is well.
         """
         now = self._loop.time()
         for place in self._places:
@@ -238,7 +238,7 @@ class Pool:
         if outcome.stage != "mail":
             return None
         for place in self._in_turn(now):
-            if place.cooling_until <= now:
+            if place.cooling_until <= now and place.host not in been:
                 with suppress(ConnectFailed):
                     return await self._connect_to(place)
         return None

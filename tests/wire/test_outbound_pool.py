@@ -232,6 +232,17 @@ async def test_when_no_host_takes_mail_now_the_copy_waits_after_each_was_asked_o
     assert [sum(line.startswith("MAIL") for line in peer.commands) for peer in (first, second)] == [1, 1]
 
 
+async def test_hosts_that_are_well_again_by_the_time_the_others_said_no_are_not_asked_for_ever() -> None:
+    later = {"MAIL": "451 4.3.2 later"}
+    async with ScriptedPeer(later) as first, ScriptedPeer(later) as second, ScriptedPeer(later) as third:
+        pool = Pool(route_to(first, second, third), hostname="gate.test", habits=Habits(cool_down=0))
+        async with asyncio.timeout(10):
+            outcome = await deliver(pool)
+        await pool.close()
+    assert (outcome.state, outcome.code) == ("retry", 451)
+    assert [sum(line.startswith("MAIL") for line in peer.commands) for peer in (first, second, third)] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     "script", [{"RCPT": "450 4.2.0 greylisted"}, {"RCPT": "550 5.1.1 no"}, {"MAIL": "550 5.7.1 no"}, {".": Close()}]
 )
