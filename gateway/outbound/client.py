@@ -24,7 +24,7 @@ BLOCK = 256 * 1024
 
 
 Trouble = Callable[[Connection, Outcome, Sequence[Host]], Awaitable[Connection | None]]
-"""Told that a host is not well, and at which hosts a copy has been: a connection to another one, where it may have it."""
+"""Told that a host is not well, and at which hosts a copy has been; gives a connection to another one, or None."""
 
 
 class _Gone(Exception):

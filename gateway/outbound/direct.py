@@ -156,7 +156,7 @@ class Direct:
 
     def heard(self, ticket: Ticket, outcome: Outcome | None) -> None:
         """A copy's attempt is over; None: there was none."""
-        heard = "nothing" if outcome is None else heard_of(outcome)
+        heard = "nothing" if outcome is None or ticket.excused else heard_of(outcome)
         self.traffic.done(ticket, heard, self._loop.time(), outcome)
 
     @asynccontextmanager
@@ -209,16 +209,21 @@ class Direct:
             raise ConnectFailed(none.outcome, None, "") from None
         if seconds := self.traffic.moved(ticket, way.domain, way.site, self._loop.time()):
             raise NoRoom(seconds)
-        targets = await self._targets(way, self._senders.get(controller, self._anybody))
+        ticket.excused = False
+        try:
+            targets = await self._targets(way, self._senders.get(controller, self._anybody))
+        except ConnectFailed:
+            ticket.excused = True  # its own policy or records name nobody: its servers were not even asked
+            raise
         kept = self._again(targets)
         if kept is None:
-            target, connection = await self._connect(targets)
+            target, connection = await self._connect(targets, ticket)
             session = Session(connection, timeouts=self._timeouts, reopen=_never, turn=self._turn)
             kept = _Kept(session=session, target=target)
         held = kept
 
         async def reopen() -> Connection:
-            held.target, connection = await self._connect(targets)
+            held.target, connection = await self._connect(targets, ticket)
             held.copies = 1
             return connection
 
@@ -268,21 +273,25 @@ class Direct:
 
     def _guarded(self, exchange: Exchange, sender: Sender, tlsa: Tlsa | None, policy: Policy | None) -> list[_Target]:
         """One server as its records or the domain's policy ask for, once per address of ours to connect from."""
-        if tlsa is not None:  # DANE comes first: what it finds wrong no policy may excuse (RFC 8461 2)
+        if tlsa is not None and tlsa.records:  # what DANE finds wrong no policy may excuse (RFC 8461 2)
             strict = POLICIES["require"]
             return [
                 _Target(host=replace(host, server_name=tlsa.base, proof=tlsa), demand="tlsa")
                 for host in self._hosts(exchange, sender, strict)
             ]
+        base = self._base
+        demand: Demand = "no-policy-found" if tlsa is None else "tlsa"
+        if tlsa is not None and not base.verified:  # records of no use ask for TLS, and lift nothing asked for besides
+            base = POLICIES["require"]
         if policy is None:
-            return [_Target(host=host, demand="no-policy-found") for host in self._hosts(exchange, sender, self._base)]
+            return [_Target(host=host, demand=demand) for host in self._hosts(exchange, sender, base)]
         if not policy.allows(exchange.name):
             self._count("sts", "validation-failure")
             if policy.mode == "enforce":
                 return []
-            return [_Target(host=host, demand="no-policy-found") for host in self._hosts(exchange, sender, self._base)]
+            return [_Target(host=host, demand=demand) for host in self._hosts(exchange, sender, base)]
         strict = POLICIES["verify"]
-        lax = self._base if policy.mode == "testing" and not self._base.verified else None
+        lax = base if policy.mode == "testing" and not base.verified else None
         return [
             _Target(host=host, demand="sts", lax=None if lax is None else self._with(host, lax))
             for host in self._hosts(exchange, sender, strict)
@@ -308,8 +317,11 @@ class Direct:
 
     # connections
 
-    async def _connect(self, targets: Sequence[_Target]) -> tuple[_Target, Connection]:
-        """The first server that becomes ready. ConnectFailed says what the best one answered."""
+    async def _connect(self, targets: Sequence[_Target], ticket: Ticket | None = None) -> tuple[_Target, Connection]:
+        """The first server that becomes ready. ConnectFailed says what the best one answered.
+
+        A server whose TLS is not what one domain demands may serve all others well: the ticket is excused.
+        """
         first: ConnectFailed | None = None
         try:
             async with asyncio.timeout(SECONDS):
@@ -324,6 +336,8 @@ class Direct:
                 peer = f"{targets[0].host.host}:{targets[0].host.port}"
                 first = ConnectFailed(judge_failure("connect", "timeout"), "timeout", peer)
         assert first is not None
+        if ticket is not None and first.outcome.stage == "starttls":
+            ticket.excused = targets[0].demand != "no-policy-found"
         raise first
 
     async def _ready(self, target: _Target) -> Connection:

@@ -54,7 +54,8 @@ class Exchange:
 class Way:
     """The servers of a domain, those to be tried first at the head.
 
-    `site`: the name under which domains with the same first servers are one. `authentic`: the list is validated.
+    `site`: the name under which domains with the same first servers are one: all of them, or whoever puts a server of
+    his own beside a big one could spoil its name. `authentic`: the list is validated.
     `implicit`: the domain has no MX and is its own server.
     """
 
@@ -120,9 +121,10 @@ async def find_way(domain: str, resolver: Resolver, bounds: Bounds) -> Way:
         if silent:
             raise _no_way("dns_silent", "no address of a mail server")
         raise _no_way("no_host", "all lead inside" if any(one.addresses for one in found) else "none has an address")
-    first = min(one.name for one in usable if one.preference == usable[0].preference)
+    first = sorted({one.name for one in usable if one.preference == usable[0].preference})
     return Way(
-        domain=domain, site=first, exchanges=tuple(_shuffled(usable)), implicit=implicit, authentic=answer.authentic
+        domain=domain, site=",".join(first), exchanges=tuple(_shuffled(usable)), implicit=implicit,
+        authentic=answer.authentic,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@ too much.
 
 Purpose: `admit` says of a copy, before anything is done for it, whether it may go now or when to ask again. A copy
 that may go holds a `Ticket`, which is one of the sessions of its place, until it says what came of it.
-A place is the first mail server of a domain (mx.Way.site), so that domains served together are one; a domain whose
+A place is the first mail servers of a domain (mx.Way.site), so that domains served together are one; a domain whose
 servers are not known yet is a place of its own.
 It never lets places that took nothing lately have more than their share of all sessions, so that domains that are slow
 or down take none from those that work. Its memory is bounded (PLACES), whatever domains there are.
@@ -108,12 +108,16 @@ class Place:
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """The right of one copy to a session with its place. `at`: since when. `unproven`: counted as such."""
+    """The right of one copy to a session with its place. `at`: since when. `unproven`: counted as such.
+
+    `excused`: what came of it is about the copy's domain, which asked for more than the place gives to others.
+    """
 
     place: Place
     at: float
     unproven: bool
     over: bool = False
+    excused: bool = False
 
 
 class Traffic:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config import Route
 from gateway.mail.envelope import Rcpt
-from gateway.mail.outcome import Outcome
+from gateway.mail.outcome import Outcome, judge_failure
 from gateway.outbound.connect import ConnectFailed, Timeouts
 from gateway.outbound.direct import Direct, Habits, NoRoom, Sender
 from gateway.outbound.http_client import HttpClient
@@ -339,6 +339,46 @@ async def test_an_enforced_policy_is_kept(
     assert (outcome.state, outcome.enhanced) == ("retry", "4.7.5")
 
 
+@pytest.mark.parametrize("policy", ["names others", "wants a certificate"])
+async def test_what_one_domain_demands_of_a_server_does_not_slow_down_the_others_there(
+    servers: Servers, policy_server: dict[str, Any], authority: trustme.CA, tmp_path: Path, policy: str
+) -> None:
+    """Whoever has a domain can lead it to the servers of a big provider, and demand of them what he likes."""
+    servers.publish("a.test", "mx.big.test")
+    servers.zone.table["b.test", "MX"] = ["10 mx.big.test."]
+    names = "other.test" if policy == "names others" else "mx.big.test"
+    policy_server["body"] = f"version: STSv1\nmode: enforce\nmx: {names}\nmax_age: 600\n"
+    direct = with_sts(servers, policy_server, authority, tmp_path)
+    async with servers.peer(2, context=server_context(trustme.CA().issue_cert("mx.big.test"))) as big:
+        for _ in range(4):
+            assert (await deliver(direct, "bob@b.test")).state == "delivered"
+        for _ in range(6):
+            outcome = await deliver(direct, "eve@a.test")
+            assert (outcome.state, outcome.enhanced) == ("retry", "4.7.5")
+        assert direct.traffic.resting == 0
+        assert (await deliver(direct, "bob@b.test")).state == "delivered"
+        assert len(big.transactions) == 5
+        await direct.close()
+
+
+async def test_a_server_beside_that_of_others_does_not_speak_for_it(servers: Servers) -> None:
+    """A domain whose servers are a big provider's and one of its own, which fails, says nothing of the big one."""
+    servers.publish("b.test", "mx.big.test")
+    servers.zone.table |= {
+        ("a.test", "MX"): ["10 mx.big.test.", "10 zz.a.test."], ("zz.a.test", "A"): ["127.0.0.3"]
+    }  # fmt: skip
+    direct = servers.way()
+    async with servers.peer(2):
+        assert (await deliver(direct, "bob@b.test")).state == "delivered"
+        while not direct.traffic.resting:
+            ticket = direct.admit("eve@a.test")
+            assert isinstance(ticket, Ticket)
+            async with direct.session("eve@a.test", "acme", ticket):
+                direct.heard(ticket, judge_failure("mail", "timeout"))
+        assert (await deliver(direct, "bob@b.test")).state == "delivered"
+        await direct.close()
+
+
 async def test_a_policy_in_testing_is_counted_and_stops_nothing(
     servers: Servers, policy_server: dict[str, Any], authority: trustme.CA, tmp_path: Path
 ) -> None:
@@ -496,6 +536,24 @@ async def test_with_records_of_no_use_tls_is_needed_and_nobody_says_who_is_there
     async with servers.peer(2) as clear, servers.peer(3, context=server_context(authority.issue_cert("x.test"))) as tls:
         assert (await deliver(direct)).state == "delivered"
         assert not clear.transactions and tls.transactions[0].encrypted
+    await direct.close()
+
+
+@pytest.mark.parametrize("demanded", ["enforced", "verify"])
+async def test_records_of_no_use_lift_nothing_that_is_demanded_besides(
+    servers: Servers, policy_server: Mapping[str, Any], authority: trustme.CA, tmp_path: Path, demanded: str
+) -> None:
+    servers.publish("a.test", "one.a.test")
+    place = f"_{servers.port}._tcp.one.a.test"
+    servers.zone.table[(place, "TLSA")] = ["1 1 1 " + "00" * 32]
+    servers.zone.authentic |= {"a.test", "one.a.test", place}
+    if demanded == "enforced":
+        direct = with_sts(servers, policy_server, authority, tmp_path, dnssec=True)
+    else:
+        direct = servers.way(dnssec=True, ca_file=ca_file(authority, tmp_path), route={"tls": "verify"})
+    async with servers.peer(2, context=server_context(trustme.CA().issue_cert("one.a.test"))) as stranger:
+        outcome = await deliver(direct)
+        assert (outcome.state, outcome.enhanced) == ("retry", "4.7.5") and not stranger.transactions
     await direct.close()
 
 
