@@ -1,7 +1,7 @@
 """What the store asks of a database's driver; one writer that commits groups, and readers that answer many at once.
 
 A unit of work is a function of the database thread's handles; all units that wait when a transaction begins share it:
-one that fails takes only itself back. A call returns after COMMIT. The drivers: sqlite_connection, postgres_connection.
+one that fails takes only itself back. A call returns after COMMIT. The drivers: sqlite_connection, postgres_thread.
 """
 
 import asyncio

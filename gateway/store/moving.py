@@ -18,8 +18,8 @@ import asyncpg
 
 from gateway.store import dialect
 from gateway.store.contract import StoreUnavailable
-from gateway.store.postgres_connection import connect
 from gateway.store.postgres_server import facts_of, unfit, why
+from gateway.store.postgres_thread import connect
 
 Told = Callable[[str, int, int], None]
 """Called now and then with a table, rows done, and rows in all."""

@@ -9,7 +9,7 @@ import asyncpg
 
 from gateway.store import dialect
 from gateway.store.contract import StoreUnavailable
-from gateway.store.postgres_connection import REPORT_SECONDS, PostgresThread, connect, file_of
+from gateway.store.postgres_thread import REPORT_SECONDS, PostgresThread, connect, file_of
 from gateway.store.sql_store import SCHEMA_VERSION, SqlStore
 from suppression.vault import KeyRing
 

@@ -1,65 +1,24 @@
-"""PostgreSQL connections: the data and the keys, each pair with a thread and an event loop of its own.
+"""A connection to PostgreSQL, asked as sqlite3's is: the data, and the keys.
 
-The store's functions ask a connection as they ask sqlite3's, and wait in their own thread for what it says: one hop
-per unit of work, and sealing stays off the loop that mail runs on. Several nodes write side by side, each transaction
-in its Turn (connection.py). A transaction that could not be finished for the others' sake, or whose connection was lost
-before its COMMIT was sent, is tried again; one whose COMMIT was not answered may or may not have been written, and is
-told as not written.
+Whoever asks waits in a thread of its own for what the server says (postgres_thread.py). Statements are put in its words
+(dialect.py) and planned once. The driver's errors come through as they are.
 """
 
-import asyncio
 import contextlib
-import functools
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from time import monotonic
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import asyncpg
-import uvloop
-from asyncpg.connect_utils import SessionAttribute
 
-from gateway.store.connection import Database, Failed, Handles, Turn
-from gateway.store.contract import StoreUnavailable
 from gateway.store.dialect import one_row, translated
-from gateway.store.keys import Keys
 from gateway.store.nodes import CHANNEL, Call
-from gateway.store.sqlite_connection import SqliteConnection, keys_connection
-from suppression.vault import KeyRing
+from gateway.store.sqlite_connection import SqliteConnection
 
-T = TypeVar("T")
-
-TRIES: Final = 4
-"""How often a transaction is begun that others were in the way of."""
-PAUSES: Final = (0.05, 2.0)
-"""How long nobody asks a server that did not answer: the first time, and at most (seconds)."""
-ANSWER_SECONDS: Final = 60.0
-"""From when on a statement's connection counts as lost, where a decision or a sender waits for it."""
-REPORT_SECONDS: Final = 900.0
-"""The same for statements that read much."""
-_LOCKS: Final = {
-    Turn.BESIDE: "SELECT pg_advisory_xact_lock_shared(2)",
-    Turn.ALONE: "SELECT pg_advisory_xact_lock(1)",
-    Turn.NOBODY: "SELECT pg_advisory_xact_lock(1); SELECT pg_advisory_xact_lock(2)",
-}
-"""Whose turn it is, held until the end of the transaction. Whoever writes alone stands in nobody's way but its own."""
-_PLANS: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
-"""Statements are written for loops over indexes, which is all that SQLite does. A plan that reads a table whole, made
-while that was small, would be kept."""
-_DRIVER: Final = (
+DRIVER: Final = (
     asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, sqlite3.Error,
 )  # fmt: skip
-_OF_THE_CONNECTION: Final = (
-    asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError, OSError, TimeoutError,
-)  # fmt: skip
-_OWN_FAULTS: Final = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.RaiseError)
-"""What a unit gets wrong by itself, so that its neighbours go on."""
-_IN_THE_WAY: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_PRIMARY_GONE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.CannotConnectNowError)
-
-
+"""What a connection raises, that to a file of keys included."""
 EMPTY_MS: Final = 250
 """How long writing the keys anew waits for others (ms): others wait behind it."""
 LARGEST: Final = 100_000_000
@@ -71,28 +30,13 @@ _SOMEBODY_LOOKS: Final = (
 )
 
 
-class _Again(Exception):
+class Again(Exception):
     """Another node made a key that this one was about to make."""
 
 
-def _is_lost(failed: BaseException) -> bool:
-    """Whether the connection is of no use any more."""
-    if _is_odd_value(failed):
-        return False
-    if isinstance(failed, _OF_THE_CONNECTION):
-        return True
-    severity = getattr(failed, "severity_en", None) or getattr(failed, "severity", None)
-    return severity in {"FATAL", "PANIC"} or isinstance(failed, _PRIMARY_GONE)
-
-
-def _is_odd_value(failed: BaseException) -> bool:
+def is_odd_value(failed: BaseException) -> bool:
     """Whether the driver refused a value before it asked the server."""
     return isinstance(failed, asyncpg.InterfaceError) and isinstance(failed, ValueError)
-
-
-def _said(failed: BaseException) -> str:
-    """What a driver's error says, without the values it names."""
-    return str(failed.args[0]) if failed.args else type(failed).__name__
 
 
 class _Prepared(NamedTuple):
@@ -171,7 +115,7 @@ class PostgresConnection:
         return self._connection.is_in_transaction()
 
     def close(self) -> None:
-        with contextlib.suppress(*_DRIVER):
+        with contextlib.suppress(*DRIVER):
             self._wait(self._connection.close(timeout=2))
 
     def cut(self) -> None:
@@ -265,13 +209,13 @@ class PostgresKeysConnection(PostgresConnection):
         try:
             return super().ask(sql, parameters)
         except asyncpg.UniqueViolationError:
-            raise _Again from None
+            raise Again from None
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> _Rows:
         try:
             return super().executemany(sql, parameters)
         except asyncpg.UniqueViolationError:
-            raise _Again from None
+            raise Again from None
 
     def emptied(self) -> bool:
         """Write tables anew of which something was destroyed: a deleted row stays in its page until then.
@@ -305,7 +249,7 @@ class PostgresKeysConnection(PostgresConnection):
         return True
 
 
-class _KeysFile(SqliteConnection):
+class KeysFile(SqliteConnection):
     """Keys in a file of SQLite beside data on a server: nobody waits for a server while they hold the file."""
 
     def begin(self, *, adding: bool = False) -> None:
@@ -321,253 +265,7 @@ class _KeysFile(SqliteConnection):
         except sqlite3.IntegrityError:
             if alone:
                 self.execute("ROLLBACK")
-            raise _Again from None
+            raise Again from None
         if alone:
             self.execute("COMMIT")
         return done
-
-
-class PostgresThread:
-    """One pair of connections with a thread of its own. See connection.Thread, call by call."""
-
-    takes_turns = True
-
-    def __init__(
-        self, dsn: str, keys_dsn: str, ring: KeyRing, *, read_only: bool, patience: float = 5.0,
-        answer_seconds: float = ANSWER_SECONDS,
-    ) -> None:  # fmt: skip
-        """`keys_dsn`: also `sqlite:FILE`, where one machine alone uses the database. `patience`: seconds to wait for
-        another node's transaction, and for a connection."""
-        self._dsns = (dsn, keys_dsn)
-        self._ring = ring
-        self._read_only = read_only
-        self._patience = patience
-        self._answer_seconds = answer_seconds
-        self._handles: Handles | None = None
-        self._connections: list[PostgresConnection] = []
-        self._executor: ThreadPoolExecutor | None = None
-        self._pause, self._not_before, self._why = 0.0, 0.0, ""
-
-    async def open(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "postgres")
-        self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        try:
-            await self._hop(self._connected)
-        except StoreUnavailable:
-            await self.close()
-            raise
-
-    async def run(self, work: Callable[[Handles], T]) -> T:
-        return await self._hop(functools.partial(self._run, work))
-
-    async def commit(self, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> list[Any]:
-        return await self._hop(functools.partial(self._commit, units, turn))
-
-    async def close(self) -> None:
-        if self._executor is not None:
-            executor, self._executor = self._executor, None
-            try:
-                await asyncio.get_running_loop().run_in_executor(executor, self._close)
-            finally:
-                executor.shutdown(wait=False)
-
-    async def _hop(self, work: Callable[[], T]) -> T:
-        if self._executor is None:
-            raise StoreUnavailable("the database is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-    # in the thread
-
-    def _run(self, work: Callable[[Handles], T]) -> T:
-        for last in (False, True):
-            handles = self._connected()
-            try:
-                return work(handles)
-            except BaseException as failed:
-                lost = self._clean_up(failed)
-                if not isinstance(failed, _DRIVER):
-                    raise
-                if last or not lost:
-                    raise StoreUnavailable(f"the database cannot be read: {_said(failed)}") from failed
-        raise AssertionError("not reached")
-
-    def _commit(self, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> list[Any]:
-        apart = False
-        for left in reversed(range(TRIES)):
-            one = _Transaction(self._connected(), units, turn)
-            try:
-                return one.run(apart=apart)
-            except BaseException as failed:
-                lost = self._clean_up(failed)
-                if isinstance(failed, _OneFailed):
-                    apart = True
-                    continue
-                if not isinstance(failed, (*_DRIVER, _Again)):
-                    raise
-                again = isinstance(failed, (_Again, *_IN_THE_WAY)) or (lost and not one.committing)
-                if not again or not left:
-                    raise StoreUnavailable(_said(failed)) from failed
-        raise StoreUnavailable("others were in the way again and again")
-
-    def _connected(self) -> Handles:
-        if self._handles is not None:
-            return self._handles
-        if monotonic() < self._not_before:
-            raise StoreUnavailable(self._why)
-        try:
-            keys = self._keys()
-            data = PostgresConnection(self._connect(self._dsns[0]), self._wait, read_only=self._read_only)
-            self._connections.append(data)
-        except (*_DRIVER, ValueError) as failed:
-            self._drop()
-            self._pause = min(max(2 * self._pause, PAUSES[0]), PAUSES[1])
-            self._not_before = monotonic() + self._pause
-            self._why = f"the database does not open: {_said(failed)}"
-            raise StoreUnavailable(self._why) from failed
-        self._pause = 0.0
-        self._handles = Handles(data, Keys(keys, self._ring))
-        return self._handles
-
-    def _keys(self) -> Database:
-        if (file := file_of(self._dsns[1])) is not None:
-            return keys_connection(file, self._patience, _KeysFile)
-        keys = PostgresKeysConnection(self._connect(self._dsns[1]), self._wait, read_only=self._read_only)
-        self._connections.append(keys)
-        return keys
-
-    def _connect(self, dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
-        return self._wait(
-            connect(dsn, patience=self._patience, answer_seconds=self._answer_seconds, read_only=self._read_only)
-        )
-
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run_until_complete(work)
-
-    def _clean_up(self, failed: BaseException) -> bool:
-        """After an error: nothing stays open. Whether the connections were lost."""
-        if not _is_lost(failed):
-            try:
-                for one in self._connections:
-                    if one.in_transaction:
-                        one.script("ROLLBACK")
-                if self._handles is not None:
-                    self._handles.keys.rollback()
-                return False
-            except _DRIVER:
-                pass
-        self._drop()
-        return True
-
-    def _drop(self) -> None:
-        self._let_go_of_file()
-        for one in self._connections:
-            one.cut()
-        self._connections, self._handles = [], None
-
-    def _let_go_of_file(self) -> None:
-        if self._handles is not None and file_of(self._dsns[1]) is not None:
-            self._handles.keys.close()
-
-    def _close(self) -> None:
-        self._let_go_of_file()
-        for one in self._connections:
-            one.close()
-        self._connections, self._handles = [], None
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
-
-class _OneFailed(Exception):
-    """A unit failed by its own fault, and its neighbours with it: they are run again, each by itself."""
-
-
-class _Transaction:
-    """Units that are committed together, in their turn."""
-
-    def __init__(self, handles: Handles, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> None:
-        self._handles, self._units, self._turn = handles, units, turn
-        self.committing = False
-        """From here on nobody knows whether it was written, until the server says so."""
-
-    def run(self, *, apart: bool) -> list[Any]:
-        """Run them. `apart`: each in a savepoint of its own, which costs two round trips each."""
-        db, results = self._handles.db, list[Any]()
-        assert isinstance(db, PostgresConnection)
-        db.script(f"BEGIN; {_LOCKS[self._turn]}")
-        for unit in self._units:
-            if apart:
-                results.append(self._apart(db, unit))
-                continue
-            try:
-                results.append(unit(self._handles))
-            except Exception as failed:
-                if len(self._units) > 1 and _is_own_fault(failed):
-                    raise _OneFailed from failed
-                if not _is_own_fault(failed):
-                    raise
-                db.script("ROLLBACK")
-                self._handles.keys.rollback()
-                return [Failed(_without_values(failed))]
-        self._handles.keys.commit()  # first: a row whose key is missing could not be read
-        self.committing = True
-        db.execute("COMMIT")
-        return results
-
-    def _apart(self, db: PostgresConnection, unit: Callable[[Handles], Any]) -> Any:
-        db.script("SAVEPOINT unit")
-        try:
-            result = unit(self._handles)
-        except Exception as failed:
-            if not _is_own_fault(failed):
-                raise
-            db.script("ROLLBACK TO unit")
-            return Failed(_without_values(failed))
-        db.script("RELEASE unit")
-        return result
-
-
-def _is_own_fault(failed: Exception) -> bool:
-    return isinstance(failed, _OWN_FAULTS) or _is_odd_value(failed) or not isinstance(failed, (*_DRIVER, _Again))
-
-
-def _without_values(failed: Exception) -> Exception:
-    """The error as it may be logged: the server's names the values of the row."""
-    if isinstance(failed, asyncpg.PostgresError):
-        failed.detail = None
-    return failed
-
-
-def file_of(dsn: str) -> Path | None:
-    """The file of a database that is not on a server (`sqlite:FILE`)."""
-    return Path(dsn.removeprefix("sqlite:")) if dsn.startswith("sqlite:") else None
-
-
-async def connect(
-    dsn: str, *, patience: float, answer_seconds: float = ANSWER_SECONDS, read_only: bool = False
-) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection to the primary among the hosts of a DSN, whose commits are on disk when they are answered.
-
-    Raises the driver's errors; ValueError for a database that does not keep UTF-8.
-    """
-    settings = {
-        "application_name": "consentgate", "default_transaction_isolation": "read committed", **_PLANS,
-        "lock_timeout": str(int(patience * 1000)), "statement_timeout": "0",
-        "idle_in_transaction_session_timeout": "60000", "tcp_keepalives_idle": "20", "tcp_keepalives_interval": "5",
-        "tcp_keepalives_count": "3",
-    }  # fmt: skip
-    made: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-        dsn, timeout=patience, command_timeout=answer_seconds, statement_cache_size=0, server_settings=settings,
-        target_session_attrs=SessionAttribute.read_write,
-    )  # fmt: skip
-    try:
-        if made.get_settings().server_encoding != "UTF8":
-            raise ValueError("the database does not keep UTF-8: make it with ENCODING 'UTF8'")
-        await made.execute(
-            "SET default_transaction_read_only = on" if read_only else
-            "SELECT set_config('synchronous_commit', 'on', false) "
-            "WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
-        )  # fmt: skip
-    except BaseException:
-        made.terminate()
-        raise
-    return made

@@ -11,8 +11,8 @@ import asyncpg
 
 from gateway.store import dialect
 from gateway.store.migrate import MigrationFailed, way
-from gateway.store.postgres_connection import connect
 from gateway.store.postgres_server import why
+from gateway.store.postgres_thread import connect
 
 PATIENCE = 10.0
 STEP_SECONDS = 4 * 3600.0

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import asyncpg
 
 from gateway.store import dialect, postgres, sqlite
-from gateway.store.postgres_connection import connect
+from gateway.store.postgres_thread import connect
 from gateway.store.sql_store import SqlStore
 from suppression.vault import KeyRing
 from tests.postgres import Pair, Server

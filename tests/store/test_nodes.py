@@ -12,6 +12,7 @@ import pytest
 from gateway.store import postgres, postgres_connection
 from gateway.store.connection import Handles, Turn
 from gateway.store.contract import StoreUnavailable
+from tests.ports import free_ports
 from tests.postgres import Server
 from tests.store.places import Databases
 from tests.store.test_contract import BLOCK, NOW, ending, one, stop
@@ -254,6 +255,13 @@ async def test_a_server_that_only_reads_is_unavailable_until_it_writes_again(hom
             home.ask(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         await sooner_or_later(lambda: store.people([home.who("anna@example.org")]))
         assert await sooner_or_later(lambda: store.record([home.consent("bea@example.org")])) == [True]
+
+
+async def test_a_server_that_is_not_there_is_said_in_words(home: Keyed) -> None:
+    nowhere = f"postgresql://somebody@127.0.0.1:{free_ports(1)[0]}/data"
+    with pytest.raises(StoreUnavailable, match="no server answers"):
+        async with postgres.opened(nowhere, home.keys, home.ring):
+            pass
 
 
 async def test_a_transaction_on_a_server_that_turned_read_only_is_not_written(home: Keyed) -> None:
