@@ -235,6 +235,29 @@ async def test_a_campaign_that_complaints_stopped_goes_on_with_its_recipients(
     await counted(home, store)
 
 
+@pytest.mark.parametrize("said", [HELD, STOPPED])
+async def test_what_goes_on_still_has_an_end(home: Home, store: SqlStore, said: str) -> None:
+    """Also while its route is down, when no copy pays with an attempt: time alone ends it, counted from the release."""
+    one, limit = arrival(home, "a@example.org"), timedelta(days=2)
+    await store.enqueue(replace(one, copies=[replace(one.copies[0], alarm_at=NOW + limit)]))
+    await store.claim("w1", "main", now=NOW, n=9)
+    if said == HELD:
+        await store.put_hold(SPRING, [])
+    else:
+        home.ask(
+            "INSERT INTO campaign_stops (controller_id, stream, campaign, at, complaints, sent)"
+            " VALUES (?, ?, ?, ?, ?, ?)", "acme", "newsletter", "spring", 0, 9, 100,
+        )  # fmt: skip
+    await store.finish("w1", [ending(one, 0, state="held", reply=said, tried=False)])
+    later = NOW + timedelta(days=30)
+    if said == HELD:
+        assert await story.release(store, SPRING, by="test", why="looked at", now=later) == 1
+    else:
+        assert await store.release_campaign("acme", "newsletter", "spring", notes=[], now=later) == 1
+    assert await store.claim_overdue("w1", "main", now=later + limit - timedelta(seconds=1), n=9) == []
+    assert len(await store.claim_overdue("w1", "main", now=later + limit, n=9)) == 1
+
+
 async def test_staff_sees_how_much_waits_since_when_and_why_of_their_own_controllers(
     home: Home, store: SqlStore
 ) -> None:

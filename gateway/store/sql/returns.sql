@@ -102,7 +102,9 @@ WHERE c.controller_id = :controller_id AND c.state = 'held' AND (c.message_id, c
 ORDER BY c.message_id, c.copy_no LIMIT :n;
 
 -- name: queue_again(controller_id, message_id, copy_no, at)^
-UPDATE copies SET state = 'queued', due_at = :at, reply = NULL, alarm_at = NULL
+UPDATE copies SET state = 'queued', due_at = :at, reply = NULL, alarm_at = :at + alarm_at - (
+  SELECT COALESCE(m.released_at, m.accepted_at) FROM messages m
+  WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id)
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'held'
 RETURNING route;
 

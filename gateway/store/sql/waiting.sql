@@ -72,8 +72,10 @@ RETURNING route, (SELECT m.stream FROM messages m
   WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id);
 
 -- name: release_copies(controller_id, message_id, copy_no, now)^
--- A held copy goes on; not one that waits for an answer about its message. Its time begins anew.
-UPDATE copies SET state = 'queued', due_at = :now, reply = NULL, alarm_at = NULL
+-- A held copy goes on; not one that waits for an answer about its message. Its time begins anew, to its end too.
+UPDATE copies SET state = 'queued', due_at = :now, reply = NULL, alarm_at = :now + alarm_at - (
+  SELECT COALESCE(m.released_at, m.accepted_at) FROM messages m
+  WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id)
 WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND state = 'held'
   AND reply IS NOT NULL
 RETURNING route, (SELECT m.stream FROM messages m
