@@ -26,6 +26,8 @@ Told = Callable[[str, int, int], None]
 PATIENCE: Final = 10.0
 STATEMENT_SECONDS: Final = 24 * 3600.0
 TOLD_EVERY: Final = 1000
+_UNHURRIED: Final = "SET idle_in_transaction_session_timeout = 0"
+"""A file of many gigabytes is counted and read for minutes between two statements."""
 _INDEX: Final = re.compile(r"^CREATE (?:UNIQUE )?INDEX .*?;$", re.MULTILINE | re.DOTALL)
 _SUM: Final = 1 << 128
 
@@ -81,6 +83,7 @@ async def move(file: Path, url: str, name: str, *, keys: bool, told: Told) -> li
         with _read_only(file) as source:
             db = await connect(url, patience=PATIENCE, answer_seconds=STATEMENT_SECONDS)
             try:
+                await db.execute(_UNHURRIED)
                 async with db.transaction():
                     if not facts.relations:
                         await _make(db, keys=keys)

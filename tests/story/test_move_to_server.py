@@ -3,11 +3,14 @@
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway import app
 from gateway.settings.database_kinds import DATABASE
+from gateway.store import moving
+from gateway.store.postgres_connection import connect
 from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consentgate, lines_of, newsletter
 from tests.postgres import Pair, Server
 from tests.story.relay import Relay, config_of, fresh, load_people, one_click_url, relaying
@@ -96,6 +99,24 @@ def test_a_move_that_was_cut_short_is_run_again(installation: Installation, empt
     assert "ledger: " in said
     code, said = move(installation, *empty_pair)
     assert (code, "Moved to" in said) == (0, True), "a second time there is nothing left to do"
+
+
+def test_a_server_that_has_little_patience_with_those_who_read_a_file_for_long(
+    installation: Installation, postgresql: Server, empty_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connected(dsn: str, **more: Any) -> Any:
+        db = await connect(dsn, **more)
+        await db.execute("SET idle_in_transaction_session_timeout = 50")
+        return db
+
+    def told(table: str, _done: int, _total: int) -> None:
+        if table == "indexes":
+            postgresql.ask("SELECT pg_sleep(0.3)", database="postgres")  # in the midst of the transaction
+
+    monkeypatch.setattr(moving, "connect", connected)
+    config = config_of(installation)
+    moved = app.move_store(config, *(DATABASE.parse(url, installation.dir) for url in empty_pair), told)
+    assert {one.table for one in moved} >= {"ledger", "copies", "person_keys"}
 
 
 def test_what_is_not_empty_is_never_touched(
