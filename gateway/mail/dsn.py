@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from gateway.mail.headers import has_long_line
 from gateway.mail.letter import date, field, head_of, multipart, text_part
 from gateway.mail.outcome import Outcome
 from gateway.mail.reply import OnBlock
@@ -118,7 +119,8 @@ def make_dsn(report: Report, original: bytes) -> bytes:
     """The report as a message with CRLF line ends, to be sent from the null sender.
 
     `original`: the message it is about, head and body; the whole of it goes along only with RET=FULL and a failure
-    (RFC 3461 4.3). 8-bit when the original is, or when an address is not ASCII (RFC 6533).
+    (RFC 3461 4.3), and without a line that no server has to take, since nothing in it may be re-encoded
+    (RFC 2046 5.2.1): a report that cannot be sent says nothing. 8-bit when the original is, or when an address is not ASCII (RFC 6533).
     """
     if not report.to:
         raise ValueError("no report goes to the null sender")
@@ -146,16 +148,19 @@ def _message_id(original: bytes) -> str | None:
 
 
 def _status_part(report: Report, *, utf8: bool) -> bytes:
-    """RFC 3464 2.1: fields of the message, then a blank line and the fields of each recipient."""
+    """RFC 3464 2.1: fields of the message, then a blank line and the fields of each recipient.
+
+    ASCII alone, unless the report is one of RFC 6533: a server that takes no 8-bit content would refuse the report.
+    """
     fields = [field("Reporting-MTA", f"dns; {report.reporting_mta}")]
     if report.envid is not None:
-        fields.append(field("Original-Envelope-Id", _from_xtext(report.envid)))
+        fields.append(field("Original-Envelope-Id", _from_xtext(report.envid, utf8=utf8)))
     fields.append(field("Arrival-Date", date(report.arrived)))
     for r in report.recipients:
         fields.append("\r\n")
         if r.orcpt is not None:
             kind, _, address = r.orcpt.partition(";")
-            fields.append(field("Original-Recipient", f"{kind}; {_from_xtext(address)}"))
+            fields.append(field("Original-Recipient", f"{kind}; {_from_xtext(address, utf8=utf8)}"))
         fields.append(field("Final-Recipient", f"{'utf-8' if not r.address.isascii() else 'rfc822'}; {r.address}"))
         fields.append(field("Action", r.action))
         fields.append(field("Status", r.status))
@@ -167,13 +172,14 @@ def _status_part(report: Report, *, utf8: bool) -> bytes:
             fields.append(field("Last-Attempt-Date", date(r.last_attempt)))
         if r.retry_until and r.action == "delayed":
             fields.append(field("Will-Retry-Until", date(r.retry_until)))
-    data = "".join(fields).encode()
+    data = "".join(fields).encode("utf-8" if utf8 else "ascii", "replace")
     kind = "message/global-delivery-status" if utf8 else "message/delivery-status"
     return _part_head(kind, data) + data
 
 
 def _original_part(report: Report, original: bytes, *, utf8: bool) -> bytes:
-    if report.ret == "FULL" and any(r.action == "failed" for r in report.recipients):
+    whole = report.ret == "FULL" and any(r.action == "failed" for r in report.recipients)
+    if whole and not has_long_line(original, 0, len(original)):
         return _part_head("message/global" if utf8 else "message/rfc822", original) + original
     head = original.partition(b"\r\n\r\n")[0]
     if not head.endswith(b"\r\n"):
@@ -189,9 +195,10 @@ def _part_head(kind: str, data: bytes) -> bytes:
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 
 
-def _from_xtext(value: str) -> str:
-    """RFC 3461 4: +XX is an octet. What does not decode to text is shown as it came."""
+def _from_xtext(value: str, *, utf8: bool) -> str:
+    """RFC 3461 4: +XX is an octet. What does not decode to text that may stand here is shown as it came."""
     try:
-        return _XTEXT.sub(lambda m: chr(int(m[1], 16)), value).encode("latin-1").decode("utf-8")
+        octets = _XTEXT.sub(lambda m: chr(int(m[1], 16)), value).encode("latin-1")
+        return octets.decode("utf-8" if utf8 else "ascii")
     except ValueError:
         return value

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from gateway.mail import dsn
 from gateway.mail.answer import Answer
 from gateway.mail.dsn import Report, Reported, is_owed, make_dsn
+from gateway.mail.mime import parse
 from gateway.mail.outcome import judge, judge_failure
+from gateway.mail.plan import Wants, make_plan
 from gateway.notice import Notices
 from gateway.weigh import Scales
 from gateway.words import Words
@@ -87,6 +89,22 @@ def test_the_whole_message_comes_back_only_when_asked_for_and_failed() -> None:
     assert whole.get_content_type() == "message/rfc822"
     for other in (replace(REPORT, ret="HDRS"), replace(REPORT, ret="FULL", recipients=(DORA,))):
         assert b"Hallo Bob" not in make_dsn(other, ORIGINAL)
+
+
+def test_a_message_with_a_line_that_servers_need_not_take_does_not_keep_its_report_from_leaving() -> None:
+    raw = make_dsn(replace(REPORT, ret="FULL"), ORIGINAL + b"<p>" + b"wijn " * 300 + b"</p>\r\n")
+    plan = make_plan(parse(raw), Wants(marketing=False, relay=True))
+    assert not plan.long_lines
+    assert b"\r\nContent-Type: text/rfc822-headers\r\n" in raw and b"Subject: Wijn\r\n" in raw
+
+
+def test_what_others_said_does_not_make_a_report_eight_bit() -> None:
+    said = replace(BOB, orcpt="rfc822;zo+C3+AB@example.net", diagnostic="smtp; 550 5.1.1 gänzlich unbekannt")
+    raw = make_dsn(replace(REPORT, recipients=(said,), envid="+C3+AB"), ORIGINAL)
+    assert not make_plan(parse(raw), Wants(marketing=False, relay=True)).needs_8bit
+    assert b"Original-Recipient: rfc822; zo+C3+AB@example.net\r\n" in raw
+    assert b"Original-Envelope-Id: +C3+AB\r\n" in raw
+    assert b"Diagnostic-Code: smtp; 550 5.1.1 g?nzlich unbekannt\r\n" in raw
 
 
 def test_eight_bit_and_utf8() -> None:
