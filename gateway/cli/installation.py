@@ -25,7 +25,7 @@ from gateway.cli.refusal import Refused
 from gateway.config import Address, Config
 from gateway.mail import dkim
 from gateway.settings.database_kinds import DATABASE, KEYS
-from gateway.settings.kinds import REMOTE, Bad, Kind
+from gateway.settings.kinds import REMOTE, Bad, Kind, is_loopback
 from gateway.settings.load import ConfigError, load
 from gateway.store.staff import Staff
 
@@ -194,7 +194,7 @@ def route_text(smarthost: Address | None) -> str:
             "[routes.main]",
             'kind = "smarthost"',
             f'hosts = ["{shown}"]',
-            'tls = "opportunistic"',
+            f'tls = "{"opportunistic" if is_loopback(host) else "verify"}"',
         ]
     return "\n".join(lines)
 

@@ -131,6 +131,16 @@ def test_smarthost_and_database_options_are_taken(tmp_path: Path) -> None:
     assert (config.listen.web, config.listen.submission) == (("127.0.0.1", 8080), (("127.0.0.1", 2525),))
 
 
+def test_a_smarthost_elsewhere_has_to_prove_who_it_is_and_a_login_can_be_added(tmp_path: Path) -> None:
+    done = consentgate("init", tmp_path / "a", "--smarthost", "relay.acme.example:587")
+    assert done.returncode == 0, done.stderr.decode()
+    file = tmp_path / "a/consentgate.toml"
+    assert load(file).routes["main"].tls == "verify"
+    file.write_text(file.read_text().replace('tls = "verify"', 'tls = "verify"\nusername = "a"\npassword = "b"'))
+    (host,) = load(file).routes["main"].hosts
+    assert (host.username, host.password) == ("a", "b")
+
+
 def test_without_example_it_makes_a_sound_start_to_fill_in(tmp_path: Path) -> None:
     done = consentgate("init", tmp_path / "a")
     assert done.returncode == 0, done.stderr.decode()
