@@ -120,7 +120,8 @@ def make_dsn(report: Report, original: bytes) -> bytes:
 
     `original`: the message it is about, head and body; the whole of it goes along only with RET=FULL and a failure
     (RFC 3461 4.3), and without a line that no server has to take, since nothing in it may be re-encoded
-    (RFC 2046 5.2.1): a report that cannot be sent says nothing. 8-bit when the original is, or when an address is not ASCII (RFC 6533).
+    (RFC 2046 5.2.1): a report that cannot be sent says nothing. 8-bit when the original is, or when an
+    address is not ASCII (RFC 6533).
     """
     if not report.to:
         raise ValueError("no report goes to the null sender")
