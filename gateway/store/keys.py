@@ -10,6 +10,7 @@ import hmac
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from time import monotonic
 from typing import Any, Final
 
 import aiosql
@@ -30,6 +31,9 @@ from suppression.vault import (
 )
 
 SQL = aiosql.from_path(str(files("gateway.store") / "sql" / "keys.sql"), "sqlite3")
+HOUR_SECONDS: Final = 60.0
+"""How long the key of an hour is believed to be there still: where a clock was wrong and is put right, another process
+may have destroyed the key of what is this hour again."""
 STAND_IN: Final = b"/stand-in"
 """Behind a recipient key: the row of what stands in for a secret that is lost."""
 APART: Final = b"/write-back"
@@ -45,7 +49,7 @@ class Keys:
         self._ring = ring
         self.tails = TailKeys(ring.derived("ledger", "tail"))
         """What authenticates the end of the ledger."""
-        self._hours: dict[int, bytes] = {}
+        self._hours: dict[int, tuple[bytes, float]] = {}  # and when it was last seen in the database
         self._hashing: dict[str, list[bytes]] = {}
 
     def close(self) -> None:
@@ -201,9 +205,9 @@ class Keys:
 
     def hour(self, hour: int, *, make: bool = False) -> bytes:
         """The spool key of an hour (hours since 1970). Unreadable where it was destroyed."""
-        known = self._hours.get(hour)
-        if known is not None:
-            return known
+        secret, seen = self._hours.get(hour, (b"", 0.0))
+        if secret and monotonic() - seen < HOUR_SECONDS:
+            return secret
         if make:
             self.begin(adding=True)
         row = SQL.spool_key(self._db, hour=hour)
@@ -218,7 +222,7 @@ class Keys:
             raise Unreadable("the spool key of that hour is gone")
         if len(self._hours) > 256:
             self._hours.clear()
-        self._hours[hour] = secret
+        self._hours[hour] = secret, monotonic()
         return secret
 
     def hours(self) -> list[int]:

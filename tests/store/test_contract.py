@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import aiosqlite
 import pytest
 
-from gateway.store import sqlite
+from gateway.store import keys, sqlite
 from gateway.store.ahead import new_id
 from gateway.store.arrivals import LONG_BODY
 from gateway.store.contract import (
@@ -380,6 +381,24 @@ async def test_the_spool_key_of_an_hour_is_destroyed_when_nothing_waits_from_it(
     assert home.ask("SELECT hour FROM spool_keys", of="keys") == [(int(waiting.at.timestamp()) // 3600,)]
     stored = await store.message("acme", waiting.message_id)
     assert stored is not None and stored.body == waiting.body
+
+
+async def test_an_hour_that_comes_again_after_its_key_is_gone_gets_another(
+    home: Home, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process has a clock that is three hours ahead and sweeps; another seals with what it remembers."""
+    async with home.opened() as other:
+        first = home.arrival("anna@example.org", state="claimed", worker="w1")
+        await store.enqueue(first)
+        await store.finish("w1", [ending(first)])
+        await other.sweep(now=NOW + timedelta(hours=3), captures_before=NOW - timedelta(days=30))
+        later = monotonic() + 61
+        monkeypatch.setattr(keys, "monotonic", lambda: later)
+        await store.enqueue(home.arrival("bea@example.org"))
+    async with home.opened() as restarted:
+        [copy] = await restarted.claim("w1", "main", now=NOW, n=9)
+        assert copy.rcpt == b"bea@example.org"
+        assert await restarted.message("acme", copy.message_id) is not None
 
 
 async def test_nothing_personal_is_readable_in_any_file(home: Home) -> None:
