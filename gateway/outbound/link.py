@@ -222,7 +222,9 @@ async def addresses_of(host: str, port: int, seconds: float) -> tuple[str, ...]:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
         raise LinkFailed("timeout", "name servers") from None
-    except socket.gaierror as error:
+    except (
+        OSError
+    ) as error:  # socket.gaierror, and what the system says where it has no descriptor left for the question
         raise LinkFailed("dns", error.strerror or "") from None
     except UnicodeError:  # no label of a host name is longer than 63 octets
         raise LinkFailed("dns", "not a host name") from None

@@ -1,0 +1,202 @@
+"""A server that hangs, or a name that leads nowhere, costs one time limit: the copy waits, or goes on elsewhere."""
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from gateway.mail.envelope import Rcpt
+from gateway.mail.outcome import Outcome
+from gateway.outbound import link, tls_policy
+from gateway.outbound.connect import ConnectFailed, Timeouts, connect
+from gateway.outbound.link import Link
+from gateway.outbound.pool import Habits, Pool, hosts
+from tests.installation import free_ports
+from tests.peers import FEATURES, Close, Raw, ScriptedPeer, Silence, Step, route_to
+
+BOB = Rcpt(address="bob@example.net")
+QUICK = Timeouts(tls=0.3, ehlo=0.3, auth=0.3, mail=0.3)
+AT_ONCE = Habits(all_down=0, cool_down=0, login_down=0)
+IN_CLEAR: dict[str, Step] = {
+    "CONNECT": "220 hi", "EHLO": "250-peer.test\r\n250 STARTTLS", "STARTTLS": Raw(b"220 go on\r\n"), "MAIL": "250 ok",
+    "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok", "QUIT": "221 bye", "": Silence(),
+}  # fmt: skip
+"""It says that TLS may begin, and then nothing."""
+
+
+@pytest.fixture(scope="module")
+def context() -> ssl.SSLContext:
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(made)
+    return made
+
+
+async def deliver(pool: Pool) -> Outcome:
+    try:
+        async with pool.session() as session:
+            return await session.transaction("news@acme.example", BOB, b"a: b\r\n\r\nc\r\n")
+    except ConnectFailed as failed:
+        return failed.outcome
+
+
+async def test_no_answer_to_starttls_is_no_leave_to_go_on_in_clear(context: ssl.SSLContext) -> None:
+    for tls in ("opportunistic", "require", "verify"):
+        async with ScriptedPeer({"STARTTLS": Silence()}, context=context) as peer:
+            pool = Pool(route_to(peer, tls=tls), hostname="gate.test", timeouts=QUICK)  # type: ignore[arg-type]
+            outcome = await deliver(pool)
+            assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "starttls", "4.4.2")
+            await peer.all_closed()
+            assert peer.connections == 1 and not peer.transactions
+            await pool.close()
+
+
+@pytest.mark.parametrize("tls", ["opportunistic", "require", "verify"])
+async def test_a_handshake_that_never_comes_is_tls_that_failed(tls: Any) -> None:
+    async with ScriptedPeer(IN_CLEAR) as peer:
+        pool = Pool(route_to(peer, tls=tls), hostname="gate.test", timeouts=QUICK)
+        outcome = await deliver(pool)
+        await pool.close()
+        await peer.all_closed()
+    if tls == "opportunistic":
+        assert outcome.state == "delivered" and [one.encrypted for one in peer.transactions] == [False]
+    else:
+        assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "starttls", "4.7.5")
+        assert not peer.transactions
+
+
+async def test_silence_behind_the_handshake(context: ssl.SSLContext) -> None:
+    script: dict[str, Any] = {"EHLO": ["250-peer.test\r\n250 STARTTLS", Silence()]}
+    async with ScriptedPeer(script, context=context) as peer:
+        pool = Pool(route_to(peer, tls="opportunistic"), hostname="gate.test", timeouts=QUICK)
+        outcome = await deliver(pool)
+        assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "ehlo", "4.4.2")
+        await peer.all_closed()
+        await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("offer", "script"),
+    [
+        ("AUTH PLAIN", {"AUTH": Silence()}),
+        ("AUTH LOGIN", {"AUTH": Silence()}),
+        ("AUTH LOGIN", {"AUTH LOGIN": "334 VXNlcm5hbWU6", "AUTH END": Silence()}),
+        ("AUTH XOAUTH2", {"AUTH": Silence()}),
+        ("AUTH XOAUTH2", {"CONNECT": "220 hi", "EHLO": "250-x\r\n250 AUTH XOAUTH2", "AUTH": Raw(b"334 e30=\r\n"),
+                          "": Silence()}),
+    ],
+)  # fmt: skip
+async def test_a_login_that_is_not_answered(tmp_path: Path, offer: str, script: dict[str, Step]) -> None:
+    token = tmp_path / "token"
+    token.write_text("ya29.1\n")
+    login: dict[str, Any] = {"token_file": token} if "XOAUTH2" in offer else {"password": "s3cret"}
+    async with (
+        ScriptedPeer(script, features=["PIPELINING", offer]) as peer,
+        ScriptedPeer(features=["AUTH PLAIN XOAUTH2"]) as next_one,
+    ):
+        pool = Pool(route_to(peer, username="ann", **login), hostname="gate.test", timeouts=QUICK, habits=AT_ONCE)
+        outcome = await deliver(pool)
+        assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "auth", "4.4.2")
+        await peer.all_closed()
+        await pool.close()
+        both = Pool(route_to(peer, next_one, username="ann", **login), hostname="gate.test", timeouts=QUICK)
+        assert (await deliver(both)).state == "delivered" and len(next_one.transactions) == 1
+        await both.close()
+
+
+@pytest.mark.parametrize("features", [FEATURES, FEATURES[1:]])
+async def test_a_reset_that_is_not_answered_costs_the_connection_and_not_the_copy(features: tuple[str, ...]) -> None:
+    checked: list[int] = []
+    script: dict[str, Any] = {"RCPT": ["550 5.1.1 who?", "250 ok"], "RSET": Silence()}
+    async with ScriptedPeer(script, features=features) as peer:
+        pool = Pool(route_to(peer, connections=1), hostname="gate.test", timeouts=QUICK)
+
+        async def may() -> bool:
+            checked.append(peer.connections)
+            return True
+
+        assert (await deliver(pool)).code == 550
+        async with pool.session() as session:
+            outcome = await session.transaction("", BOB, b"a\r\n", before_mail=may)
+        assert outcome.state == "delivered" and checked[-1] == 2
+        assert [one.connection for one in peer.transactions] == [2]
+        await pool.close()
+        await peer.all_closed()
+
+
+async def test_a_quit_that_is_not_answered_leaves_no_socket_behind(
+    context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over TLS the other end has a say in the end of the connection; this one reads no more."""
+    gate, over = asyncio.Event(), asyncio.Event()
+    lost = Link.connection_lost
+
+    def told(self: Link, exc: Exception | None) -> None:
+        lost(self, exc)
+        over.set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hi\r\n")
+        await reader.readline()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"250 hi\r\n")
+        await gate.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setattr(tls_policy, "IMPLICIT_TLS_PORT", port)
+    monkeypatch.setattr(link, "_LINGER", 0.05)
+    monkeypatch.setattr(Link, "connection_lost", told)
+    [(_, host)] = hosts(route_to(port, tls="require"), hostname="gate.test", timeouts=QUICK)
+    connection = await connect(host)
+    connection.link.quit()
+    async with asyncio.timeout(10):
+        await over.wait()
+    gate.set()
+    server.close()
+
+
+async def test_a_name_that_leads_nowhere_and_then_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection asks anew; nothing that a name server says ends a copy."""
+    port = free_ports(1)[0]
+    said: list[Any] = []
+
+    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+        assert host == "relay.test"
+        found = said.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    once = {".": Close("250 2.0.0 ok")}
+    async with ScriptedPeer(once, port=port, host="127.0.0.2") as one, ScriptedPeer(port=port, host="127.0.0.3") as two:
+        route = route_to(port, host="relay.test", connections=1)
+        pool = Pool(route, hostname="gate.test", timeouts=QUICK, habits=AT_ONCE)
+        said += [socket.gaierror(socket.EAI_NONAME, "no such name"), socket.gaierror(socket.EAI_AGAIN, "later"), []]
+        for _ in range(3):
+            outcome = await deliver(pool)
+            assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "connect", "4.4.3")
+        said += [["255.255.255.255"], ["255.255.255.255", "127.0.0.2"], ["127.0.0.3"]]
+        assert (await deliver(pool)).enhanced == "4.4.1"
+        assert (await deliver(pool)).state == "delivered"
+        await one.all_closed()
+        assert (await deliver(pool)).state == "delivered"
+        assert (len(one.transactions), len(two.transactions)) == (1, 1) and not said
+        await pool.close()
+
+
+async def test_an_error_of_the_system_at_a_look_up_is_no_fault_of_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of descriptors, as Python says EAI_SYSTEM."""
+
+    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    pool = Pool(route_to(25, host="relay.test"), hostname="gate.test", timeouts=QUICK)
+    outcome = await deliver(pool)
+    assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "connect", "4.4.3")
