@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from gateway.mail.outcome import ABOUT_US, Outcome
+from gateway.mail.outcome import ABOUT_US, Outcome, judge_failure
 
 PLACES: Final = 50_000
 FIRST: Final = 2.0
@@ -193,7 +193,8 @@ class Traffic:
             widened = place.window + (1.0 if place.growing else 1 / max(1.0, place.window))
             place.window = min(self._per_place, widened)
         elif heard != "nothing":
-            place.last = outcome
+            # whoever waits here is told of the place, and not that his copy may have been taken
+            place.last = judge_failure("connect", "lost") if outcome and outcome.maybe_delivered else outcome
             if ticket.at >= place.settled_at:
                 self._set_back(place, heard, now)
 

@@ -102,6 +102,16 @@ def test_a_place_that_fails_rests_longer_and_longer_and_is_tried_with_one_copy()
     assert len(all_in(traffic, "down.test", now)) == 1 + 1
 
 
+def test_a_copy_that_waits_is_not_told_that_it_may_have_been_taken() -> None:
+    """That was said of another copy, which was on its way when the server went."""
+    traffic = Traffic(sessions=100, per_place=20)
+    [ticket, *_] = all_in(traffic, "lost.test", 0.0)
+    traffic.done(ticket, "away", 1.0, judge_failure("body", "lost"))
+    why = traffic.why("lost.test")
+    assert why is not None and why.state == "retry"
+    assert not why.maybe_delivered and "twice" not in why.text
+
+
 def test_dead_domains_leave_sessions_to_those_that_work() -> None:
     traffic = Traffic(sessions=40, per_place=20)
     [good, other] = all_in(traffic, "good.test", 0)
