@@ -78,6 +78,7 @@ class PostgresNodes:
 
     async def _connect(self) -> None:
         settings = {**KEEPALIVE, "application_name": f"consentgate {self._worker}"}
+        connection: asyncpg.Connection[Any] | None = None
         try:
             connection = await asyncpg.connect(
                 self._url, target_session_attrs=SessionAttribute.primary, timeout=CONNECT_SECONDS,
@@ -86,6 +87,8 @@ class PostgresNodes:
             connection.add_termination_listener(self._lost)
             await connection.add_listener(CHANNEL, self._heard)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failed:
+            if connection is not None:
+                connection.terminate()  # else one more would stay open each time it is tried
             raise StoreUnavailable(why(failed)) from None
         self._gone.clear()
         self._connection = connection

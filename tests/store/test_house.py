@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from gateway.store import postgres, postgres_nodes
@@ -116,6 +118,21 @@ async def test_what_the_store_commits_is_called_out(empty_pair: Pair, closing: A
     await store.note("acme", "staff_act", {"act": "something else"}, at=datetime(2026, 11, 21, tzinfo=UTC))
     await store.note("acme", "mail_ruling", {"act": "answered"}, at=datetime(2026, 11, 21, tzinfo=UTC))
     await until(answered)
+
+
+async def test_a_server_that_does_not_let_us_listen_is_not_left_with_our_connections(
+    empty_pair: Pair, closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[asyncpg.Connection[Any]] = []
+
+    async def refused(connection: "asyncpg.Connection[Any]", *_: object) -> None:
+        opened.append(connection)
+        raise asyncpg.QueryCanceledError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(asyncpg.Connection, "add_listener", refused)
+    with pytest.raises(StoreUnavailable, match="statement timeout"):
+        await joined(closing, PostgresNodes(empty_pair.data), "node-0")
+    assert [connection.is_closed() for connection in opened] == [True]
 
 
 async def test_no_server_is_no_name(closing: AsyncExitStack) -> None:
