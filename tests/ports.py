@@ -17,7 +17,7 @@ BLOCKS = range(10_000, 20_000, 100)
 def free_ports(count: int) -> list[int]:
     """That many ports on which nobody listens, all different; the block is gone through before one comes again."""
     _, turn = _block()
-    found = list(itertools.islice(filter(_is_free, itertools.islice(turn, BLOCKS.step)), count))
+    found = list(itertools.islice(filter(_is_free, itertools.islice(turn, BLOCKS.step - 1)), count))
     if len(found) < count:
         raise RuntimeError("every port of the block of this process is taken: a test has left servers behind")
     return found

@@ -37,15 +37,21 @@ class Rate:
     """
 
     def __init__(self, per_minute: int, *, entries: int = RATED) -> None:
-        self.per_minute, self._entries = per_minute, entries
+        self._per_minute, self._entries = per_minute, entries
         self._due: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._due)
 
+    def change(self, per_minute: int) -> None:
+        """Another rate from now on. What was counted at the old one says nothing at the new one."""
+        if per_minute != self._per_minute:
+            self._per_minute = per_minute
+            self._due.clear()
+
     def allow(self, peer: str, now: float) -> bool:
         """Count one more, unless that is too many. `now`: seconds on a clock that only grows."""
-        gap = _MINUTE / self.per_minute
+        gap = _MINUTE / self._per_minute
         due = max(self._due.pop(peer, now), now) + gap
         allowed = due - now <= _MINUTE + gap / 2
         self._due[peer] = due if allowed else due - gap

@@ -44,7 +44,7 @@ class ReturnPath(Listener):
     def reload(self, config: Config, certificate: ssl.SSLContext | None = None) -> None:
         """Settings, certificate and return domains."""
         super().reload(config, certificate)
-        self._rate.per_minute = config.limits.reports_per_minute
+        self._rate.change(config.limits.reports_per_minute)
         controllers = [one for one in config.controllers.values() if one.return_domain]
         self._domains = {(one.return_domain or "").lower(): one.id for one in controllers}
         self.postmaster_at = next(iter(self._domains), None)
