@@ -10,7 +10,7 @@ import pytest
 from gateway import app
 from gateway.settings.database_kinds import DATABASE
 from gateway.store import moving
-from gateway.store.postgres_connection import connect
+from gateway.store.postgres_thread import connect
 from tests.installation import ANNA, KLEED, WIM, Gateway, Installation, consentgate, lines_of, newsletter
 from tests.postgres import Pair, Server
 from tests.story.relay import Relay, config_of, fresh, load_people, one_click_url, relaying

@@ -95,6 +95,7 @@ def serve(crew: Crew, index: int, channel: socket.socket, *, answer: supervisor.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     slot = crew.board.slot(index)
     supervisor.say(channel, "ready")
+    crew.note(f"serves {index}")
     channel.settimeout(0.02)
     with contextlib.suppress(SystemExit):
         while True:
@@ -179,7 +180,8 @@ def test_a_worker_that_hangs_is_killed_and_replaced(crew: Callable[..., Crew]) -
         return serve(crew, index, channel)
 
     running = crew(work, patience=replace(QUICK, hung=2.0))
-    running.until(lambda: running.notes().count("begins 0") == 2)
+    running.until(lambda: "serves 0" in running.notes())
+    assert running.notes().count("begins 0") == 2
     assert "event=worker_hung" in running.log_file.read_text()
     running.signal(signal.SIGTERM)
     assert running.ended() == 0
