@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.config import Config
 from gateway.hand import Hand
+from gateway.handed_over import HandedOver
 from gateway.notice import Notices
 from gateway.paces import Paces
 from gateway.parcel import Parcel
@@ -50,6 +51,8 @@ class Crew(Protocol):
 
     @property
     def hand(self) -> Hand: ...
+    @property
+    def handed_over(self) -> HandedOver: ...
 
     def leased(self, now: datetime) -> bool:
         """Whether this worker may claim and send."""

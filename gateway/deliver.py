@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from gateway import log
 from gateway.config import Config
 from gateway.hand import Hand
+from gateway.handed_over import HandedOver
 from gateway.lane import Lane
 from gateway.lease import Lease
 from gateway.notice import Notices
@@ -45,8 +46,11 @@ OVERDUE_SECONDS = 10.0
 class Deliver:
     """All lanes of one worker process."""
 
-    def __init__(self, store: Store, *, worker: str, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, *, worker: str, ring: KeyRing, clock: Callable[[], datetime], handed_over: HandedOver
+    ) -> None:
         self.store, self.worker, self.ring, self.clock = store, worker, ring, clock
+        self.handed_over = handed_over
         self._lanes: dict[str, Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._lease = Lease(LEASE, CHECK_AGE, clock)
@@ -74,8 +78,12 @@ class Deliver:
                 self._lanes[name].start(self._tasks)
 
     async def run(self) -> None:
-        """Work until `stop`. Whatever this worker held before it restarted waits again at once."""
+        """Work until `stop`. Whatever this worker held before it restarted waits again at once, but what had left."""
         await self._renew()
+        if left := self.handed_over.left():
+            await self.store.finish(self.worker, left)
+            log.handed_over_before(copies=len(left))
+        self.handed_over.forget()
         back = await self.store.take_back(self.worker, self.clock())
         if back:
             log.taken_back(copies=back)
@@ -95,6 +103,8 @@ class Deliver:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*(lane.idle() for lane in self._lanes.values()))
         self.threads.shutdown(wait=False, cancel_futures=True)
+        self.handed_over.forget()
+        self.handed_over.close()
 
     def room(self, route: str, copies: int, size: int, *, marketing: bool) -> bool:
         """Whether a fresh message may go straight to its lane."""
@@ -161,6 +171,7 @@ class Deliver:
                 await self._let_go_of_strays()
             except StoreUnavailable as down:
                 log.store_unavailable(where="strays", error=down)
+            self.handed_over.forget()
             await self.pause(OVERDUE_SECONDS)
 
     async def _let_go_of_strays(self) -> None:
@@ -194,6 +205,7 @@ class Deliver:
         while True:
             try:
                 await self.store.finish(self.worker, endings)
+                self.handed_over.told(endings)
                 for ending in endings:
                     self.hand.put_down(CopyKey(ending.controller_id, ending.message_id, ending.copy_no))
                 for route in {ending.notice.copies[0].route for ending in endings if ending.notice is not None}:

@@ -404,6 +404,7 @@ class Lane:
             return False
         try:
             ending = await self._attempt(parcel)
+            self._crew.handed_over.note(ending)
             self._let_go(parcel)
             await self._crew.endings.ask(ending)  # first: a crash then repeats one copy per session at most
         except StoreUnavailable as down:

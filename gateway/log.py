@@ -356,6 +356,11 @@ def taken_back(*, copies: int) -> None:
     _log.info("taken_back", copies=copies)
 
 
+def handed_over_before(*, copies: int) -> None:
+    """Copies that a killed process had handed over and not told the store; they do not go again."""
+    _log.info("handed_over_before", copies=copies)
+
+
 def rehearsal_released(*, controller: str, stream: str, queued: int, blocked: int) -> None:
     """The lawful part of a rehearsed campaign went to the queue; the rest was kept out."""
     _log.info("rehearsal_released", controller=controller, stream=stream, queued=queued, blocked=blocked)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 
@@ -29,6 +30,7 @@ from gateway.correspond import Correspondence
 from gateway.deliver import Deliver
 from gateway.direct_ways import direct
 from gateway.forward import Forwards
+from gateway.handed_over import HandedOver
 from gateway.head_mail import HeadMail
 from gateway.hear import Hear
 from gateway.heed import Known, keep_returned
@@ -112,7 +114,8 @@ class Worker:
         self.again = asyncio.Event()
         """Set to load the settings anew."""
         self._store, self._ring, self._web = store, key_ring(config), Web(self._slot, stop_seconds=int(STOP_SECONDS))
-        self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock)
+        notes = HandedOver(config.dir / f"handed-over.{quote(name, safe='')}")
+        self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock, handed_over=notes)
         self._lookalikes = Lookalikes(self._ring)
         self._room = Room(store)
         self._accept = Accept(
