@@ -30,6 +30,7 @@ from bench import chaos_nodes as nodes
 from bench.chaos_load import CAMPAIGN, LOGIN, Mail, OptOuts, Record, SinkFile, Tools
 from bench.chaos_nodes import Broken, Node, Process
 from bench.chaos_verdict import COUNTED, LAST, STRANGER, Books, Finding, findings
+from bench.run import consents
 from tests import postgres
 
 STRANGERS = 50
@@ -145,7 +146,7 @@ async def _prepared(args: argparse.Namespace, folder: Path, stack: ExitStack) ->
     (port,) = nodes.free_ports(1)
     made = nodes.installed(folder, count, port, workers=args.workers, databases=urls)
     people = [f"p{n:05}@example.org" for n in range(args.people)]
-    nodes.done("import", "consents", nodes.agreed(folder / "people.csv", people), "--config", made[0].config,
+    nodes.done("import", "consents", consents(folder / "people.csv", people), "--config", made[0].config,
                "--controller", "acme")  # fmt: skip
     sink = Process(
         "sink", [sys.executable, "-m", "bench.chaos_sink", str(port), str(folder / "sink.jsonl")], folder / "sink.log",

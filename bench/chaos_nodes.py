@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import csv
 import json
 import os
 import random
@@ -12,9 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -190,19 +188,3 @@ def password(node: Node, login: str) -> str:
     """The password that init made for a login."""
     lines = (node.config.parent / "passwords.txt").read_text().splitlines()
     return dict(line.split(" ", 1) for line in lines)[login]
-
-
-def agreed(file: Path, people: Iterable[str]) -> Path:
-    """An import file in which everybody agreed."""
-    given = (datetime.now(UTC) - timedelta(days=90)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    row = {
-        "purposes": "newsletter", "source": "own_form", "given_at": given, "action": "active_tick",
-        "evidence.method": "web_form", "evidence.wording_version": "w1", "evidence.privacy_notice_version": "pn1",
-        "evidence.origin": "https://acme.example/newsletter", "bundled_with_terms": "false",
-        "conditional_on_service": "false", "granular": "true", "double_opt_in.required": "false",
-    }  # fmt: skip
-    with file.open("w", newline="") as out:
-        writer = csv.DictWriter(out, ["email", *row])
-        writer.writeheader()
-        writer.writerows({"email": address, **row} for address in people)
-    return file

@@ -12,7 +12,7 @@ DNS and the way there at that moment can hide one; RFC 8461 10.2 says as much of
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -23,6 +23,7 @@ from gateway.tools.dialogue import Request
 from gateway.tools.reach import IPAddress, Peer, literal
 
 Mode = Literal["enforce", "testing", "none"]
+_MODES: Final[Mapping[str, Mode]] = {"enforce": "enforce", "testing": "testing", "none": "none"}
 Fault = Literal["sts-policy-fetch-error", "sts-policy-invalid"]
 """As RFC 8460 4.3.2 names them."""
 
@@ -76,10 +77,10 @@ def parse(text: str) -> Policy:
             hosts.append(value.rstrip(".").lower())
         else:
             fields.setdefault(name, value)
-    mode, age = fields.get("mode"), fields.get("max_age", "")
+    mode, age = _MODES.get(fields.get("mode", "")), fields.get("max_age", "")
     if fields.get("version") != "STSv1":
         raise BadPolicy("its version is not STSv1")
-    if mode not in ("enforce", "testing", "none"):
+    if mode is None:
         raise BadPolicy("its mode is not known")
     if not re.fullmatch(r"[0-9]{1,10}", age) or int(age) > LONGEST_AGE:
         raise BadPolicy("its max_age is no number of seconds up to a year")
@@ -87,7 +88,7 @@ def parse(text: str) -> Policy:
         raise BadPolicy("it names no mx")
     if len(hosts) > MOST_MX or not all(len(host) <= 253 and _PATTERN.fullmatch(host) for host in hosts):
         raise BadPolicy("an mx is no name of a host")
-    return Policy(mode=mode, mx=tuple(hosts), max_age=int(age))  # type: ignore[arg-type]  # one of the three
+    return Policy(mode=mode, mx=tuple(hosts), max_age=int(age))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

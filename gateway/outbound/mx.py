@@ -19,7 +19,7 @@ from typing import Final
 import idna
 
 from gateway.config import Network
-from gateway.mail.outcome import Outcome, judge_failure
+from gateway.mail.outcome import FailureKind, Outcome, judge_failure
 from gateway.outbound.resolver import Found, Resolver, Unanswered
 from gateway.tools.reach import IPAddress, inside, literal
 
@@ -185,5 +185,5 @@ def _is_host(name: str) -> bool:
     return not (last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last))
 
 
-def _no_way(kind: str, detail: str = "") -> NoWay:
-    return NoWay(judge_failure("connect", kind, detail))  # type: ignore[arg-type]
+def _no_way(kind: FailureKind, detail: str = "") -> NoWay:
+    return NoWay(judge_failure("connect", kind, detail))
