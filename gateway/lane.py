@@ -162,9 +162,12 @@ class Lane:
             await asyncio.get_running_loop().run_in_executor(self._crew.threads, self._render, batch)
         self._hand_out(batch, refit=self._generation != generation)
         del batch
-        while not stopping.is_set() and (len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES):
+        while self._has_enough() and not self._rest.failures and not stopping.is_set():
             self._space.clear()
             await self._space.wait()
+
+    def _has_enough(self) -> bool:
+        return len(self._ready) >= AHEAD or self._ready_bytes >= AHEAD_BYTES
 
     async def _rested(self) -> None:
         """While the route rests what is in hand goes back to the store; then one copy at a time tries it out."""

@@ -11,10 +11,11 @@ import pytest
 
 from gateway import record
 from gateway.keys import key_ring
+from gateway.lane import AHEAD
 from gateway.route_rest import Rest
 from gateway.store.waiting import HELD
 from tests.installation import ANNA, Installation, consent, lines_of, newsletter, order
-from tests.peers import ScriptedPeer
+from tests.peers import ScriptedPeer, Silence
 from tests.ports import free_ports
 from tests.story.relay import fresh, load, load_people, relaying
 from tests.story.test_hand_over import SENDER, Working, report_of, working
@@ -66,6 +67,21 @@ async def test_a_route_that_is_down_costs_no_copy_an_attempt_and_all_leave_once_
             await work.until(lambda: {copy[0] for copy in work.copies()} == {"delivered"})
             assert sorted(t.rcpts[0].partition(":")[2][1:-1] for t in peer.transactions) == PEOPLE
             assert rest_of(work).failures == 0
+
+
+async def test_a_route_that_goes_down_while_much_is_ready_rests_and_comes_back(installation: Installation) -> None:
+    """The feeder has as much ahead as it wants then, and would wait for sessions that take nothing any more."""
+    [port] = free_ports(1)
+    async with working(installation, port) as work:
+        lane = work.worker._deliver._lanes["main"]
+        async with ScriptedPeer({"CONNECT": [Silence()] * 4}, port=port):
+            for number in range(2 * AHEAD // len(PEOPLE)):
+                await work.send(PEOPLE, newsletter(f"veel {number}"))
+            await work.until(lambda: len(lane._ready) >= AHEAD and len(lane._under_way) == 2)
+        await work.until(lambda: rest_of(work).failures >= 1 and not lane._ready)
+        async with ScriptedPeer(port=port) as peer:
+            await work.until(lambda: {copy[0] for copy in work.copies()} == {"delivered"})
+            assert {copy[1] for copy in work.copies()} == {1} and len(peer.transactions) == 2 * AHEAD
 
 
 async def test_a_sender_who_asked_is_told_of_the_delay_and_everybody_of_the_end(installation: Installation) -> None:
