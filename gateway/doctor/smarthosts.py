@@ -7,7 +7,7 @@ from gateway.doctor.finding import Finding
 from gateway.outbound.connect import ConnectFailed, Connection, Timeouts, connect
 from gateway.outbound.pool import hosts
 
-PATIENCE = Timeouts(connect=10, tls=15, greeting=30, ehlo=30, auth=30)
+PATIENCE = Timeouts(connect=10, tls=15, greeting=30, ehlo=30, auth=30, ready=45)
 """Less than a copy has: somebody is waiting in front of a screen."""
 
 

@@ -1,6 +1,7 @@
 """Getting ready at one host: connection, greeting, EHLO, STARTTLS, AUTH.
 
-Purpose: `connect` gives a `Connection` on which MAIL may follow; a host may have several addresses, all are tried.
+Purpose: `connect` gives a `Connection` on which MAIL may follow; a host may have several addresses, which are tried
+within one limit of time.
 It never sends a password over an unencrypted line that leaves this machine, and goes on in clear only where the
 route's policy says so.
 Failures: `ConnectFailed`, with what that means for a copy; the socket is closed then, also when cancelled.
@@ -9,6 +10,7 @@ Sources: RFC 5321 (EHLO, HELO), RFC 3207 (STARTTLS), RFC 1870 (SIZE), RFC 6152, 
 """
 
 import asyncio
+import math
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +18,9 @@ from typing import Protocol
 
 from gateway.mail.answer import Answer
 from gateway.mail.outcome import Outcome, Stage, judge, judge_failure
-from gateway.outbound.link import Link, LinkFailed, LinkFailure, addresses_of, open_link
+from gateway.outbound.link import Link, LinkFailed, LinkFailure, open_link
 from gateway.outbound.login import Credentials, log_in
+from gateway.outbound.names import addresses_of
 from gateway.outbound.tls_policy import TlsPolicy, starts_with_tls
 
 MOST_ADDRESSES = 8
@@ -28,7 +31,11 @@ ELSEWHERE: frozenset[Stage] = frozenset({"greeting", "ehlo", "starttls"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long each answer may take, in seconds. Defaults: RFC 5321 4.5.3.2; `connect` and `tls` are ours."""
+    """How long each answer may take, in seconds. Defaults: RFC 5321 4.5.3.2; `connect` and `tls` are ours.
+
+    `ready`: for all that comes before MAIL at one host, its name, addresses and steps together, so that the next host
+    gets its turn. `each`: what an address that lets us wait is given of that at least, while there are others.
+    """
 
     connect: float = 30
     tls: float = 60
@@ -40,6 +47,8 @@ class Timeouts:
     data: float = 120
     block: float = 180
     body: float = 600
+    ready: float = 300
+    each: float = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,55 +121,65 @@ class _Refused(Exception):
         self.outcome = outcome
 
 
-async def connect(to: Host, *, in_clear: bool = False) -> Connection:
+async def connect(to: Host, *, in_clear: bool = False, until: float | None = None) -> Connection:
     """A connection ready for MAIL, at the first address of the host that gets ready.
 
-    `in_clear`: do not try TLS, after it failed and the policy allows that. ConnectFailed says what the first of the
-    addresses answered.
+    `in_clear`: do not try TLS, after it failed and the policy allows that. `until`: an end in loop time, where there is
+    one before that of the host's own limits. ConnectFailed says what the first of the addresses answered.
     """
-    peer = f"{to.host}:{to.port}"
+    peer, now = f"{to.host}:{to.port}", asyncio.get_running_loop().time
+    begun = now()
+    until = min(begun + to.timeouts.ready, until if until is not None else math.inf)
     try:
-        left = list(to.addresses or await addresses_of(to.host, to.port, to.timeouts.connect))[:MOST_ADDRESSES]
+        left = list(
+            to.addresses or await addresses_of(to.host, to.port, min(to.timeouts.connect, until - begun))
+        )[:MOST_ADDRESSES]  # fmt: skip
     except LinkFailed as failed:
         raise ConnectFailed(judge_failure("connect", failed.kind, failed.detail), failed.kind, peer) from None
     first: ConnectFailed | None = None
     while True:
         try:
-            return await _get_ready(to, peer, left, in_clear)
+            return await _get_ready(to, peer, left, in_clear, until)
         except ConnectFailed as error:
             first = first or error
-            if error.outcome.stage not in ELSEWHERE or not left:
+            if error.outcome.stage not in ELSEWHERE or not left or now() >= until:
                 raise first from None
 
 
-async def _get_ready(to: Host, peer: str, left: list[str], in_clear: bool) -> Connection:
-    """One connection to one of the addresses, which is then `left` no more."""
+async def _get_ready(to: Host, peer: str, left: list[str], in_clear: bool, until: float) -> Connection:
+    """One connection to one of the addresses, which is then `left` no more. It has its share of the time `until`."""
     link: Link | None = None
     stage: Stage = "connect"
-    use_tls = to.policy.ask and not in_clear
     immediately = starts_with_tls(to.policy, to.port)
     try:
-        link, address = await open_link(
-            left, to.port, to.timeouts.connect, name=to.host, context=to.context if immediately else None,
-            source=to.source,
-        )  # fmt: skip
-        left.remove(address)
-        stage = "greeting"
-        _expect(stage, await link.answer(to.timeouts.greeting))
-        stage = "ehlo"
-        features = await _introduce(link, to)
-        if use_tls and not immediately:
-            stage = "starttls"
-            if await _encrypt(link, to, features):
-                stage = "ehlo"
-                features = await _introduce(link, to)
-        if to.credentials is not None:
-            stage = "auth"
-            refusal = await log_in(
-                link, to.credentials, features.auth, to.timeouts.auth, host=to.host, port=to.port
+        async with asyncio.timeout_at(until) as limit:
+            link, address = await open_link(
+                left, to.port, to.timeouts.connect, name=to.host, context=to.context if immediately else None,
+                source=to.source,
             )  # fmt: skip
-            if refusal is not None:
-                raise _Refused(refusal)
+            now = asyncio.get_running_loop().time()
+            limit.reschedule(min(until, now + max(to.timeouts.each, (until - now) / len(left))))
+            left.remove(address)
+            stage = "greeting"
+            _expect(stage, await link.answer(to.timeouts.greeting))
+            stage = "ehlo"
+            features = await _introduce(link, to)
+            if to.policy.ask and not in_clear and not immediately:
+                stage = "starttls"
+                if await _encrypt(link, to, features):
+                    stage = "ehlo"
+                    features = await _introduce(link, to)
+            if to.credentials is not None:
+                stage = "auth"
+                refusal = await log_in(
+                    link, to.credentials, features.auth, to.timeouts.auth, host=to.host, port=to.port
+                )  # fmt: skip
+                if refusal is not None:
+                    raise _Refused(refusal)
+    except TimeoutError:
+        if link is not None:
+            link.abort()
+        raise ConnectFailed(judge_failure(stage, "timeout"), "timeout", peer) from None
     except LinkFailed as failed:
         if link is not None:
             link.abort()

@@ -1,8 +1,8 @@
 """The connections of one `mx` route: to the mail servers that each domain names, as safely as each asks for.
 
 Purpose: `async with direct.session(...) as session` gives a ready `Session` for the domain of one address.
-The servers are tried in the order of mx.py, within SECONDS for all of them. What a domain demands of TLS, by DANE or
-MTA-STS, is kept: a server that does not meet it is passed by, and with none left the copy waits.
+The servers are tried in the order of mx.py, within one limit of time, of which none takes all. What a domain demands of
+TLS, by DANE or MTA-STS, is kept: a server that does not meet it is passed by, and with none left the copy waits.
 It never has more sessions than traffic.py gave tickets for, nor keeps one that nobody used for `idle` seconds.
 Connections are kept per server, name, source and demand, and serve any domain of which all of these are the same.
 Failures: `ConnectFailed` when no server became ready, `NoRoom` when the servers turned out to be those of a place
@@ -32,10 +32,12 @@ from gateway.outbound.tls_policy import POLICIES, TlsPolicy, context_for
 from gateway.outbound.tls_report import Demand, result_of
 from gateway.outbound.traffic import Ticket, Traffic, heard_of
 
-SECONDS: Final = 120.0
-"""For getting ready at one of a domain's servers, whatever their number."""
-TIMEOUTS: Final = Timeouts(connect=20, tls=30, greeting=60, ehlo=60)
-"""Shorter than RFC 5321 4.5.3.2 where no mail is at stake yet: there is another server, or another time."""
+TIMEOUTS: Final = Timeouts(connect=20, tls=30, greeting=60, ehlo=60, ready=120)
+"""Shorter than RFC 5321 4.5.3.2 where no mail is at stake yet: there is another server, or another time. `ready` is for
+all servers of a domain."""
+EACH: Final = 2
+"""Addresses of a server that hang may cost their time at least, while there are other servers: RFC 5321 5.1 has us try
+two addresses of a domain."""
 IDLE_MOST: Final = 64
 """Connections kept for later, of all servers together."""
 REMEMBERED: Final = 10_000
@@ -323,39 +325,37 @@ class Direct:
         A server whose TLS is not what one domain demands may serve all others well: the ticket is excused.
         """
         first: ConnectFailed | None = None
-        try:
-            async with asyncio.timeout(SECONDS):
-                for target in targets:
-                    try:
-                        return target, await self._ready(target)
-                    except ConnectFailed as failed:
-                        self._cool(target.host.host)
-                        first = first or failed
-        except TimeoutError:
-            if first is None:
-                peer = f"{targets[0].host.host}:{targets[0].host.port}"
-                first = ConnectFailed(judge_failure("connect", "timeout"), "timeout", peer)
+        until = self._loop.time() + self._timeouts.ready
+        for n, target in enumerate(targets):
+            if (left := until - self._loop.time()) <= 0:
+                break
+            share = max(EACH * self._timeouts.each, left / (len(targets) - n))
+            try:
+                return target, await self._ready(target, until - max(0.0, left - share))
+            except ConnectFailed as failed:
+                self._cool(target.host.host)
+                first = first or failed
         assert first is not None
         if ticket is not None and first.outcome.stage == "starttls":
             ticket.excused = targets[0].demand != "no-policy-found"
         raise first
 
-    async def _ready(self, target: _Target) -> Connection:
-        """One server; where nothing is demanded, a second time without what failed."""
+    async def _ready(self, target: _Target, until: float) -> Connection:
+        """One server, `until` an instant in loop time; where nothing is demanded, a second time without what failed."""
         name, now = target.host.host, self._loop.time()
         in_clear = target.host.policy.clear_too and self._clear_until.get(name, 0.0) > now
         try:
-            connection = await connect(target.host, in_clear=in_clear)
+            connection = await connect(target.host, in_clear=in_clear, until=until)
         except ConnectFailed as failed:
             if (result := result_of(failed)) is None:
                 raise
             self._count(target.demand, result)
             if target.lax is not None:  # a policy that is only tested
-                return await self._ready(_Target(host=target.lax, demand="no-policy-found"))
+                return await self._ready(_Target(host=target.lax, demand="no-policy-found"), until)
             if not target.host.policy.clear_too or in_clear:
                 raise
             _remember(self._clear_until, name, now + self._habits.in_clear)
-            return await connect(target.host, in_clear=True)
+            return await connect(target.host, in_clear=True, until=until)
         if target.host.policy.ask and not in_clear:
             self._count(target.demand, "success" if connection.link.encrypted else "starttls-not-supported")
         return connection

@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any, Literal
 
 from gateway.mail.answer import Answer, AnswerReader, BadAnswer
@@ -210,29 +209,6 @@ class Link(asyncio.Protocol):
             self._transport.abort()
             self._wake(self._waiter)
             self._wake(self._room)
-
-
-async def addresses_of(host: str, port: int, seconds: float) -> tuple[str, ...]:
-    """Where a host is: all its addresses as the system knows them, the families in turn (RFC 8305 4).
-
-    LinkFailed("dns") when it has none or nobody answers, "timeout" when that takes longer than `seconds`.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        raise LinkFailed("timeout", "name servers") from None
-    except (
-        OSError
-    ) as error:  # socket.gaierror, and what the system says where it has no descriptor left for the question
-        raise LinkFailed("dns", error.strerror or "") from None
-    except UnicodeError:  # no label of a host name is longer than 63 octets
-        raise LinkFailed("dns", "not a host name") from None
-    families: dict[int, list[str]] = {}
-    for family, _, _, _, place in found:
-        families.setdefault(family, []).append(str(place[0]))
-    turns = zip_longest(*families.values())
-    return tuple(dict.fromkeys(address for turn in turns for address in turn if address is not None))
 
 
 async def open_link(

@@ -256,21 +256,23 @@ class Pool:
         return well + [place for place in self._places if place.cooling_until > now]
 
     async def _connect_to(self, place: _Place) -> Connection:
-        """One host; a second time in clear when TLS failed and the policy allows it (RFC 7435)."""
+        """One host; a second time in clear when TLS failed and the policy allows it (RFC 7435). Both within the limit
+        of one."""
         host, now = place.host, self._loop.time()
+        until = now + host.timeouts.ready
         if place.locked is not None and now < place.locked[0]:
             known = place.locked[1]
             raise ConnectFailed(known.outcome, known.kind, known.peer)
         in_clear = place.clear_until > self._loop.time()
         try:
             try:
-                connection = await connect(host, in_clear=in_clear)
+                connection = await connect(host, in_clear=in_clear, until=until)
             except ConnectFailed as failed:
                 fallback = host.policy.clear_too and not in_clear and not starts_with_tls(host.policy, host.port)
                 if failed.kind != "tls" or not fallback:
                     raise
                 place.clear_until = self._loop.time() + self._habits.in_clear
-                connection = await connect(host, in_clear=True)
+                connection = await connect(host, in_clear=True, until=until)
         except ConnectFailed as failed:
             now = self._loop.time()
             place.cooling_until = now + self._habits.cool_down

@@ -69,7 +69,7 @@ class Servers:
         return Direct(
             route, hostname="gate.test", senders={"acme": Sender(helo="out.acme.example"), "bert": Sender(
                 helo="out.bert.example", sources=("127.0.0.99",)
-            )}, resolver=resolver, bounds=Bounds(inside=LOCAL), timeouts=QUICK,
+            )}, resolver=resolver, bounds=Bounds(inside=LOCAL), timeouts=more.pop("timeouts", QUICK),
             count=lambda demand, result: self.counted.append((demand, result)), **more,
         )  # fmt: skip
 
@@ -129,6 +129,20 @@ async def test_mail_leaves_from_the_address_of_its_controller(servers: Servers) 
         direct = servers.way()
         assert (await deliver(direct, controller="bert")).state == "delivered"
         assert came_from == ["127.0.0.99"]
+        await direct.close()
+
+
+async def test_a_server_that_hangs_at_all_its_addresses_leaves_time_for_the_next(servers: Servers) -> None:
+    servers.publish("a.test", "one.a.test", "two.a.test", start=5)
+    servers.zone.table["one.a.test", "A"] = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"]
+    hangs: dict[str, Step] = {"CONNECT": Silence()}
+    direct = servers.way(timeouts=Timeouts(ready=1, each=0.1))
+    async with (
+        servers.peer(2, hangs) as one, servers.peer(3, hangs) as two, servers.peer(4, hangs), servers.peer(5, hangs),
+        servers.peer(6) as good, asyncio.timeout(20),
+    ):  # fmt: skip
+        assert (await deliver(direct)).state == "delivered"
+        assert len(good.transactions) == 1 and one.connections + two.connections >= 1
         await direct.close()
 
 

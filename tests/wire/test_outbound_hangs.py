@@ -3,6 +3,9 @@
 import asyncio
 import socket
 import ssl
+import threading
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,11 @@ from gateway.mail.envelope import Rcpt
 from gateway.mail.outcome import Outcome
 from gateway.outbound import link, tls_policy
 from gateway.outbound.connect import ConnectFailed, Timeouts, connect
-from gateway.outbound.link import Link
+from gateway.outbound.link import Link, LinkFailed
+from gateway.outbound.names import addresses_of
 from gateway.outbound.pool import Habits, Pool, hosts
 from tests.installation import free_ports
-from tests.peers import FEATURES, Close, Raw, ScriptedPeer, Silence, Step, route_to
+from tests.peers import FEATURES, Close, Drip, Raw, ScriptedPeer, Silence, Step, route_to
 
 BOB = Rcpt(address="bob@example.net")
 QUICK = Timeouts(tls=0.3, ehlo=0.3, auth=0.3, mail=0.3)
@@ -165,14 +169,14 @@ async def test_a_name_that_leads_nowhere_and_then_elsewhere(monkeypatch: pytest.
     port = free_ports(1)[0]
     said: list[Any] = []
 
-    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
         assert host == "relay.test"
         found = said.pop(0)
         if isinstance(found, Exception):
             raise found
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     once = {".": Close("250 2.0.0 ok")}
     async with ScriptedPeer(once, port=port, host="127.0.0.2") as one, ScriptedPeer(port=port, host="127.0.0.3") as two:
         route = route_to(port, host="relay.test", connections=1)
@@ -193,10 +197,90 @@ async def test_a_name_that_leads_nowhere_and_then_elsewhere(monkeypatch: pytest.
 async def test_an_error_of_the_system_at_a_look_up_is_no_fault_of_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of descriptors, as Python says EAI_SYSTEM."""
 
-    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     pool = Pool(route_to(25, host="relay.test"), hostname="gate.test", timeouts=QUICK)
     outcome = await deliver(pool)
     assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "connect", "4.4.3")
+
+
+async def test_addresses_that_hang_share_the_time_of_their_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes the connection and says nothing; without a common limit eight of them cost forty minutes."""
+    addresses = [f"127.0.0.{n}" for n in range(2, 10)]
+
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    port = free_ports(1)[0]
+    limits = Timeouts(ready=1.2, each=0.05)
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        silent = [
+            await stack.enter_async_context(ScriptedPeer({"CONNECT": Silence()}, port=port, host=address))
+            for address in addresses[:-1]
+        ]
+        good = await stack.enter_async_context(ScriptedPeer(port=port, host=addresses[-1]))
+        pool = Pool(route_to(port, host="relay.test"), hostname="gate.test", timeouts=limits)
+        assert (await deliver(pool)).state == "delivered"
+        assert [peer.connections for peer in silent] == [1] * 7 and len(good.transactions) == 1
+        await pool.close()
+
+
+async def test_a_host_whose_addresses_all_hang_ends_in_time_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def lookup(host: str, port: int, **more: Any) -> Any:
+        rows = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (2, 3, 4)]
+        return rows if host == "relay.test" else real(host, port, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    port = free_ports(1)[0]
+    slow: dict[str, Step] = {"CONNECT": Raw(b"220 hello\r\n"), "EHLO": Drip(b"250-x\r\n", 0.05)}
+    async with (
+        ScriptedPeer(slow, port=port, host="127.0.0.2") as one,
+        ScriptedPeer(slow, port=port, host="127.0.0.3") as two,
+        ScriptedPeer() as next_one,
+        asyncio.timeout(20),
+    ):
+        route = route_to(port, next_one)
+        route = replace(route, hosts=(replace(route.hosts[0], host="relay.test"), route.hosts[1]))
+        pool = Pool(route, hostname="gate.test", timeouts=Timeouts(ready=0.6, each=0.1))
+        assert (await deliver(pool)).state == "delivered" and len(next_one.transactions) == 1
+        assert (one.connections, two.connections) == (1, 1)
+        await pool.close()
+        single = replace(route, hosts=route.hosts[:1])
+        alone = Pool(single, hostname="gate.test", timeouts=Timeouts(ready=0.3, each=0.1))
+        outcome = await deliver(alone)
+        assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "ehlo", "4.4.2")
+        await alone.close()
+
+
+async def test_a_name_server_that_says_nothing_holds_one_thread_for_all_who_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said, real = threading.Event(), socket.getaddrinfo
+
+    def lookup(host: str, port: int, **more: Any) -> Any:
+        if host == "dead.test":
+            said.wait(20)
+            raise socket.gaierror(socket.EAI_AGAIN, "later")
+        return real(host, port, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+
+    async def kind(host: str, seconds: float) -> str:
+        try:
+            return (await addresses_of(host, 25, seconds))[0]
+        except LinkFailed as failed:
+            return failed.kind
+
+    impatient = await asyncio.gather(*(kind("dead.test", 0.05) for _ in range(40)))
+    assert set(impatient) == {"timeout"}
+    assert sum(thread.name == "host name" for thread in threading.enumerate()) == 1
+    assert await kind("localhost", 10) in ("127.0.0.1", "::1"), "by the hosts file of the system"
+    patient = asyncio.create_task(kind("dead.test", 20))
+    await asyncio.sleep(0)
+    said.set()
+    assert await patient == "dns"

@@ -13,7 +13,7 @@ from gateway.config import Route
 from gateway.mail.envelope import Rcpt
 from gateway.mail.outcome import Outcome
 from gateway.outbound.connect import ConnectFailed, Host, Timeouts, connect
-from gateway.outbound.link import addresses_of
+from gateway.outbound.names import addresses_of
 from gateway.outbound.pace import Pace
 from gateway.outbound.pool import Habits, Pool
 from gateway.outbound.tls_policy import POLICIES
@@ -313,10 +313,10 @@ async def test_a_name_is_looked_up_and_its_families_come_in_turn(monkeypatch: py
     def found(family: int, *addresses: str) -> list[Any]:
         return [(family, socket.SOCK_STREAM, 6, "", (address, 25)) for address in addresses]
 
-    async def lookup(host: str, port: int, **_: Any) -> list[Any]:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
         return found(socket.AF_INET6, "::1", "::2") + found(socket.AF_INET, "127.0.0.1")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     assert await addresses_of("mx.test", 25, 5) == ("::1", "127.0.0.1", "::2")
 
 
