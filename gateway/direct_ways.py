@@ -11,9 +11,9 @@ from gateway.counters import MX_RESTING, MX_SESSIONS
 from gateway.outbound.direct import Direct, Sender
 from gateway.outbound.http_client import HttpClient, context_for
 from gateway.outbound.mta_sts import Policies, looked_up
-from gateway.outbound.mx import Bounds
+from gateway.outbound.mx import QUESTIONS, Bounds
 from gateway.outbound.pace import Pace
-from gateway.outbound.resolver import Resolver
+from gateway.outbound.resolver import QUERIES, Resolver
 from gateway.outbound.traffic import Place, Traffic
 from gateway.tools.reach import IPAddress
 
@@ -27,7 +27,9 @@ def direct(
 ) -> Direct:
     """The connections of an `mx` route. `before`: those under the settings of before, whose experience goes on.
     `note`: told what came of TLS under which kind of policy."""
-    resolver = Resolver(config.dns_servers, dnssec=config.dnssec)
+    resolver = Resolver(
+        config.dns_servers, dnssec=config.dnssec, queries=max(QUERIES, QUESTIONS * route.connections)
+    )  # fmt: skip
     traffic = before.traffic if before is not None else Traffic(
         sessions=route.connections, per_place=route.domain_connections, rests=_tells(route.name)
     )  # fmt: skip

@@ -26,6 +26,11 @@ from gateway.tools.reach import IPAddress, inside, literal
 HOSTS: Final = 8
 """Hosts that are looked up for one domain; RFC 5321 5.1 asks for at least two."""
 ADDRESSES: Final = 4
+ABREAST: Final = 2
+"""Hosts of one domain that are looked up at one time."""
+QUESTIONS: Final = 2 * ABREAST
+"""Questions that one domain has under way at most, whatever its servers: with so many allowed for each session none
+waits for the questions of another."""
 _NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
 )
@@ -111,7 +116,7 @@ async def find_way(domain: str, resolver: Resolver, bounds: Bounds) -> Way:
     implicit = not answer.records
     ours = [preference for preference, name in listed if name in bounds.own_names]
     ahead = [row for row in listed or [(0, domain)] if not ours or row[0] < min(ours)]
-    found, silent = await _addresses(ahead, resolver)
+    found, silent = await _addresses(ahead, resolver, bounds)
     usable = _without_us(found, bounds)
     if not usable:
         raise _no_way("loop")
@@ -128,31 +133,47 @@ async def find_way(domain: str, resolver: Resolver, bounds: Bounds) -> Way:
     )  # fmt: skip
 
 
-async def _addresses(listed: Sequence[tuple[int, str]], resolver: Resolver) -> tuple[list[Exchange], bool]:
-    """Hosts with what addresses they have, best first, and whether DNS was silent about one of them."""
+async def _addresses(
+    listed: Sequence[tuple[int, str]], resolver: Resolver, bounds: Bounds
+) -> tuple[list[Exchange], bool]:
+    """Hosts with what addresses they have, best first, and whether DNS was silent about one of them.
+
+    Once it was, no more are looked up than until one can be used: each of those that follow may cost as much time.
+    """
+    found: list[Exchange] = []
+    silent = False
     hosts = listed[:HOSTS]
-    asked = await asyncio.gather(
-        *(resolver.look_up(name, kind) for _, name in hosts for kind in ("A", "AAAA")), return_exceptions=True
-    )
-    found, silent = [], False
-    for number, (preference, name) in enumerate(hosts):
-        answers: list[Found] = []
-        for one in asked[2 * number : 2 * number + 2]:
-            if isinstance(one, Unanswered):
-                silent = True
-            elif isinstance(one, BaseException):
-                raise one
-            else:
-                answers.append(one)
-        rows = [answer for answer in answers if answer.records]
-        addresses = [address for row in rows for (text,) in row.records if (address := literal(text)) is not None]
-        canonical = rows[0].name if rows else name
-        found.append(Exchange(
-            name=name, canonical=canonical, preference=preference, addresses=tuple(addresses),
-            # both families, or the one that is not validated could be put in the place of the other
-            authentic=bool(rows) and all(row.authentic and row.name == canonical for row in rows),
-        ))  # fmt: skip
+    for start in range(0, len(hosts), ABREAST):
+        some = hosts[start : start + ABREAST]
+        asked = await asyncio.gather(
+            *(resolver.look_up(name, kind) for _, name in some for kind in ("A", "AAAA")), return_exceptions=True
+        )
+        for number, (preference, name) in enumerate(some):
+            answers: list[Found] = []
+            for one in asked[2 * number : 2 * number + 2]:
+                if isinstance(one, Unanswered):
+                    silent = True
+                elif isinstance(one, BaseException):
+                    raise one
+                else:
+                    answers.append(one)
+            found.append(_exchange(name, preference, answers))
+        if silent and any(_within(one, bounds).addresses for one in found):
+            break
     return found, silent
+
+
+def _exchange(name: str, preference: int, answers: Sequence[Found]) -> Exchange:
+    rows = [answer for answer in answers if answer.records]
+    canonical = rows[0].name if rows else name
+    return Exchange(
+        name=name, canonical=canonical, preference=preference,
+        addresses=tuple(
+            address for row in rows for (text,) in row.records if (address := literal(text)) is not None
+        ),
+        # both families, or the one that is not validated could be put in the place of the other
+        authentic=bool(rows) and all(row.authentic and row.name == canonical for row in rows),
+    )  # fmt: skip
 
 
 def _without_us(found: Sequence[Exchange], bounds: Bounds) -> list[Exchange]:

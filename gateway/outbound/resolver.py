@@ -4,7 +4,7 @@ Purpose: `look_up` answers for the way of mail, from a cache where it can; `text
 operators should know.
 It says apart "there is none" (an answer without records) and "nobody answered" (Unanswered).
 It never keeps an answer longer than its time to live or an hour, more than ENTRIES answers, or more of an answer than
-MOST_RECORDS; and never has more than QUERIES questions under way.
+MOST_RECORDS; and never has more questions under way than it was allowed.
 Known limit: it validates no signatures itself. `authentic` is the word of a validating name server on this machine.
 
 Sources: RFC 1035; RFC 2308 (how long "there is none" holds); RFC 4035 3.2.3 and RFC 6840 5.7 (the AD bit).
@@ -22,6 +22,7 @@ from gateway.config import Address
 DNS_SECONDS = 5.0
 """How long one question may take, with all its tries."""
 QUERIES: Final = 64
+"""Questions under way at one time, where nothing else is said."""
 ENTRIES: Final = 20_000
 MOST_RECORDS: Final = 32
 LONGEST_RECORD: Final = 4096
@@ -29,7 +30,8 @@ LONGEST_RECORD: Final = 4096
 KEPT_SECONDS: Final = (5.0, 3600.0)
 """Least and most that an answer with records is kept; without records, or none at all: see below."""
 KEPT_NONE_SECONDS: Final = (5.0, 300.0)
-KEPT_UNANSWERED_SECONDS: Final = 10.0
+KEPT_UNANSWERED_SECONDS: Final = (10.0, 300.0)
+"""How long a silence is kept: twice as long each time (RFC 2308 7.2: five minutes at most)."""
 _SETTINGS_SECONDS: Final = 30.0
 """How long the system's list of name servers is believed to be as it was."""
 
@@ -59,21 +61,25 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Silence:
-    """A question that nobody answered, kept for a moment, so that a dead name server is not asked by everybody."""
+    """A question that nobody answered, kept for some seconds, so that a dead name server is not asked by everybody."""
 
     why: str
     until: float
+    seconds: float
 
 
 class Resolver:
     """Asks the name servers given, or those of the system where none is. Used from one event loop."""
 
-    def __init__(self, servers: Sequence[Address] = (), *, dnssec: bool = False, entries: int = ENTRIES) -> None:
-        """`dnssec`: believe a name server on this machine that says that it validated an answer."""
+    def __init__(
+        self, servers: Sequence[Address] = (), *, dnssec: bool = False, entries: int = ENTRIES, queries: int = QUERIES
+    ) -> None:
+        """`dnssec`: believe a name server on this machine that says that it validated an answer. `entries`: answers
+        kept at most. `queries`: questions under way at most."""
         self._servers, self._dnssec, self._entries = tuple(servers), dnssec, entries
         self._kept: OrderedDict[tuple[str, Kind], Found | _Silence] = OrderedDict()
         self._under_way: dict[tuple[str, Kind], asyncio.Future[None]] = {}
-        self._room = asyncio.Semaphore(QUERIES)
+        self._room = asyncio.Semaphore(queries)
         self._asking: tuple[float, Any] | None = None
 
     async def texts(self, name: str) -> tuple[str, ...]:
@@ -123,7 +129,10 @@ class Resolver:
             async with self._room:
                 answer = await self._ask(name, kind)
         except Unanswered as silence:
-            return _Silence(str(silence), loop.time() + KEPT_UNANSWERED_SECONDS)
+            least, most = KEPT_UNANSWERED_SECONDS
+            before = self._kept.get((name, kind))
+            seconds = min(most, 2 * before.seconds) if isinstance(before, _Silence) else least
+            return _Silence(str(silence), loop.time() + seconds, seconds)
         exists = not isinstance(answer, _NoName)
         result = answer.result if isinstance(answer, _NoName) else answer.chaining_result
         rows = [] if isinstance(answer, _NoName) else _rows(answer)

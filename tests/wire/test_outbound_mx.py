@@ -3,12 +3,13 @@
 import asyncio
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.outbound import resolver as resolver_module
-from gateway.outbound.mx import ADDRESSES, HOSTS, Bounds, NoWay, domain_of, find_way
+from gateway.outbound.mx import ABREAST, ADDRESSES, HOSTS, QUESTIONS, Bounds, NoWay, domain_of, find_way
 from gateway.outbound.resolver import Resolver, Unanswered
 from tests.name_server import NameServer
 
@@ -100,6 +101,56 @@ async def test_a_silent_name_server_is_no_answer_and_is_not_asked_by_everybody(
     with pytest.raises(NoWay):
         await find_way("quiet.test", resolver, LOCAL)
     assert len(zone.asked) == 1, "kept for a moment"
+
+
+async def test_a_silence_that_lasts_is_kept_longer_each_time(zone: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver_module, "DNS_SECONDS", 0.02)
+    zone.silent.add("quiet.test")
+    resolver, spans = asking(zone), []
+    for _ in range(7):
+        with pytest.raises(Unanswered):
+            await resolver.look_up("quiet.test", "A")
+        kept = resolver._kept["quiet.test", "A"]
+        assert isinstance(kept, resolver_module._Silence)
+        spans.append(kept.seconds)
+        resolver._kept["quiet.test", "A"] = replace(kept, until=0.0)
+    assert spans == [10, 20, 40, 80, 160, 300, 300]
+    zone.silent.clear()
+    zone.table[("quiet.test", "A")] = ["127.0.0.2"]
+    assert (await resolver.look_up("quiet.test", "A")).records == (("127.0.0.2",),)
+
+
+async def test_domains_whose_servers_nobody_knows_hold_up_no_other(zone: NameServer) -> None:
+    """Each names eight servers about which the name server says nothing."""
+    for d in range(40):
+        zone.table[f"dead{d}.test", "MX"] = [f"{n} mx{n}.dead{d}.test." for n in range(8)]
+        zone.silent |= {f"mx{n}.dead{d}.test" for n in range(8)}
+    zone.table |= {("good.test", "MX"): ["10 mx.good.test."], ("mx.good.test", "A"): ["127.0.0.2"]}
+    resolver = asking(zone, queries=QUESTIONS * 41)
+    async with asyncio.timeout(30):
+        dead = [asyncio.create_task(find_way(f"dead{d}.test", resolver, LOCAL)) for d in range(40)]
+        while sum(name.startswith("mx") for name, _ in zone.asked) < QUESTIONS * 40:
+            await asyncio.sleep(0)
+        assert (await find_way("good.test", resolver, LOCAL)).site == "mx.good.test"
+        assert not any(task.done() for task in dead)
+        assert len({name for name, _ in zone.asked if name.startswith("mx")}) == ABREAST * 40 + 1
+    for task in dead:
+        task.cancel()
+    await asyncio.wait(dead)
+
+
+async def test_after_a_silence_no_more_servers_are_looked_up_than_are_needed(
+    zone: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, "DNS_SECONDS", 0.2)
+    zone.table[("k.test", "MX")] = [f"{n} mx{n}.k.test." for n in range(8)]
+    zone.table |= {(f"mx{n}.k.test", "A"): [f"127.0.0.{n + 1}"] for n in range(8)}
+    zone.table[("mx2.k.test", "A")] = ["10.0.0.1"]
+    zone.table[("mx3.k.test", "A")] = ["10.0.0.1"]
+    zone.silent |= {"mx0.k.test", "mx1.k.test", "mx6.k.test", "mx7.k.test"}
+    way = await find_way("k.test", asking(zone), LOCAL)
+    assert [one.name for one in way.exchanges] == ["mx4.k.test", "mx5.k.test"]
+    assert not any(name in ("mx6.k.test", "mx7.k.test") for name, _ in zone.asked)
 
 
 async def test_of_several_one_that_works_is_enough(zone: NameServer) -> None:
