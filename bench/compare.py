@@ -1,11 +1,12 @@
-"""This gateway beside what a user would pick instead, in one run; prints the tables of docs/performance.md.
+"""This gateway beside what a user would pick instead, in one run; prints "Measured" of docs/performance.md.
 
     python bench/compare.py --driver ../shared/bench --python PEERS/bin/python --haraka HARAKA --work WORK
 
 The driver (load client, sink, peers) is not part of this repository; its own README says what the peers need. Corpus
-and imported people are made at the first run and kept in WORK, which the user `postfix` has to reach. Peers take turns,
-so that what else the machine does meets them all; figures are medians. Run as root, on a machine that does nothing
-else: about ten minutes. `--count 200 --runs 1 --copies 0` shows in two minutes that everything works.
+and imported people are made at the first run and kept in WORK, which the users `postfix` and `nobody` have to reach.
+Peers take turns, so that what else the machine does meets them all; figures are medians. Run as root, on a machine that
+does nothing else: about fifteen minutes. `--count 200 --runs 1 --copies 5` shows in a few that everything works. What
+goes on is told on standard error; standard output has the text for the page, and nothing else.
 """
 
 import argparse
@@ -15,25 +16,31 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS, PROTOTYPE, FILTER_LOOP = "consentgate", "prototype", "postfix-split-milter-opendkim"
+OURS, OURS_ON_SERVER = "consentgate", "consentgate-postgresql"
+PROTOTYPE, FILTER_LOOP = "prototype", "postfix-split-milter-opendkim"
 PEERS = {
     "postfix": "Postfix, plain relay, none of the job",
     "postfix-milter-opendkim": "Postfix + Python milter + opendkim",
     "haraka-n2": "Haraka, 2 workers, plug-in for the job",
     PROTOTYPE: "a prototype that shows the reachable rate, 2 workers",
     OURS: "**Consentgate, SQLite, 2 workers**",
+    OURS_ON_SERVER: "**Consentgate, PostgreSQL, 2 workers**, CPU and memory with the server's",
 }
 MANY = {
     FILTER_LOOP: "Postfix filter loop + milter + opendkim",
     PROTOTYPE: PEERS[PROTOTYPE],
     OURS: PEERS[OURS],
+    OURS_ON_SERVER: PEERS[OURS_ON_SERVER],
 }
+SERVER = (OURS_ON_SERVER, OURS)
 SIZES = ("3k", "30k")
+PEER = (sys.executable, "-m", "bench.peer")
 Row = dict[str, Any]
 
 
@@ -53,22 +60,31 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     corpus, at = args.work.resolve() / "corpus", args.work.resolve() / "prepared"
     if not (corpus / "dkim.pub").exists():
-        subprocess.run([args.python, "-B", args.driver / "corpus.py", "--out", corpus], check=True)
-    subprocess.run(
-        [sys.executable, ROOT / "bench/peer.py", "prepare", "--db", corpus / "consent.db", "--key",
-         corpus / "dkim.pem", "--at", at], check=True, cwd=ROOT,
-    )  # fmt: skip
-    print(f"measuring; {load_average()}", flush=True)
+        run([args.python, "-B", args.driver / "corpus.py", "--out", corpus], ROOT)
+    run([*PEER, "prepare", "--db", corpus / "consent.db", "--key", corpus / "dkim.pem", "--at", at], ROOT)
+    load = load_average()
     alone = measured(args, corpus, at, PEERS, SIZES, args.count, 1)
     together = measured(args, corpus, at, MANY, ("3k",), args.copies, 100) if args.copies else []
-    print(f"\n{table(alone)}\n\n{ratios(alone)}")
-    if together:
-        print(f"\n{many(together)}")
     bad = [row for row in (*alone, *together) if not sound(row)]
     for row in bad:
         print(f"not sound: {json.dumps(row)[:300]}", file=sys.stderr)
-    print(f"\n{args.runs} runs of {args.count}, {time.monotonic() - began:.0f} s; {load_average()}")
+    print(f"{time.monotonic() - began:.0f} s; load average {load} before, {load_average()} after", file=sys.stderr)
+    print("\n\n".join(page(args, alone, together, load)))
     sys.exit(1 if bad else 0)
+
+
+def run(command: Sequence[object], folder: Path) -> None:
+    """Run a step that has to work. What it says goes to standard error."""
+    subprocess.run([str(word) for word in command], check=True, cwd=folder, stdout=sys.stderr)
+
+
+def page(args: argparse.Namespace, alone: list[Row], together: list[Row], load: str) -> list[str]:
+    """Everything that was measured, as paragraphs of docs/performance.md."""
+    said = (
+        f"Medians (and ranges) of {args.runs} runs of {args.count:,} messages, {os.cpu_count()} cores, peers in turn; "
+        f"{datetime.now(UTC):%Y-%m-%d}, load average {load} before."
+    )
+    return [said, table(alone), ratios(alone), *([many(together)] if together else [])]
 
 
 def measured(
@@ -78,18 +94,20 @@ def measured(
     out = args.work.resolve() / f"rows-{rcpts}.jsonl"
     out.unlink(missing_ok=True)
     start = "--port {port} --sink {sink} --work {work} --workers 2"
+    ours = f"env -C {ROOT} {' '.join(PEER)} serve --at {at} {start}"
     commands = {
-        OURS: f"{sys.executable} {ROOT / 'bench/peer.py'} serve --at {at} {start}",
+        OURS: ours,
+        OURS_ON_SERVER: f"{ours} --database postgresql",
         PROTOTYPE: f"{{py}} {{here}}/peers/proto_gateway.py --db {{db}} --key {{key}} {start}",
     }
     options = {
         "--work": args.work.resolve(), "--corpus": corpus, "--haraka": args.haraka, "--peers": ",".join(peers),
         "--sizes": ",".join(sizes), "--count": count, "--rcpts": rcpts, "--runs": args.runs, "--out": out,
     }  # fmt: skip
-    words = [str(word) for pair in options.items() for word in pair]
+    words: list[object] = [word for pair in options.items() for word in pair]
     for name, command in commands.items():
         words += ["--cmd", f"{name}={command}"]
-    subprocess.run([args.python, "-B", args.driver / "run.py", *words], check=True, cwd=args.driver)
+    run([args.python, "-B", args.driver / "run.py", *words], args.driver)
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
@@ -128,16 +146,20 @@ def table(rows: list[Row]) -> str:
 
 
 def ratios(rows: list[Row]) -> str:
-    """How we stand beside each of the others."""
-    lines = ["| Consentgate against | 3 kB rate | CPU | 30 kB rate | CPU |", "|---|---|---|---|---|"]
+    """How we stand beside each of the others, and on a server beside files."""
+    lines = ["| Consentgate, SQLite, against | 3 kB rate | CPU | 30 kB rate | CPU |", "|---|---|---|---|---|"]
     for peer, name in PEERS.items():
-        if peer != OURS:
-            cells = [
-                ratio(of(rows, OURS, size)(what), of(rows, peer, size)(what))
-                for size in SIZES for what in ("drain_rate", "cpu_per_1000")
-            ]  # fmt: skip
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        if peer not in (OURS, OURS_ON_SERVER):
+            lines.append(f"| {name} | {' | '.join(beside(rows, OURS, peer, SIZES))} |")
+    return "\n".join([*lines, f"| *PostgreSQL against SQLite* | {' | '.join(beside(rows, *SERVER, SIZES))} |"])
+
+
+def beside(rows: list[Row], one: str, other: str, sizes: Iterable[str]) -> list[str]:
+    """Rate and CPU of one peer in those of another, for each size."""
+    return [
+        ratio(of(rows, one, size)(what), of(rows, other, size)(what))
+        for size in sizes for what in ("drain_rate", "cpu_per_1000")
+    ]  # fmt: skip
 
 
 def many(rows: list[Row]) -> str:
@@ -146,6 +168,8 @@ def many(rows: list[Row]) -> str:
     for peer, name in MANY.items():
         values = of(rows, peer, "3k")
         lines.append(f"| {name} | {shown(values('drain_rate'))} | {shown(values('cpu_per_1000'), '.2f')} |")
+    lines.append(f"| *SQLite against the filter loop* | {' | '.join(beside(rows, OURS, FILTER_LOOP, ['3k']))} |")
+    lines.append(f"| *PostgreSQL against SQLite* | {' | '.join(beside(rows, *SERVER, ['3k']))} |")
     return "\n".join(lines)
 
 
@@ -155,8 +179,8 @@ def ratio(ours: list[float], theirs: list[float]) -> str:
 
 
 def load_average() -> str:
-    """How busy the machine was."""
-    return "load average " + " ".join(f"{one:.1f}" for one in os.getloadavg())
+    """How busy the machine is, over 1, 5 and 15 minutes."""
+    return " ".join(f"{one:.1f}" for one in os.getloadavg())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Starts this gateway for a benchmark that knows nothing of its settings: one sender, a database of people, one key.
 
-    python bench/peer.py prepare --db consent.db --key dkim.pem --at FOLDER
-    python bench/peer.py serve --at FOLDER --port 2525 --sink 2600 --work DIR [--workers 2]
+    python -m bench.peer prepare --db consent.db --key dkim.pem --at FOLDER
+    python -m bench.peer serve --at FOLDER --port 2525 --sink 2600 --work DIR [--workers 2] [--database postgresql]
 
 `prepare` makes an installation and imports everybody of `consent.db` (table consent: email, status ...) as a consent
-with its evidence, given 90 days ago: at the age that the file tells, the law would call it stale. It takes a minute for
-200,000 people and is done once. `serve` copies that folder, so that each run begins alike, sets the ports and becomes
-the gateway: who measures this process and its children measures the product. The load comes without AUTH from loopback,
-as the other peers take it; the From domain is `sender.test`.
+with its evidence, given 90 days ago: at the age that the file tells, the law would call it stale. Then it moves a copy
+into a PostgreSQL whose files stay, data and keys. It takes two minutes for 200,000 people and is done once.
+
+`serve` copies one of the two, so that each run begins alike, sets the ports and becomes the gateway: who measures this
+process and its children measures the product. With PostgreSQL the server is one of these children, durable and set up
+as PostgreSQL comes, and ends when the gateway does, however it goes. As root it runs as `nobody`, who has to reach both
+folders. The load comes without AUTH from loopback, as the other peers take it; the From domain is `sender.test`.
 """
 
 import argparse
@@ -19,22 +22,33 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from tests import postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, "-m", "gateway"]
 DOMAIN = "sender.test"
 READY = "ready"
+INSTALLATION, SERVER = "installation", "server"
+DATA, KEYS = "mail", "mailkeys"
+"""The databases on the server."""
+AS_IT_COMES = {"shared_buffers": "128MB"}
+"""PostgreSQL's own, where tests take less."""
+SMALL_LOG = {"max_wal_size": "128MB"}
+"""While the server is filled: what it keeps to write over is copied for each run."""
+FILES = ("sqlite:consentgate.db", "keys.db")
 SETTINGS = """
 public_url = "http://127.0.0.1:{web}"
 
 [database]
-url = "sqlite:consentgate.db"
+url = "{data}"
 
 [keys]
 installation = "keys/installation.key"
-database = "keys.db"
+database = "{keys}"
 
 [listen]
 submission = ["127.0.0.1:{port}"]
@@ -98,6 +112,7 @@ def main() -> None:
         second.add_argument(name, type=int, required=True)
     second.add_argument("--work", type=Path, required=True)
     second.add_argument("--workers", type=int, default=2)
+    second.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     second.set_defaults(do=serve)
     for one in (first, second):
         one.add_argument("--at", type=Path, required=True, help="the prepared installation")
@@ -106,35 +121,67 @@ def main() -> None:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Make the installation, unless it is there."""
+    """Make both installations, unless they are there."""
     if is_ready(args.at):
         print(f"{args.at} is ready")
         return
     shutil.rmtree(args.at, ignore_errors=True)
-    tool("init", args.at)
-    shutil.copyfile(args.key, args.at / "keys/dkim.pem")
-    (args.at / "keys/dkim.pem").chmod(0o600)
-    settings(args.at, port=20001, sink=20002)
-    count = agreed(args.db, args.at / "people.csv")
+    args.at.mkdir(mode=0o755, parents=True)
+    place = args.at / INSTALLATION
+    tool("init", place)
+    shutil.copyfile(args.key, place / "keys/dkim.pem")
+    (place / "keys/dkim.pem").chmod(0o600)
+    settings(place, port=20001, sink=20002)
+    count = agreed(args.db, place / "people.csv")
     print(f"importing {count:,} people ...", flush=True)
-    tool("import", "consents", args.at / "people.csv", "--config", args.at / "consentgate.toml",
+    tool("import", "consents", place / "people.csv", "--config", place / "consentgate.toml",
          "--controller", "sender")  # fmt: skip
-    (args.at / "people.csv").unlink()
+    (place / "people.csv").unlink()
+    moved(place, args.at / SERVER)
     (args.at / READY).write_text(tables())
     print(f"{args.at} is ready")
+
+
+def moved(place: Path, server: Path) -> None:
+    """Fill a new server with what an installation has in files, which stays as it is."""
+    print("moving a copy into PostgreSQL ...", flush=True)
+    options = {**AS_IT_COMES, **SMALL_LOG}
+    with tempfile.TemporaryDirectory() as folder, postgres.running(durable=True, keep=server, **options) as running:
+        copy = Path(folder) / INSTALLATION
+        shutil.copytree(place, copy)
+        urls = [running.url(running.new_database(name)) for name in (DATA, KEYS)]
+        tool("migrate", "--from", "sqlite", "--to", "postgresql", "--database", urls[0], "--keys-database", urls[1],
+             "--config", copy / "consentgate.toml")  # fmt: skip
+        for name in (DATA, KEYS):
+            running.ask("VACUUM (FREEZE, ANALYZE)", database=name)  # as a server that runs for days has done by itself
+        running.stop()
 
 
 def serve(args: argparse.Namespace) -> None:
     """Copy what was prepared and become the gateway."""
     if not is_ready(args.at):
-        sys.exit(f"{args.at} is not there, or of other tables. Run: python bench/peer.py prepare --at {args.at} ...")
+        sys.exit(f"{args.at} is not there, or of other tables. Run: python -m bench.peer prepare --at {args.at} ...")
     place = args.work / "gateway"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(args.at, place)
-    settings(place, port=args.port, sink=args.sink)
+    databases = FILES
+    if args.database == "sqlite":
+        shutil.copytree(args.at / INSTALLATION, place)
+    else:
+        shutil.copytree(args.at / INSTALLATION, place, ignore=shutil.ignore_patterns("*.db"))
+        databases = served(args.at / SERVER, args.work / SERVER)
+    os.sync()  # or the copy would still be on its way to the disk when commits wait for it
+    settings(place, port=args.port, sink=args.sink, databases=databases)
     os.chdir(ROOT)
     serving = ("serve", "--config", place / "consentgate.toml", "--workers", args.workers)
     os.execv(sys.executable, [*PROGRAM, *map(str, serving)])
+
+
+def served(prepared: Path, place: Path) -> tuple[str, str]:
+    """Start a copy of the server as a child of this process, which it ends with; where data and keys are."""
+    shutil.rmtree(place, ignore_errors=True)
+    subprocess.run(["cp", "-a", prepared, place], check=True)  # with its owner
+    server = postgres.at(place, durable=True, **AS_IT_COMES).start()
+    return server.url(DATA), server.url(KEYS)
 
 
 def is_ready(at: Path) -> bool:
@@ -144,15 +191,18 @@ def is_ready(at: Path) -> bool:
 
 def tables() -> str:
     """What changes when the database's tables do."""
-    files = sorted((ROOT / "gateway/store/sql").glob("*schema.sql"))
+    files = sorted((ROOT / "gateway/store/sql").rglob("*schema.sql"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def settings(place: Path, *, port: int, sink: int) -> None:
-    """Write the settings; pages and the return path get ports that are free now."""
+def settings(place: Path, *, port: int, sink: int, databases: tuple[str, str] = FILES) -> None:
+    """Write the settings; pages and the return path get ports that are free now. `databases`: data and keys."""
     web, back = free_ports(2)
+    data, keys = databases
     file = place / "consentgate.toml"
-    file.write_text(SETTINGS.format(port=port, sink=sink, web=web, back=back, domain=DOMAIN))
+    file.write_text(
+        SETTINGS.format(port=port, sink=sink, web=web, back=back, domain=DOMAIN, data=data, keys=keys)
+    )  # fmt: skip
     file.chmod(0o600)
 
 

@@ -76,8 +76,10 @@ def _reachable(folder: Path) -> Path:
     made = _found_binaries()
     if not _user() or _runs(made / "bin" / "postgres"):
         return made
-    shutil.copytree(made, folder / "pginstall", symlinks=True)
-    return folder / "pginstall"
+    copied = folder / "pginstall"
+    if not copied.exists():
+        shutil.copytree(made, copied, symlinks=True)
+    return copied
 
 
 def _runs(program: Path) -> bool:
@@ -252,17 +254,34 @@ class Server:
 def _folder() -> Iterator[Path]:
     """A folder that the user the server runs as owns; short, and outside folders only we may enter."""
     with tempfile.TemporaryDirectory(prefix="consentgate-pg-", ignore_cleanup_errors=True) as made:
-        if user := _user():
-            shutil.chown(made, user)
+        _hand_over(Path(made))
         yield Path(made)
 
 
+def _hand_over(folder: Path) -> None:
+    if user := _user():
+        shutil.chown(folder, user)
+
+
+def at(folder: Path, *, durable: bool = False, name: str = "primary", **options: str) -> Server:
+    """A server whose files are in a folder, or will be; not started."""
+    given = {**PLAIN, **({} if durable else NOT_DURABLE), **options}
+    return Server(install=_reachable(folder), folder=folder, name=name, options=given)
+
+
 @contextlib.contextmanager
-def running(*, durable: bool = False, name: str = "primary", **options: str) -> Iterator[Server]:
-    """A new server with our roles, stopped and removed at the end. `durable`: commits wait for the disk, as in use."""
-    with _folder() as folder:
-        given = {**PLAIN, **({} if durable else NOT_DURABLE), **options}
-        server = Server(install=_reachable(folder), folder=folder, name=name, options=given)
+def running(
+    *, durable: bool = False, name: str = "primary", keep: Path | None = None, **options: str
+) -> Iterator[Server]:
+    """A new server with our roles, stopped and removed at the end. `durable`: commits wait for the disk, as in use.
+    `keep`: a new folder for its files, which stay; the user it runs as has to reach it."""
+    with contextlib.ExitStack() as stack:
+        if keep is None:
+            keep = stack.enter_context(_folder())
+        else:
+            keep.mkdir()
+            _hand_over(keep)
+        server = at(keep, durable=durable, name=name, **options)
         server.initialise()
         try:
             server.start()
