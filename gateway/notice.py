@@ -62,7 +62,7 @@ class Notices:
             reporting_mta=self._config.hostname, message_id=f"<{message_id.hex()}@{self._config.hostname}>", at=now,
             arrived=arrived, envid=envid, ret=ret, recipients=tuple(recipients),
         ), original)  # fmt: skip
-        case = post.service("delivery report", domain, language)
+        case = post.service(post.DELIVERY_REPORT, domain, language)
         key = self._ring.recipient_keys(controller.id, address)[0]
         return post.queued(self._config, controller, stream, Outgoing(
             message_id=message_id, case=case, campaign=CAMPAIGN, to=mail_from, address=address, recipient_key=key,

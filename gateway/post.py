@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from gateway.config import Config, Controller, Stream
 from gateway.mail.envelope import Rcpt
@@ -59,6 +60,10 @@ def queued(config: Config, controller: Controller, stream: Stream, mail: Outgoin
             alarm_at=alarm(mail.due_at or mail.at, stream.retry_for, delay_asked=False, now=mail.at),
         )],
     )  # fmt: skip
+
+
+DELIVERY_REPORT: Final = "delivery report"
+"""What a report on our own mail is called (see `service`)."""
 
 
 def service(what: str, from_domain: str, language: str | None = None) -> Case:

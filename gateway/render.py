@@ -12,11 +12,13 @@ from uuid import UUID
 from gateway.config import Config, Controller, Stream
 from gateway.keys import key_ring, signers, token_keys
 from gateway.mail.dkim import Signer, sign
+from gateway.mail.dsn import without_body
 from gateway.mail.footer import Footer, Links
 from gateway.mail.mime import parse
 from gateway.mail.plan import Plan, Wants, make_plan
 from gateway.mail.provider import omitted
 from gateway.mail.rewrite import Fill, Rewritten, rewrite
+from gateway.post import DELIVERY_REPORT
 from gateway.store.contract import Ruling, Store, StoredMessage
 from gateway.weigh import Case
 from gateway.words import Words
@@ -131,11 +133,17 @@ class Renderer:
         return plan if plan.unsubscribe != "not_injectable" else original.plan
 
     def _seven_bit_plan(self, original: Original, plan: Plan) -> Plan:
-        """The plan that encodes what is 8-bit, for a server that takes no such octets."""
+        """The plan that encodes what is 8-bit, for a server that takes no such octets.
+
+        A report on our own mail leaves out what cannot be encoded: else nobody would be told.
+        """
         key = (original.message_id, plan.wants)
         found = self._seven_bit.get(key)
         if found is None:
-            found = make_plan(plan.message, replace(plan.wants, seven_bit=True))
+            message = plan.message
+            if original.case.matched == (DELIVERY_REPORT,):
+                message = parse(without_body(message.raw))
+            found = make_plan(message, replace(plan.wants, seven_bit=True))
             if len(self._seven_bit) >= _OFFERING:
                 self._seven_bit.clear()
             self._seven_bit[key] = found

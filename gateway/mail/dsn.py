@@ -1,7 +1,7 @@
 """Delivery reports: the mail that tells a sender what became of a copy, and who is owed one.
 
-Purpose: `make_dsn` writes a multipart/report (RFC 6522) with a delivery-status part (RFC 3464); `is_owed` is the table
-of when one is due (RFC 3461, RULES 2.4).
+Purpose: `make_dsn` writes a multipart/report (RFC 6522) with a delivery-status part (RFC 3464); `without_body` fits it
+to servers that take less; `is_owed` is the table of when one is due (RFC 3461, RULES 2.4).
 It never answers the null sender (loops, RFC 3834), never carries more of the original than was asked for, and lets no
 value break out of its line. Words come from the caller, in the language of the reader.
 Failures: ValueError for a report to the null sender, about nobody, or with naive times.
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from gateway.mail.headers import has_long_line
+from gateway.mail.headers import Unparsable, has_long_line
 from gateway.mail.letter import date, field, head_of, multipart, text_part
+from gateway.mail.mime import parse
 from gateway.mail.outcome import Outcome
 from gateway.mail.reply import OnBlock
 
@@ -182,10 +183,30 @@ def _original_part(report: Report, original: bytes, *, utf8: bool) -> bytes:
     whole = report.ret == "FULL" and any(r.action == "failed" for r in report.recipients)
     if whole and not has_long_line(original, 0, len(original)):
         return _part_head("message/global" if utf8 else "message/rfc822", original) + original
+    return _headers_part(original, utf8=utf8)
+
+
+def _headers_part(original: bytes, *, utf8: bool) -> bytes:
     head = original.partition(b"\r\n\r\n")[0]
     if not head.endswith(b"\r\n"):
         head += b"\r\n"
     return _part_head("message/global-headers" if utf8 else "text/rfc822-headers", head) + head
+
+
+def without_body(report: bytes) -> bytes:
+    """A report with the header alone of an 8-bit message that it carries, for a server that takes no 8-bit content.
+
+    Nothing in a message/rfc822 may be encoded (RFC 2046 5.2.1), its header as text/rfc822-headers may. As it is where
+    it carries no such message.
+    """
+    try:
+        parts = parse(report).parts()
+    except Unparsable:
+        return report
+    for part in parts:
+        if part.type == b"message/rfc822" and not part.body.isascii():
+            return report[: part.start] + _headers_part(part.body, utf8=False) + report[part.end :]
+    return report
 
 
 def _part_head(kind: str, data: bytes) -> bytes:

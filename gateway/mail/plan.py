@@ -95,6 +95,12 @@ class Plan:
         return self.head.tool_one_click
 
 
+_ENCODED_MESSAGES = frozenset(
+    b"message/global" + kind for kind in (b"", b"-headers", b"-delivery-status", b"-disposition-notification")
+)
+"""Of all that holds a message, what may have a transfer encoding (RFC 6532 3.7, RFC 6533 6)."""
+
+
 def make_plan(message: Message, wants: Wants) -> Plan:
     """Decide what happens to a message in all its copies. Total."""
     head = plan_head(message, marketing=wants.marketing, show_to=wants.show_to, provider=wants.provider)
@@ -288,7 +294,8 @@ def _reencoded(
         if part.path in edited or not (long or (eightbit and not part.body.isascii())):
             continue
         known = transfer.encoding_of(part.get(b"content-transfer-encoding")) is not None
-        if wants.relay and known and not fixed and not part.type.startswith((b"message/", b"multipart/")):
+        whole = part.type.startswith((b"message/", b"multipart/")) and part.type not in _ENCODED_MESSAGES
+        if wants.relay and known and not fixed and not whole:
             again.append(part)
         else:
             stays = stays or long

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage, Message
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from gateway.mail import dsn
 from gateway.mail.answer import Answer
-from gateway.mail.dsn import Report, Reported, is_owed, make_dsn
+from gateway.mail.dsn import Report, Reported, is_owed, make_dsn, without_body
 from gateway.mail.mime import parse
 from gateway.mail.outcome import judge, judge_failure
 from gateway.mail.plan import Wants, make_plan
+from gateway.mail.rewrite import Fill, rewrite
 from gateway.notice import Notices
 from gateway.weigh import Scales
 from gateway.words import Words
@@ -116,6 +118,44 @@ def test_eight_bit_and_utf8() -> None:
     assert "Final-Recipient: utf-8; zoë@exämple.de\r\n".encode() in raw
     assert b"Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n" in raw
     assert b"Content-Type: message/global-headers\r\n" in raw
+
+
+def seven_bit(raw: bytes) -> bytes:
+    plan = make_plan(parse(raw), Wants(marketing=False, relay=True, seven_bit=True))
+    copy = rewrite(plan, Fill(links=None, footer=None, recipient=REPORT.to))
+    return b"".join((copy.head, b"\r\n", *copy.pieces))
+
+
+def test_a_report_on_eight_bit_mail_can_be_sent_in_seven_bits() -> None:
+    """RFC 2046 5.2.1: nothing in a message/rfc822 may be encoded; its header can be told alone."""
+    original = "From: news@acme.example\r\nSubject: Zoë\r\n\r\nHallo Zoë\r\n".encode()
+    whole = make_dsn(replace(REPORT, ret="FULL"), original)
+    assert original in whole
+    assert not seven_bit(whole).isascii(), "as it stands"
+    raw = seven_bit(without_body(whole))
+    assert raw.isascii()
+    parts = list(email.message_from_bytes(raw, policy=email.policy.default).iter_parts())
+    assert [part.get_content_type() for part in parts] == [
+        "text/plain", "message/delivery-status", "text/rfc822-headers",
+    ]  # fmt: skip
+    assert parts[2].get_payload(decode=True) == original.partition(b"\r\n\r\n")[0] + b"\r\n"
+    for other in (make_dsn(replace(REPORT, ret="FULL"), ORIGINAL), make_dsn(REPORT, original), b"\0"):
+        assert without_body(other) == other
+
+
+def test_what_is_international_may_be_encoded_whole() -> None:
+    """RFC 6532 3.7 and RFC 6533 6: message/global and its like take any transfer encoding."""
+    original = "Subject: Zoë\r\n\r\nHallo Zoë\r\n".encode()
+    zoe = replace(BOB, address="zoë@exämple.de", orcpt=None)
+    for ret in ("FULL", "HDRS"):
+        report = replace(REPORT, ret=ret, recipients=(zoe,))
+        raw = seven_bit(without_body(make_dsn(report, original)))
+        assert raw.isascii()
+        _, status, about = list(parse(raw).root.children)
+        assert (status.type, status.get(b"content-transfer-encoding")) == (b"message/global-delivery-status", b"base64")
+        assert "utf-8; zoë@exämple.de" in b64decode(status.body).decode()
+        assert "Subject: Zoë\r\n".encode() in b64decode(about.body)
+        assert about.type == (b"message/global" if ret == "FULL" else b"message/global-headers")
 
 
 @given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=60), st.text(max_size=60), st.text(max_size=300))

@@ -83,6 +83,27 @@ def test_a_server_without_8bitmime_gets_the_mail_in_seven_bits_and_signed(instal
             assert one_click_url(copy)
 
 
+def test_the_report_on_eight_bit_mail_reaches_its_sender_over_a_server_without_8bitmime(
+    installation: Installation,
+) -> None:
+    """What was to come back whole (RET=FULL) comes back as its header: it may not be encoded (RFC 2046 5.2.1)."""
+    plain = [one for one in FEATURES if one not in ("8BITMIME", "SMTPUTF8")]
+    with relaying(installation, {f"RCPT TO:<{ANNA}": "550 5.1.1 no such user"}, features=plain) as relay:
+        with relay.gateway.client() as session:
+            session.mail(SENDER, ["RET=FULL", "BODY=8BITMIME", "ENVID=e1"])
+            session.rcpt(ANNA)
+            mail = newsletter("acht")
+            assert not mail.isascii() and session.data(mail)[0] == 250
+        relay.upstream.until(lambda: len(relay.upstream.to(SENDER)) == 1)
+        [report] = relay.upstream.to(SENDER)
+        assert report.raw.isascii() and report.mail_from == ""
+        [about] = report_of(report)
+        assert (about["Action"], about["Status"]) == ("failed", "5.1.1")
+        *_, headers = read(report.raw).iter_parts()
+        assert headers.get_content_type() == "text/rfc822-headers"
+        assert "From: " in headers.get_content()
+
+
 def test_an_address_in_unicode_reaches_a_server_without_smtputf8(installation: Installation) -> None:
     """RFC 5891: the domain goes as A-labels, in the envelope and in the To field that is ours."""
     plain = [one for one in FEATURES if one != "SMTPUTF8"]
