@@ -10,7 +10,7 @@ from gateway.config import Address, Config, Route
 from gateway.counters import MX_RESTING, MX_SESSIONS
 from gateway.outbound.direct import Direct, Sender
 from gateway.outbound.http_client import HttpClient, context_for
-from gateway.outbound.mta_sts import Policies, looked_up
+from gateway.outbound.mta_sts import Memory, Policies, looked_up
 from gateway.outbound.mx import QUESTIONS, Bounds
 from gateway.outbound.pace import Pace
 from gateway.outbound.resolver import QUERIES, Resolver
@@ -23,10 +23,11 @@ def _note(policy: str, result: str) -> None:
 
 
 def direct(
-    config: Config, route: Route, *, before: Direct | None, pace: Pace | None, note: Callable[[str, str], None] = _note
-) -> Direct:
+    config: Config, route: Route, *, before: Direct | None, pace: Pace | None, note: Callable[[str, str], None] = _note,
+    memory: Memory | None = None,
+) -> Direct:  # fmt: skip
     """The connections of an `mx` route. `before`: those under the settings of before, whose experience goes on.
-    `note`: told what came of TLS under which kind of policy."""
+    `note`: told what came of TLS under which kind of policy. `memory`: of what domains asked for by MTA-STS."""
     resolver = Resolver(
         config.dns_servers, dnssec=config.dnssec, queries=max(QUERIES, QUESTIONS * route.connections)
     )  # fmt: skip
@@ -38,7 +39,7 @@ def direct(
     return Direct(
         route, hostname=config.hostname, senders=senders(config), resolver=resolver, bounds=bounds(config, route),
         dnssec=config.dnssec,
-        policies=_policies(config, route, resolver, before, note), traffic=traffic, pace=pace,
+        policies=_policies(config, route, resolver, before, note, memory), traffic=traffic, pace=pace,
         count=note,
     )  # fmt: skip
 
@@ -85,8 +86,9 @@ def _of_this_machine(address: IPAddress) -> bool:
 
 
 def _policies(
-    config: Config, route: Route, resolver: Resolver, before: Direct | None, note: Callable[[str, str], None]
-) -> Policies | None:
+    config: Config, route: Route, resolver: Resolver, before: Direct | None, note: Callable[[str, str], None],
+    memory: Memory | None,
+) -> Policies | None:  # fmt: skip
     """What domains asked for under the settings of before goes on to hold."""
     if not route.mta_sts:
         return None
@@ -96,7 +98,7 @@ def _policies(
     )  # fmt: skip
     return Policies(
         resolver, client, inside=route.inside, note=lambda _, fault: note("sts", fault),
-        before=before.policies if before is not None else None,
+        before=before.policies if before is not None else None, memory=memory,
     )  # fmt: skip
 
 

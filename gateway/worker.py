@@ -39,6 +39,7 @@ from gateway.inbound.listener import server_context
 from gateway.inbound.login import Logins
 from gateway.inbound.return_path import ReturnPath
 from gateway.inbound.submission import Submission
+from gateway.kept_policies import KeptPolicies
 from gateway.keys import key_ring, signers, token_keys
 from gateway.lookalikes import Lookalikes
 from gateway.notice import Notices
@@ -131,6 +132,7 @@ class Worker:
         self._letters = Correspondence(store, clock=clock, wake=self._deliver.wake)
         self._pools: dict[str, Pool | Direct] = {}
         self._faults = HostFaults(clock)
+        self._kept_policies = KeptPolicies(store, self._ring, clock)
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
         self._answered = asyncio.Event()
@@ -225,7 +227,10 @@ class Worker:
         if route.kind == "smarthost":
             return Pool(route, hostname=config.hostname, pace=self._pace(route), say=self._faults.of(route.name))
         before = self._pools.get(route.name)
-        return direct(config, route, before=before if isinstance(before, Direct) else None, pace=self._pace(route))
+        return direct(
+            config, route, before=before if isinstance(before, Direct) else None, pace=self._pace(route),
+            memory=self._kept_policies,
+        )  # fmt: skip
 
     def _pace(self, route: Route) -> Pace | None:
         """How fast a route goes, over all workers and nodes."""
@@ -339,6 +344,7 @@ class Worker:
                     while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
                         pass
                     await self._store.forget_paces(before=now - PACES_KEPT)
+                    await self._kept_policies.forget()
                     await self._letters.forget()
                     await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
                     # What an erasure left undone, cut short by a crash or held up by a reader of the databases.

@@ -4,17 +4,17 @@ Purpose: `parse` reads a policy, `Policies.of` gives the one in force for a doma
 It never follows a redirect, reads more than 64 kB, or takes a policy from a server whose certificate does not name
 `mta-sts.DOMAIN`; the one outbound HTTP client (http_client.py) sees to that.
 Failures: none that reach a caller. A policy that cannot be had, while DNS says that there is one, is told to `note`;
-the one of before goes on until its `max_age` is over (RFC 8461 5.1), else the domain has none.
-Known limit: policies are kept in memory, so that the first mail after a start asks for them again. Who controls both
-DNS and the way there at that moment can hide one; RFC 8461 10.2 says as much of every first contact.
+the one of before goes on until its `max_age` is over (RFC 8461 5.1), over a restart too where there is a `Memory`; else
+the domain has none. What the memory raises passes through: mail waits where nobody can say what was asked for.
+Known limit: who controls both DNS and the way there at the first contact can hide a policy (RFC 8461 10.2).
 """
 
 import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal, Protocol
 
 from gateway.config import Network
 from gateway.outbound.http_client import HttpClient, HttpFailed
@@ -24,7 +24,7 @@ from gateway.tools.reach import IPAddress, Peer, literal
 
 Mode = Literal["enforce", "testing", "none"]
 _MODES: Final[Mapping[str, Mode]] = {"enforce": "enforce", "testing": "testing", "none": "none"}
-Fault = Literal["sts-policy-fetch-error", "sts-policy-invalid"]
+Fault = Literal["sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid"]
 """As RFC 8460 4.3.2 names them."""
 
 LONGEST_AGE: Final = 31_557_600
@@ -34,6 +34,9 @@ KEPT: Final = 20_000
 """Domains of which something is remembered."""
 AGAIN_SECONDS: Final = 300.0
 """How long after a failed fetch the next one is tried (RFC 8461 5.1 has us wait)."""
+RENEW_SECONDS: Final = 86_400.0
+"""How long after a fetch, or half its age, a policy is fetched again although its id is the same: who hides it when it
+ends finds it renewed (RFC 8461 10.2)."""
 HTTPS: Final = 443
 
 _ID: Final = re.compile(r"v=STSv1\s*;\s*id=([A-Za-z0-9]{1,32})\s*(?:;.*)?", re.DOTALL)
@@ -92,13 +95,41 @@ def parse(text: str) -> Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A domain's policy. `id`: as DNS announced it. `seconds`: how long it goes on."""
+
+    id: str
+    policy: Policy
+    seconds: float
+
+
+class Memory(Protocol):
+    """What outlives this process."""
+
+    async def recall(self, domain: str) -> Remembered | None:
+        """The policy that was kept for a domain and has not ended."""
+
+    async def keep(self, domain: str, what: Remembered) -> None:
+        """Keep it in the place of the one before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """What is known of a domain, in loop time. `until`: the end of the policy of this `id`; `again_at`: next fetch."""
+    """What is known of a domain, in loop time. `until`: the end of the policy of this `id`; `again_at`: not fetched
+    before; `recall_at`: not looked for in the memory before."""
 
     id: str = ""
     policy: Policy | None = None
     until: float = 0.0
     again_at: float = 0.0
+    recall_at: float = 0.0
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether there is no need to fetch the policy of this id again."""
+        if self.policy is None:
+            return False
+        age = self.policy.max_age
+        return now < self.until - age + min(age / 2, RENEW_SECONDS)
 
 
 class Policies:
@@ -107,12 +138,12 @@ class Policies:
     def __init__(
         self, resolver: Resolver, client: HttpClient, *, inside: Collection[Network] = (), port: int = HTTPS,
         note: Callable[[str, Fault], None] = lambda _domain, _fault: None, kept: int = KEPT,
-        before: "Policies | None" = None,
+        before: "Policies | None" = None, memory: Memory | None = None,
     ) -> None:  # fmt: skip
         """`inside`: networks in which a policy may be fetched although they are not out on the internet.
-        `before`: whose policies go on."""
+        `before`: whose policies go on. `memory`: of all processes, which may have known more before we came."""
         self._resolver, self._client, self._inside, self._port, self._note = resolver, client, inside, port, note
-        self._most = kept
+        self._most, self._memory = kept, memory
         self._kept: OrderedDict[str, _Kept] = OrderedDict() if before is None else before._kept
         self._under_way: dict[str, asyncio.Future[None]] = {}
 
@@ -123,11 +154,11 @@ class Policies:
             await asyncio.wait((waiting,))
         done = self._under_way[domain] = loop.create_future()
         try:
-            kept = await self._now(domain, self._kept.get(domain, _Kept()))
+            kept = await self._now(domain, await self._known(domain))
         finally:
             del self._under_way[domain]
             done.set_result(None)
-        if kept.policy is None and kept.again_at <= loop.time():
+        if kept.policy is None and max(kept.again_at, kept.recall_at) <= loop.time():
             self._kept.pop(domain, None)
             return None
         self._kept[domain] = kept
@@ -136,23 +167,36 @@ class Policies:
             self._kept.popitem(last=False)
         return kept.policy if kept.policy is not None and kept.policy.mode != "none" else None
 
+    async def _known(self, domain: str) -> _Kept:
+        """What was known of a domain before: here, or to the memory, which is asked now and then."""
+        now = asyncio.get_running_loop().time()
+        kept = self._kept.get(domain, _Kept())
+        if kept.policy is not None and kept.until <= now:
+            kept = _Kept(again_at=kept.again_at)
+        if kept.policy is not None or self._memory is None or now < kept.recall_at:
+            return kept
+        found = await self._memory.recall(domain)
+        if found is None:
+            return replace(kept, recall_at=now + AGAIN_SECONDS)
+        return replace(kept, id=found.id, policy=found.policy, until=now + found.seconds)
+
     async def _now(self, domain: str, kept: _Kept) -> _Kept:
         """What holds now, after a look at DNS, and at the policy where its id is another than the one that is kept."""
         now = asyncio.get_running_loop().time()
-        if kept.policy is not None and kept.until <= now:
-            kept = _Kept(again_at=kept.again_at)
         announced = await self._announced(domain)
-        if announced is None or (announced == kept.id and kept.policy is not None) or now < kept.again_at:
+        if announced is None or (announced == kept.id and kept.is_fresh(now)) or now < kept.again_at:
             return kept
         try:
             policy = await self._fetch(domain)
-        except HttpFailed:
-            self._note(domain, "sts-policy-fetch-error")
+        except HttpFailed as failed:
+            self._note(domain, "sts-webpki-invalid" if failed.kind == "tls" else "sts-policy-fetch-error")
         except BadPolicy:
             self._note(domain, "sts-policy-invalid")
         else:
+            if self._memory is not None:
+                await self._memory.keep(domain, Remembered(id=announced, policy=policy, seconds=policy.max_age))
             return _Kept(id=announced, policy=policy, until=now + policy.max_age)
-        return _Kept(id=kept.id, policy=kept.policy, until=kept.until, again_at=now + AGAIN_SECONDS)
+        return replace(kept, again_at=now + AGAIN_SECONDS)
 
     async def _announced(self, domain: str) -> str | None:
         """The id in DNS (RFC 8461 3.1); None where there is none, or more than one, or nobody says."""

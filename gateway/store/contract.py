@@ -28,6 +28,7 @@ from gateway.store.reporting import Reporting
 from gateway.store.returned import Refusal, Returns
 from gateway.store.rulings import Rulings
 from gateway.store.staff import StaffList
+from gateway.store.sts import StsPolicies
 from gateway.store.telling import ToolLink, WriteBacks
 from gateway.store.waiting import CopyKey, Waiting
 from suppression.decision import Decision, Verdict
@@ -361,6 +362,7 @@ class Store(
     Checks,
     Hooks,
     Pacing,
+    StsPolicies,
     Faults,
     Waiting,
     StaffList,
@@ -372,7 +374,7 @@ class Store(
     rehearsals: rehearsal.py; imports: imported.py; proofs: proof.py; reports: reporting.py;
     sign-ups: asking.py; similar products: rulings.py; write-back: telling.py; what comes back: returned.py;
     letters that are owed: corresponding.py; our own mail looked at again: checks.py; providers that tell: hooked.py;
-    rates: pacing.py; hosts: faults.py; staff: staff.py.
+    rates: pacing.py; MTA-STS: sts.py; hosts: faults.py; staff: staff.py.
     """
 
     async def close(self) -> None: ...

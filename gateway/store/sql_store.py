@@ -51,6 +51,7 @@ from gateway.store.sql_reports import SqlReports
 from gateway.store.sql_returns import SqlReturns
 from gateway.store.sql_rulings import SqlRulings
 from gateway.store.sql_sign_ups import SqlSignUps
+from gateway.store.sql_sts import SqlSts
 from gateway.store.sql_waiting import SqlWaiting
 from gateway.store.staff import Staff
 from gateway.store.waiting import CopyKey
@@ -78,6 +79,7 @@ class SqlStore(
     SqlHooks,
     SqlWaiting,
     SqlPacing,
+    SqlSts,
     SqlFaults,
 ):
     """See contract.Store, call by call."""

@@ -16,18 +16,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.config import Route
+from gateway.kept_policies import KeptPolicies
 from gateway.mail.envelope import Rcpt
 from gateway.mail.outcome import Outcome, judge_failure
 from gateway.outbound.connect import ConnectFailed, Timeouts
 from gateway.outbound.direct import Direct, Habits, NoRoom, Sender
 from gateway.outbound.http_client import HttpClient
-from gateway.outbound.mta_sts import Policies, looked_up
+from gateway.outbound.mta_sts import Memory, Policies, looked_up
 from gateway.outbound.mx import Bounds
 from gateway.outbound.resolver import Resolver
 from gateway.outbound.traffic import Ticket
 from tests.installation import free_ports
 from tests.name_server import NameServer
 from tests.peers import FEATURES, Close, ScriptedPeer, Silence, Step
+from tests.store.test_contract import Home
 
 LOCAL = (ipaddress.ip_network("127.0.0.0/8"),)
 ROUTE = Route(name="test", kind="mx", hosts=(), tls="opportunistic", connections=50, rate_per_second=None, inside=LOCAL)
@@ -308,14 +310,17 @@ async def policy_server(servers: Servers, authority: trustme.CA) -> AsyncIterato
     server.close()
 
 
-def with_sts(servers: Servers, said: Mapping[str, Any], authority: trustme.CA, folder: Path, **more: Any) -> Direct:
+def with_sts(
+    servers: Servers, said: Mapping[str, Any], authority: trustme.CA, folder: Path, memory: Memory | None = None,
+    **more: Any,
+) -> Direct:  # fmt: skip
     """A route that heeds policies, in a world whose only authority is this one."""
     file = ca_file(authority, folder)
     resolver = Resolver([("127.0.0.1", servers.zone.port)])
     client = HttpClient(ssl.create_default_context(cafile=str(file)), agent="test", resolve=looked_up(resolver))
     policies = Policies(
         resolver, client, inside=LOCAL, port=said["port"],
-        note=lambda domain, fault: servers.counted.append((domain, fault)),
+        note=lambda domain, fault: servers.counted.append((domain, fault)), memory=memory,
     )  # fmt: skip
     return servers.way(policies=policies, ca_file=file, **more)
 
@@ -428,6 +433,7 @@ async def test_a_policy_that_cannot_be_had_is_none_and_is_told(
         for _ in range(2):
             assert (await deliver(direct, f"bob@{domain}")).state == "delivered"
     kind = "sts-policy-invalid" if fault in ("html", "garbage", "too long") else "sts-policy-fetch-error"
+    kind = "sts-webpki-invalid" if fault == "not its name" else kind
     assert [one for one in servers.counted if one[0] == domain] == [(domain, kind)], "not asked again for a while"
     await direct.close()
 
@@ -458,6 +464,55 @@ async def test_a_policy_goes_on_until_its_end_and_a_new_id_brings_the_next(
     assert await policies.of("a.test") is None
     policies._kept["a.test"] = replace(policies._kept["a.test"], policy=first, id="3", until=0.0)
     assert await policies.of("a.test") is None, "over, and fetched anew"
+
+
+async def test_what_a_domain_asked_for_holds_over_a_restart_for_all_processes(
+    servers: Servers, policy_server: dict[str, Any], authority: trustme.CA, tmp_path: Path
+) -> None:
+    """Who hides record and policy in the moment after a start gets no mail in clear (RFC 8461 10.2)."""
+    home, now = Home(tmp_path), datetime.datetime(2026, 11, 22, 10, tzinfo=datetime.UTC)
+
+    async def hidden() -> Outcome:
+        del servers.zone.table[("_mta-sts.a.test", "TXT")]
+        direct = with_sts(servers, policy_server, authority, tmp_path, memory=KeptPolicies(two, home.ring, lambda: now))
+        try:
+            return await deliver(direct)
+        finally:
+            await direct.close()
+            servers.zone.table[("_mta-sts.a.test", "TXT")] = ['"v=STSv1; id=1;"']
+
+    servers.publish("a.test", "clear.a.test")
+    async with home.opened() as one, home.opened() as two, servers.peer(2) as clear:
+        assert (await hidden()).state == "delivered", "nobody has heard of a policy"
+        kept = KeptPolicies(one, home.ring, lambda: now)
+        fetching = with_sts(servers, policy_server, authority, tmp_path, memory=kept).policies
+        assert fetching is not None and await fetching.of("a.test") is not None
+        outcome = await hidden()
+        assert (outcome.state, outcome.stage) == ("retry", "starttls")
+        assert len(clear.transactions) == 1
+        now += datetime.timedelta(seconds=86_399)
+        assert (await hidden()).state == "retry"
+        now += datetime.timedelta(seconds=2)
+        assert (await hidden()).state == "delivered", "its max_age is over"
+        assert b"a.test" not in home.place.on_disk()
+
+
+async def test_a_policy_is_renewed_before_it_ends(
+    servers: Servers, policy_server: dict[str, Any], authority: trustme.CA, tmp_path: Path
+) -> None:
+    policies = with_sts(servers, policy_server, authority, tmp_path).policies
+    assert policies is not None
+    assert await policies.of("a.test") is await policies.of("a.test") is not None
+    assert policy_server["requests"] == 1
+    kept = policies._kept["a.test"]
+    policies._kept["a.test"] = replace(kept, until=kept.until - 43_300)
+    assert await policies.of("a.test") == kept.policy and policy_server["requests"] == 2
+    renewed = policies._kept["a.test"]
+    assert renewed.until >= kept.until
+    policy_server["head"] = "HTTP/1.1 500 Broken\r\nContent-Type: text/plain\r\n"
+    policies._kept["a.test"] = replace(renewed, until=renewed.until - 43_300)
+    for _ in range(2):
+        assert await policies.of("a.test") == kept.policy and policy_server["requests"] == 3
 
 
 # DANE

@@ -563,4 +563,15 @@ CREATE TABLE depths (
   PRIMARY KEY (controller_id, stream, route, worker)
 ) STRICT, WITHOUT ROWID;
 
+-- What recipients' domains ask for by MTA-STS (RFC 8461), until it ends. name: a keyed hash of the domain; sealed: the policy,
+-- wrapped under the installation key.
+CREATE TABLE sts_policies (
+  name BLOB NOT NULL PRIMARY KEY,
+  sealed BLOB NOT NULL,
+  fetched_at INTEGER NOT NULL,
+  ends_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sts_policies_end ON sts_policies (ends_at);
+CREATE INDEX sts_policies_age ON sts_policies (fetched_at);
+
 INSERT INTO meta (name, value) VALUES ('schema', '3');
