@@ -106,7 +106,7 @@ async def at_depth(store: Store, load: Load, rounds: int, group: int) -> Sequenc
     async def ask() -> None:
         for _ in range(rounds):
             await store.next_due(ROUTE)
-            await store.take_back("", datetime.now(UTC))
+            await store.holders()
             await store.renew("w", datetime.now(UTC) + timedelta(seconds=20))
 
     units = rounds * group

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Protocol
 
+from gateway.clock_watch import ClockWatch
 from gateway.config import Config
 from gateway.hand import Hand
 from gateway.handed_over import HandedOver
@@ -50,14 +51,16 @@ class Crew(Protocol):
     def endings(self) -> Gatherer[Ending, None]: ...
 
     @property
+    def clock_watch(self) -> ClockWatch: ...
+    @property
     def hand(self) -> Hand: ...
     @property
     def handed_over(self) -> HandedOver: ...
 
-    def leased(self, now: datetime) -> bool:
+    def leased(self) -> bool:
         """Whether this worker may claim and send."""
 
-    def holds(self, parcel: Parcel, now: datetime) -> bool:
+    def holds(self, parcel: Parcel) -> bool:
         """Whether a copy is still this worker's; if not, another may be sending it."""
 
     def stopped(self, parcel: Parcel) -> str:

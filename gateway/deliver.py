@@ -15,16 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from gateway import log
+from gateway.clock_watch import STEP, ClockWatch, seconds_passed
 from gateway.config import Config
 from gateway.hand import Hand
 from gateway.handed_over import HandedOver
 from gateway.lane import Lane
-from gateway.lease import Lease
+from gateway.lease import Lease, Watch
 from gateway.notice import Notices
 from gateway.outbound.direct import Direct
 from gateway.outbound.pool import Pool
 from gateway.paces import Paces
-from gateway.parcel import CHECK_AGE, Parcel
+from gateway.parcel import Parcel
 from gateway.recheck import Recheck
 from gateway.render import Renderer
 from gateway.return_paths import ReturnPaths
@@ -37,23 +38,32 @@ from suppression.vault import KeyRing
 
 LEASE = timedelta(seconds=20)
 RENEW_SECONDS = 5.0
+SURE = timedelta(seconds=11)
+"""How long after its last renewal a worker may begin something: it stops when two renewals in a row were not written. A
+server that only answers, since another became the primary, may not know of what people said there meanwhile."""
 STOPS_SECONDS = 0.5
 """How often it is looked for what may not leave any more: it goes on for a second at most."""
 OVERDUE_SECONDS = 10.0
 """How often copies are looked for that have waited too long."""
 
 
+def _say_stepped(by: timedelta) -> None:
+    log.clock_stepped(seconds=round(by.total_seconds()))
+
+
 class Deliver:
     """All lanes of one worker process."""
 
     def __init__(
-        self, store: Store, *, worker: str, ring: KeyRing, clock: Callable[[], datetime], handed_over: HandedOver
-    ) -> None:
+        self, store: Store, *, worker: str, ring: KeyRing, clock: Callable[[], datetime], handed_over: HandedOver,
+        seconds: Callable[[], float] = seconds_passed,
+    ) -> None:  # fmt: skip
         self.store, self.worker, self.ring, self.clock = store, worker, ring, clock
         self.handed_over = handed_over
         self._lanes: dict[str, Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._lease = Lease(LEASE, CHECK_AGE, clock)
+        self.clock_watch, self._redate = ClockWatch(clock, seconds, stepped=_say_stepped), False
+        self._lease, self._watch = Lease(SURE, seconds), Watch(LEASE, seconds)
         self.hand = Hand()
         self.paces = Paces(store, ring, clock)
         self.stopping = asyncio.Event()
@@ -79,7 +89,8 @@ class Deliver:
 
     async def run(self) -> None:
         """Work until `stop`. Whatever this worker held before it restarted waits again at once, but what had left."""
-        await self._renew()
+        if (until := await self.store.lease(self.worker)) is not None:
+            self.clock_watch.since(until - LEASE)
         if left := self.handed_over.left():
             await self.store.finish(self.worker, left)
             log.handed_over_before(copies=len(left))
@@ -87,13 +98,17 @@ class Deliver:
         back = await self.store.take_back(self.worker, self.clock())
         if back:
             log.taken_back(copies=back)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_lease())
-            tasks.create_task(self._watch_stops())
-            tasks.create_task(self._watch_time())
-            for lane in self._lanes.values():
-                lane.start(tasks)
-            self._tasks = tasks
+        await self._renew()  # only now: what is taken in under a lease would come back too
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_lease())
+                tasks.create_task(self._watch_stops())
+                tasks.create_task(self._watch_time())
+                for lane in self._lanes.values():
+                    lane.start(tasks)
+                self._tasks = tasks
+        finally:
+            self.threads.shutdown(wait=False, cancel_futures=True)  # not in `stop`: a feeder may be about to use one
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Begin no further hand-over; those under way may finish within `seconds`."""
@@ -102,7 +117,6 @@ class Deliver:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*(lane.idle() for lane in self._lanes.values()))
-        self.threads.shutdown(wait=False, cancel_futures=True)
         self.handed_over.forget()
         self.handed_over.close()
 
@@ -110,7 +124,7 @@ class Deliver:
         """Whether a fresh message may go straight to its lane."""
         lane = self._lanes.get(route)
         return (
-            lane is not None and not self.stopping.is_set() and self.leased(self.clock())
+            lane is not None and not self.stopping.is_set() and self.leased()
             and lane.room(copies, size, marketing=marketing)
         )  # fmt: skip
 
@@ -132,13 +146,13 @@ class Deliver:
         """A campaign was stopped or let go."""
         self._stops_changed.set()
 
-    def leased(self, now: datetime) -> bool:
+    def leased(self) -> bool:
         """Whether this worker may claim and send."""
-        return self._lease.holds(now)
+        return self._lease.holds()
 
-    def holds(self, parcel: Parcel, now: datetime) -> bool:
+    def holds(self, parcel: Parcel) -> bool:
         """Whether a copy is still this worker's; if not, another may be sending it."""
-        return self._lease.holds(now) and self.hand.has(parcel.key, parcel.claimed)
+        return self._lease.holds() and self.hand.has(parcel.key, parcel.claimed)
 
     def stopped(self, parcel: Parcel) -> str:
         """Why a copy may not leave: an operator holds its mail, or too many complained about its campaign, which stops
@@ -162,17 +176,21 @@ class Deliver:
     async def _watch_time(self) -> None:
         """What time alone asks of copies that wait (overdue.py)."""
         while not self.stopping.is_set():
-            for lane in list(self._lanes.values()):
-                try:
-                    await lane.look_at_overdue()
-                except StoreUnavailable as down:
-                    log.store_unavailable(where="overdue", error=down)
+            try:
+                await self.look_at_overdue()
+            except StoreUnavailable as down:
+                log.store_unavailable(where="overdue", error=down)
             try:
                 await self._let_go_of_strays()
             except StoreUnavailable as down:
                 log.store_unavailable(where="strays", error=down)
             self.handed_over.forget()
             await self.pause(OVERDUE_SECONDS)
+
+    async def look_at_overdue(self) -> None:
+        """Raises StoreUnavailable. Not by a clock that was just set: it may be set again."""
+        for lane in list(self._lanes.values()) if self.clock_watch.believed else ():
+            await lane.look_at_overdue()
 
     async def _let_go_of_strays(self) -> None:
         """What is claimed for us and nobody here knows of, since the store's answer to that was lost, waits again."""
@@ -182,23 +200,46 @@ class Deliver:
             self.wake_all()
 
     async def _renew(self) -> None:
-        until = self._lease.begin()
+        self._lease.begin()
+        until = self.clock() + LEASE
         if self._lease.lapsed:
             self.hand.keep(await self.store.resume(self.worker, until))
         else:
             await self.store.renew(self.worker, until)
-        self._lease.took(until)
+        self._lease.took()
 
     async def _keep_lease(self) -> None:
         while not self.stopping.is_set():
             try:
-                await self._renew()
-                # of workers whose lease ran out
-                if self._lease.may_judge() and await self.store.take_back("", self.clock()):
-                    self.wake_all()
+                await self.look_at_leases()
             except StoreUnavailable as down:
                 log.store_unavailable(where="lease", error=down)
             await self.pause(RENEW_SECONDS)
+
+    async def look_at_leases(self) -> None:
+        """Our own goes on, those of others may be over. Raises StoreUnavailable."""
+        await self._renew()
+        await self._take_over()
+        await self._put_times_right()
+
+    async def _take_over(self) -> None:
+        """What workers have whose lease is over waits for everybody."""
+        others = [one for one in await self.store.holders() if one.worker != self.worker]
+        over, now = self._watch.over(others), self.clock()
+        if over and (copies := await self.store.take_over(over, now)):
+            log.taken_back(copies=copies)
+            self.wake_all()
+        # who died under a clock that ran ahead does not put right what it dated
+        self._redate |= any(one.until is not None and one.until - LEASE > now + STEP for one in over)
+
+    async def _put_times_right(self) -> None:
+        """After the clock was set back, here or before the start: what waits until the time of before does not."""
+        self._redate |= self.clock_watch.went_back()
+        if self._redate:
+            copies = await self.store.redate(self.clock())
+            self._redate = False
+            log.redated(copies=copies)
+            self.wake_all()
 
     async def _write_down(self, endings: Sequence[Ending]) -> list[None]:
         """Endings to the store; a store that is down is asked again until it is back, or we stop."""

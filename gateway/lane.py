@@ -80,6 +80,7 @@ class Lane:
         self._hand_over = HandOver(
             crew.store, crew.scales, crew.renderer, pool, route.name,
             rules=crew.config.bounce_rules, notices=crew.notices, clock=crew.clock, holds=crew.holds,
+            believed=lambda: crew.clock_watch.believed,
             returns=crew.returns, stopped=crew.stopped,
             recheck=crew.recheck,
         )  # fmt: skip
@@ -141,7 +142,7 @@ class Lane:
             await self._space.wait()
         if self._rest.failures:
             await self._rested()
-        while not self._crew.leased(self._crew.clock()) and not stopping.is_set():
+        while not self._crew.leased() and not stopping.is_set():
             await self._crew.pause(LEASE_SECONDS)
         self.work.clear()
         try:
@@ -438,7 +439,7 @@ class Lane:
     async def _attempt(self, parcel: Parcel) -> Ending:
         """One attempt and what came of it. A bug of ours sets this copy aside; the others go on."""
         try:
-            ours = self._crew.holds(parcel, self._crew.clock())
+            ours = self._crew.holds(parcel)
             ending = await self._hand_over(parcel) if ours else None
         except StoreUnavailable:
             raise
@@ -449,7 +450,7 @@ class Lane:
             return parcel.ending("held", self._crew.clock(), said=f"hand over: {type(bug).__name__}")
         self._learn(parcel.heard)
         if ending is None:  # our lease ran out: it waits again, unless another worker has it
-            if not self._crew.leased(self._crew.clock()):
+            if not self._crew.leased():
                 await self._crew.pause(1.0)
             ending = parcel.ending("queued", self._crew.clock(), due_at=self._crew.clock(), tried=False)
         return ending

@@ -1,61 +1,59 @@
 """Until when a worker may send what it claimed, and when it may judge the leases of others.
 
-A lease stands in the database as a time of day, which all processes can compare, and which may jump: a clock that was
-set wrong is put right, a machine wakes up. So the holder also counts seconds, which cannot jump, and believes what ends
-first. Who sees the time of day jump judges nobody until everybody had the time to renew by the new clock: else a step
-forward would hand all that is being sent to the first worker that looks, and it would be sent twice. So does who lost
-its own lease: the database was away, most likely, and with it everybody's renewals.
+No time of day decides here: it may jump, and those of two machines differ. The holder counts the seconds since it last
+renewed. The others watch the lease in the database: one that stays as it is for its whole length, before the eyes of
+somebody who looks all the while, is over, whatever time stands in it. Who did not look meanwhile, because the database
+was away, the process stood still or the machine slept, begins to watch anew: others may not have renewed either.
 """
 
-import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 
-JUMP = timedelta(seconds=5)
-"""What a time of day may differ by from the seconds that passed: clocks are slewed by far less."""
+from gateway.clock_watch import seconds_passed
+from gateway.store.contract import Holder
 
 
 class Lease:
-    """The lease of one worker. `clock` gives aware UTC; `seconds` counts on a clock that only grows."""
+    """The lease of one worker, from one renewal to the next."""
 
-    def __init__(
-        self, length: timedelta, spare: timedelta, clock: Callable[[], datetime],
-        seconds: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        """`spare`: how long before its end nothing is begun any more."""
-        self._length, self._spare, self._clock, self._seconds = length, spare, clock, seconds
-        self._until, self._until_seconds = clock(), seconds()
-        self._last = self._until, self._until_seconds
-        self._unsure_until = self._until_seconds
-        self._held = False
+    def __init__(self, sure: timedelta, seconds: Callable[[], float] = seconds_passed) -> None:
+        """`sure`: for how long after a renewal something may be begun; shorter than others wait."""
+        self._sure, self._seconds = sure.total_seconds(), seconds
+        self._begun = seconds()
+        self._renewed: float | None = None
 
-    def begin(self) -> datetime:
-        """The end of a lease that is taken now. It holds once it is written: `took` says so."""
-        now, seconds = self._clock(), self._seconds()
-        passed = timedelta(seconds=seconds - self._last[1])
-        if abs((now - self._last[0]) - passed) > JUMP:
-            self._unsure_until = seconds + self._length.total_seconds()
-        self._last = now, seconds
-        return now + self._length
+    def begin(self) -> None:
+        """A renewal is about to be written. It counts from now, once it is: `took` says so."""
+        self._begun = self._seconds()
 
-    def took(self, until: datetime) -> None:
-        """The lease that `begin` gave is in the database."""
-        if self.lapsed:
-            self._unsure_until = self._last[1] + self._length.total_seconds()
-        self._until = until - self._spare
-        self._until_seconds = self._last[1] + (self._length - self._spare).total_seconds()
-        self._held = True
+    def took(self) -> None:
+        """The renewal that began last is in the database."""
+        self._renewed = self._begun
 
     @property
     def lapsed(self) -> bool:
-        """Whether a lease that was held had run out when the last one was begun: others may have what was claimed."""
-        now, seconds = self._last
-        return self._held and (now >= self._until or seconds >= self._until_seconds)
+        """Whether the last renewal came too late for a lease that was held: others may have what was claimed."""
+        return self._renewed is not None and self._begun - self._renewed >= self._sure
 
-    def holds(self, now: datetime) -> bool:
+    def holds(self) -> bool:
         """Whether what was claimed is still ours; if not, another may be sending it."""
-        return now < self._until and self._seconds() < self._until_seconds
+        return self._renewed is not None and self._seconds() - self._renewed < self._sure
 
-    def may_judge(self) -> bool:
-        """Whether a lease of another that seems to have run out has."""
-        return self._seconds() >= self._unsure_until
+
+class Watch:
+    """One worker's view of the others' leases."""
+
+    def __init__(self, length: timedelta, seconds: Callable[[], float] = seconds_passed) -> None:
+        """`length`: how long a lease has to stay as it is. Half of that is the longest that nobody may look."""
+        self._length, self._seconds = length.total_seconds(), seconds
+        self._seen: dict[Holder, float] = {}
+        self._looked = seconds()
+
+    def over(self, holders: Iterable[Holder]) -> list[Holder]:
+        """Who holds copies under a lease that is over, or without one. `holders`: all that hold some, as they stand."""
+        now = self._seconds()
+        if now - self._looked > self._length / 2:
+            self._seen = {}
+        self._looked = now
+        self._seen = {holder: self._seen.get(holder, now) for holder in holders}
+        return [one for one, since in self._seen.items() if one.until is None or now - since >= self._length]

@@ -352,8 +352,20 @@ def letter_put_off(*, controller: str, letter: str, error: BaseException) -> Non
 
 
 def taken_back(*, copies: int) -> None:
-    """Copies claimed before a crash, or by a claim whose answer was lost, are in the queue again."""
+    """Copies claimed before a crash, by a worker that is gone, or by a claim whose answer was lost, are in the queue
+    again."""
     _log.info("taken_back", copies=copies)
+
+
+def clock_stepped(*, seconds: int) -> None:
+    """The clock was set by so many seconds while the gateway ran; negative: back. Where it was set forward, nothing is
+    given up or deleted for its age alone for an hour."""
+    _log.warning("clock_stepped", seconds=seconds)
+
+
+def redated(*, copies: int) -> None:
+    """After the clock was set back: so many copies would have waited until the time of before, and do not."""
+    _log.info("redated", copies=copies)
 
 
 def handed_over_before(*, copies: int) -> None:

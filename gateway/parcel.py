@@ -184,15 +184,18 @@ class Lanes(Protocol):
 
 
 class HandOver:
-    """The last steps of a copy on one route. `holds`: whether a copy is still this worker's."""
+    """The last steps of a copy on one route. `holds`: whether a copy is still this worker's. `believed`: whether the
+    clock says surely enough that a copy's time is over (clock_watch.py)."""
 
     def __init__(
         self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | Direct | None, route: str, *,
-        rules: BounceRules, notices: Notices, clock: Callable[[], datetime], holds: Callable[[Parcel, datetime], bool],
+        rules: BounceRules, notices: Notices, clock: Callable[[], datetime], holds: Callable[[Parcel], bool],
+        believed: Callable[[], bool],
         returns: ReturnPaths, stopped: Callable[[Parcel], str], recheck: Recheck,
     ) -> None:  # fmt: skip
         self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
         self._rules, self._notices, self._clock, self._holds = rules, notices, clock, holds
+        self._believed = believed
         self._returns, self.stopped, self._recheck = returns, stopped, recheck
         self.lacks: frozenset[Lack] = frozenset()
         """What a server of this route could not carry: copies are made without it from then on."""
@@ -216,7 +219,7 @@ class HandOver:
             lack = outcome.lacks if outcome.lacks not in parcel.lacks else None
             if outcome.state != "skipped" and lack is None:
                 return self._judged(parcel, outcome)
-            if not self._holds(parcel, self._clock()):
+            if not self._holds(parcel):
                 return None
             if self.stopped(parcel):
                 return self.set_aside(parcel)
@@ -253,7 +256,7 @@ class HandOver:
         """A copy that cannot go for so many seconds, which is no attempt. `why`: what its servers said last; past the
         end of its time it is given up with that."""
         now, until = self._clock(), parcel.original.since + parcel.original.stream.retry_for
-        if why is not None and now >= until:
+        if why is not None and now >= until and self._believed():
             return self._judged(parcel, why)
         due = now + timedelta(seconds=seconds)
         return parcel.ending("queued", now, due_at=min(due, until) if now < until else due, tried=False)
@@ -288,14 +291,14 @@ class HandOver:
     async def may_go(self, parcel: Parcel) -> bool:
         """The last check, by the session that is about to write MAIL FROM: the whole decision, on fresh facts.
 
-        Age is measured by a clock that nobody sets; the lease ends by whichever clock is ahead.
+        Age and lease are measured by clocks that nobody sets.
         """
         asked = monotonic()
         person = (await self._store.people([parcel.who]))[0]
         now = self._clock()
         parcel.ruling = parcel.weigh(person, now)
         fresh = monotonic() - asked < CHECK_AGE.total_seconds()
-        ours = self._holds(parcel, now) and not self.stopped(parcel)
+        ours = self._holds(parcel) and not self.stopped(parcel)
         fits = self._pool is None or parcel.ground == parcel.rendered_for
         return parcel.ruling.decision.verdict == "allow" and fresh and ours and fits
 
@@ -325,7 +328,7 @@ class HandOver:
     def _put_off(self, parcel: Parcel, owed: list[Owed] | None) -> Ending:
         """Again in a minute, for as long as a hand-over would be tried; then it is given up like one."""
         now, original, code = self._clock(), parcel.original, parcel.ruling.decision.reason_code
-        if now < original.since + original.stream.retry_for:
+        if now < original.since + original.stream.retry_for or not self._believed():
             return parcel.ending("queued", now, due_at=now + DEFERRED_AGAIN, tried=False)
         log.failed(
             copy=parcel.name, route=self._route, stage="check", code=None, enhanced="5.4.7", attempts=parcel.attempts
@@ -373,7 +376,7 @@ class HandOver:
             return parcel.ending("delivered", now, said=said, mailed=mailed, notice=told)
         step = after(
             outcome, attempts=attempts, first_at=original.since, now=now, retry_for=original.stream.retry_for,
-            jitter=random.random(),
+            jitter=random.random(), believed=self._believed(),
         )  # fmt: skip
         if isinstance(step, Retry) and isinstance(self._pool, Pool) and is_down(outcome):
             return parcel.ending("queued", now, said=said, due_at=now, tried=False)  # the route pays, not the copy

@@ -6,22 +6,22 @@ Used at acceptance and again at hand-over (P2), with the same words each time. I
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.config import MARKETING, Config, Controller, Stream
 from gateway.store.contract import Person, Ruling
 from suppression import standing as standings
+from suppression.consent import Consent
 from suppression.decision import Decision, decide
 from suppression.facts import Exemption, Facts, Message, MessageClass, Recipient, Sender, Unsubscribe
 from suppression.jurisdiction import UNKNOWN, CountrySource, PackBook, Packs, resolve
 from suppression.observe import observe
 from suppression.provenance import obtained_from
+from suppression.restriction import ErasureRequest, Restriction
 from suppression.similarity import NOTHING_RULED, Category, Pair, Ruled, similar_pairs
 from suppression.suppression_list import Suppression, for_purpose
 
-CLOCKS_APART = dt.timedelta(days=1)
-"""How far ahead of ours the clock may have been by which an opt-out was written down."""
-
+_Record = TypeVar("_Record", Suppression, Restriction, ErasureRequest, Consent)
 _NOBODY = standings.read({})
 _NO_ADDRESS = standings.read({}, address_valid=False).recipient
 
@@ -158,11 +158,10 @@ class Scales:
             facts = Facts(
                 as_of=now, jurisdictions=codes, stores_available=person is None or person.readable,
                 dkim_ready=dkim_ready, sender=sender, message=message, recipient=_recipient(person),
-                suppressions=(
-                    tuple(_begun(for_purpose(s, case.purpose), now) for s in person.suppressions) if person else ()
-                ),
-                restrictions=standing.restrictions, erasure_requests=standing.erasure_requests,
-                consents=standing.consents, sales=standing.sales,
+                suppressions=_begun(_for_purpose(person, case.purpose), "at", now),
+                restrictions=_begun(standing.restrictions, "since", now),
+                erasure_requests=_begun(standing.erasure_requests, "received_at", now),
+                consents=_begun(standing.consents, "withdrawn_at", now), sales=standing.sales,
                 similar_categories=self.similar(controller.id, person.ruled if person is not None else NOTHING_RULED),
             )  # fmt: skip
             return facts, source
@@ -209,12 +208,22 @@ def _recipient(person: Person | None) -> Recipient:
     return recipient
 
 
-def _begun(entry: Suppression, now: dt.datetime) -> Suppression:
-    """An opt-out from just ahead was made by a clock that goes before ours, or ours was set back: it counts (P3).
+def _for_purpose(person: Person | None, purpose: str | None) -> tuple[Suppression, ...]:
+    return tuple(for_purpose(one, purpose) for one in person.suppressions) if person is not None else ()
 
-    One that lies further ahead was written down for that day, and waits for it (RULES.md 2.1.5).
+
+def _begun(records: tuple[_Record, ...], name: str, now: dt.datetime) -> tuple[_Record, ...]:
+    """What somebody said against being mailed has begun, whatever instant stands in it (P3).
+
+    Nobody can say no for a day to come: no door writes one down. So it was written by a clock that goes before ours, or
+    ours was set back; the law alone would take it for absent until then (RULES.md 2.1.5).
     """
-    return replace(entry, at=now) if now < entry.at <= now + CLOCKS_APART else entry
+    if not records or all((at := getattr(one, name)) is None or at <= now for one in records):
+        return records
+    changes: dict[str, Any] = {name: now}
+    return tuple(
+        replace(one, **changes) if (at := getattr(one, name)) is not None and at > now else one for one in records
+    )
 
 
 def stranger(controller_id: str, recipient_key: bytes) -> Person:

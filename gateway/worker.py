@@ -24,6 +24,7 @@ from gateway.addressees import targets
 from gateway.appraise import keep_counting
 from gateway.be_told import TOKENS_KEPT, BeTold
 from gateway.board import Board, Slot
+from gateway.clock_watch import seconds_passed
 from gateway.config import Config, Route
 from gateway.confirm import Confirmations
 from gateway.correspond import Correspondence
@@ -104,10 +105,11 @@ class Worker:
 
     def __init__(
         self, config: Config, store: Store, nodes: Nodes, sockets: Sockets, name: str, *,
-        clock: Callable[[], datetime], slot: Slot | None = None, renewed: Renewed = _nowhere,
-        told: Told = lambda _: None,
+        clock: Callable[[], datetime], seconds: Callable[[], float] = seconds_passed, slot: Slot | None = None,
+        renewed: Renewed = _nowhere, told: Told = lambda _: None,
     ) -> None:  # fmt: skip
-        """`slot`: this worker's place among all; `renewed` and `told`: whom it asks and tells at a reload."""
+        """`seconds`: they only grow; `slot`: this worker's place among all; `renewed` and `told`: whom it asks and
+        tells at a reload."""
         self.config, self.sockets, self._clock, self._nodes = config, sockets, clock, nodes
         self._slot, self._renewed, self._told = slot or Board(1).slot(0), renewed, told
         self.stop = asyncio.Event()
@@ -116,7 +118,7 @@ class Worker:
         """Set to load the settings anew."""
         self._store, self._ring, self._web = store, key_ring(config), Web(self._slot, stop_seconds=int(STOP_SECONDS))
         notes = HandedOver(config.dir / f"handed-over.{quote(name, safe='')}")
-        self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock, handed_over=notes)
+        self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock, handed_over=notes, seconds=seconds)
         self._lookalikes = Lookalikes(self._ring)
         self._room = Room(store)
         self._accept = Accept(
@@ -326,32 +328,41 @@ class Worker:
                 await self._note_hosts()
                 if not await self._nodes.keeps_house():
                     continue
-                await self._letters.write_due()
                 turn += 1
-                if turn % SWEEP_EVERY == 1:
-                    now = self._clock()
-                    while await self._store.sweep(now=now, captures_before=now - KEPT):
-                        pass
-                    await question.expire(self._store, self.config, self._notices, now=now)
-                    slots = {
-                        int(now.timestamp()) // 60 // c.promotional.minutes for c in self.config.controllers.values()
-                    }
-                    await self._store.forget_seen(before_slot=min(slots) - 1)
-                    await self._sign_ups.sweep()
-                    await keep_returned(self._store, now)
-                    while await self._store.drop_hook_tokens(before=now - TOKENS_KEPT, n=SWEPT_AT_ONCE):
-                        pass
-                    while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
-                        pass
-                    await self._store.forget_paces(before=now - PACES_KEPT)
-                    await self._kept_policies.forget()
-                    await self._letters.forget()
-                    await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
-                    # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
-                    await self._store.forget_erased()
-                    await self._store.empty_logs()
+                await self._do_what_is_due(sweep=turn % SWEEP_EVERY == 1)
             except (StoreUnavailable, OSError) as down:
                 log.store_unavailable(where="house", error=down)
+
+    async def _do_what_is_due(self, *, sweep: bool) -> None:
+        """Letters, heads, and what must go. Nothing goes, and nobody is written to, by a clock that was just set."""
+        now, believed = self._clock(), self._deliver.clock_watch.believed
+        if believed:
+            await self._letters.write_due()
+        if not sweep:
+            return
+        if believed:
+            await self._sweep(now)
+        await prove.keep_heads(self._store, self._head_keys, now, partial(self._head_letters, now=now))
+        # What an erasure left undone, cut short by a crash or held up by a reader of the databases.
+        await self._store.forget_erased()
+        await self._store.empty_logs()
+
+    async def _sweep(self, now: datetime) -> None:
+        """What is too old."""
+        while await self._store.sweep(now=now, captures_before=now - KEPT):
+            pass
+        await question.expire(self._store, self.config, self._notices, now=now)
+        slots = {int(now.timestamp()) // 60 // c.promotional.minutes for c in self.config.controllers.values()}
+        await self._store.forget_seen(before_slot=min(slots) - 1)
+        await self._sign_ups.sweep()
+        await keep_returned(self._store, now)
+        while await self._store.drop_hook_tokens(before=now - TOKENS_KEPT, n=SWEPT_AT_ONCE):
+            pass
+        while await self._store.sweep_write_backs(now, SWEPT_AT_ONCE):
+            pass
+        await self._store.forget_paces(before=now - PACES_KEPT)
+        await self._kept_policies.forget()
+        await self._letters.forget()
 
     async def _note_checks(self) -> None:
         """What was found by looking at our own mail again; kept for the next time where it cannot be written."""

@@ -205,12 +205,14 @@ class GiveUp:
 
 
 def after(
-    outcome: Outcome, *, attempts: int, first_at: datetime, now: datetime, retry_for: timedelta, jitter: float
-) -> Retry | GiveUp:
+    outcome: Outcome, *, attempts: int, first_at: datetime, now: datetime, retry_for: timedelta, jitter: float,
+    believed: bool = True,
+) -> Retry | GiveUp:  # fmt: skip
     """What follows a failed or waiting outcome.
 
     `attempts`: tries so far, this one included, at least 1. `first_at`: when the copy was accepted; `now`: both aware
-    UTC. `jitter`: 0 to 1, random, given by the caller. ValueError for an outcome that needs nothing (delivered,
+    UTC. `jitter`: 0 to 1, random, given by the caller. `believed`: whether `now` is believed enough to end the wait; as
+    long as it is not, it goes on. ValueError for an outcome that needs nothing (delivered,
     skipped), naive times, or numbers outside these bounds.
     """
     if outcome.state not in ("failed", "retry"):
@@ -222,10 +224,10 @@ def after(
     if outcome.state == "failed":
         return GiveUp(expired=False)
     deadline = first_at + retry_for
-    if now >= deadline:
-        return GiveUp(expired=True)
     delay = DELAYS[min(attempts, len(DELAYS)) - 1] * (1 - SPREAD + 2 * SPREAD * jitter)
-    return Retry(at=min(now + delay, deadline))
+    if now < deadline:
+        return Retry(at=min(now + delay, deadline))
+    return GiveUp(expired=True) if believed else Retry(at=now + delay)
 
 
 DELAY_TOLD: timedelta = timedelta(hours=4)

@@ -180,6 +180,13 @@ class ClaimedCopy:
     said: str
 
 
+class Holder(NamedTuple):
+    """A worker that holds copies, and the lease under which it does, as it stands; None: it never had one."""
+
+    worker: str
+    until: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
     """A message as it waits, opened. `released_at`: let go after a rehearsal."""
@@ -403,7 +410,23 @@ class Store(
     async def messages(self, wanted: Sequence[tuple[str, bytes]]) -> list[StoredMessage | None]: ...
     async def finish(self, worker: str, endings: Sequence[Ending]) -> None: ...
     async def renew(self, worker: str, until: datetime) -> None: ...
-    async def take_back(self, worker: str, now: datetime) -> int: ...
+    async def lease(self, worker: str) -> datetime | None:
+        """Until when a worker has a lease, or had one."""
+        ...
+
+    async def take_back(self, worker: str, now: datetime) -> int:
+        """All that a worker holds waits again, in its old place; how many copies."""
+        ...
+
+    async def holders(self) -> list[Holder]:
+        """Everybody who holds copies."""
+        ...
+
+    async def take_over(self, over: Sequence[Holder], now: datetime) -> int:
+        """What workers hold under these leases waits again, in its old place; how many copies. Not that of one who has
+        another lease by now."""
+        ...
+
     async def claimed(self, worker: str) -> list[CopyKey]:
         """All that a worker holds."""
         ...
@@ -414,6 +437,11 @@ class Store(
 
     async def give_back(self, worker: str, keys: Sequence[CopyKey], now: datetime) -> int:
         """Copies that a worker holds wait again, in their old place; how many."""
+        ...
+
+    async def redate(self, now: datetime) -> int:
+        """Copies that wait until a time set by a clock that was ahead wait for as long as was meant; how many. What
+        came in under it has its time from now on. Not one transaction, but one for every few hundred copies."""
         ...
 
     async def next_due(self, route: str) -> datetime | None: ...

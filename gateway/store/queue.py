@@ -15,7 +15,7 @@ from gateway.store import halts, kept_returns, people
 from gateway.store.arrivals import HOUR_MS, OPEN, REHEARSED, STILL_THERE, TURNS, enqueue, rcpt_row
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Handles
-from gateway.store.contract import Act, ClaimedCopy, Ending, StoredMessage, tally
+from gateway.store.contract import Act, ClaimedCopy, Ending, Holder, StoredMessage, tally
 from gateway.store.keys import opened
 from gateway.store.returned import STOPPED
 from gateway.store.tallies import QUEUE, Counts, Depths, count
@@ -108,12 +108,26 @@ def next_due(handles: Handles, route: str) -> datetime | None:
 
 
 def take_back(handles: Handles, worker: str, now: datetime) -> int:
-    """What this worker held before it restarted, and what workers held whose lease ran out, waits again. How many."""
-    at = milliseconds(now)
-    return sum(
-        int(SQL.take_back(handles.db, worker=holder, now=at))
-        for (holder,) in list(SQL.lapsed(handles.db, worker=worker, now=at))
-    )
+    """All that a worker holds waits again; how many copies."""
+    return int(SQL.take_back(handles.db, worker=worker, now=milliseconds(now)))
+
+
+def lease(handles: Handles, worker: str) -> datetime | None:
+    """Until when a worker has a lease, or had one."""
+    row = SQL.lease(handles.db, worker=worker)
+    return None if row is None else instant(row[0])
+
+
+def holders(handles: Handles) -> list[Holder]:
+    """Everybody who holds copies, with their leases."""
+    return [
+        Holder(worker, None if until is None else instant(until)) for worker, until in list(SQL.holders(handles.db))
+    ]  # fmt: skip
+
+
+def take_over(handles: Handles, over: Sequence[Holder], now: datetime) -> int:
+    """What workers hold under these leases waits again; how many copies."""
+    return sum(take_back(handles, one.worker, now) for one in set(over).intersection(holders(handles)))
 
 
 def claimed(handles: Handles, worker: str) -> list[CopyKey]:

@@ -79,7 +79,8 @@ def _within(
     passes = True
     for limit in sorted(limits, key=lambda one: one.mailed):
         row = SQL.count(handles.db, controller_id=controller_id, name=limit.name)
-        ends_at, n = row if row is not None and row[0] > milliseconds(at) else (milliseconds(at + limit.window), 0)
+        end = milliseconds(at + limit.window)  # one that lies behind it is of a clock that was ahead
+        ends_at, n = row if row is not None and milliseconds(at) < row[0] <= end else (end, 0)
         counted = n + 1 if passes and (mails or not limit.mailed) else n
         SQL.put_count(handles.db, controller_id=controller_id, name=limit.name, ends_at=ends_at, n=counted)
         passes = passes and counted <= limit.most

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiosql
 
-from gateway.store import intake, pairing, people, queue, suppressions, write_backs
+from gateway.store import intake, pairing, people, queue, queued, redated, suppressions, write_backs
 from gateway.store.arrivals import enqueue
 from gateway.store.columns import instant, milliseconds
 from gateway.store.connection import Gatherer, Handles, Thread, Turn, Writer
@@ -23,6 +23,7 @@ from gateway.store.contract import (
     Arrival,
     ClaimedCopy,
     Ending,
+    Holder,
     Person,
     Statement,
     Stop,
@@ -221,15 +222,34 @@ class SqlStore(
     async def take_back(self, worker: str, now: datetime) -> int:
         return await self._write(partial(queue.take_back, worker=worker, now=now))
 
+    async def lease(self, worker: str) -> datetime | None:
+        return await self._read(partial(queue.lease, worker=worker))
+
+    async def holders(self) -> list[Holder]:
+        return await self._read(queue.holders)
+
+    async def take_over(self, over: Sequence[Holder], now: datetime) -> int:
+        return await self._write(partial(queue.take_over, over=over, now=now))
+
     async def claimed(self, worker: str) -> list[CopyKey]:
         return await self._read(partial(queue.claimed, worker=worker))
 
     async def resume(self, worker: str, until: datetime) -> list[CopyKey]:
         unit = partial(queue.resume, worker=worker, lease_until=milliseconds(until))
-        return await self._write(unit)  # in the turn of `take_back`: it is over or begins after this
+        return await self._write(unit)  # in the turn of `take_over`: it is over or begins after this
 
     async def give_back(self, worker: str, keys: Sequence[CopyKey], now: datetime) -> int:
         return await self._write(partial(queue.give_back, worker=worker, keys=keys, now=now), Turn.BESIDE)
+
+    async def redate(self, now: datetime) -> int:
+        found = 0
+        for line in await self._read(queued.lines):
+            past: redated.Place | None = redated.beginning(now)
+            while line.state == "queued" and past is not None:
+                wrong, past = await self._read(partial(redated.page, line=line, past=past, now=now))
+                if wrong:
+                    found += await self._write(partial(redated.put_right, keys=wrong, now=now), Turn.BESIDE)
+        return found
 
     async def next_due(self, route: str) -> datetime | None:
         return await self._read(partial(queue.next_due, route=route))

@@ -42,7 +42,7 @@ class Throttle:
     def allow(self, key: str, now: datetime) -> bool:
         """Count one request and say whether it may pass."""
         seen = self._seen.pop(key, None)
-        if seen is None or now - seen.at >= self._window:
+        if seen is None or not timedelta(0) <= now - seen.at < self._window:  # or the clock was put back
             seen = _Tries(0, now)
         self._seen[key] = _Tries(seen.count + 1, seen.at)
         if len(self._seen) > _MOST_KEYS:

@@ -1,103 +1,109 @@
-"""A worker's lease when the time of day jumps: forward a day, back an hour, and while the database is away."""
+"""A worker's lease, and when others find that it is over: counted in seconds, for clocks jump and differ."""
 
 from datetime import UTC, datetime, timedelta
 
 from gateway.backoff import Backoff
-from gateway.lease import JUMP, Lease
+from gateway.lease import Lease, Watch
+from gateway.store.contract import Holder
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-LENGTH, SPARE = timedelta(seconds=20), timedelta(seconds=1)
+SURE, LENGTH = timedelta(seconds=11), timedelta(seconds=20)
 
 
-class Clocks:
-    """The time of day, and seconds that never jump."""
+class Seconds:
+    """Seconds that a test lets pass."""
 
     def __init__(self) -> None:
-        self.now, self.seconds = START, 1000.0
-        self.lease = Lease(LENGTH, SPARE, lambda: self.now, lambda: self.seconds)
-        self.renew()
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
     def pass_(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-        self.seconds += seconds
-
-    def renew(self) -> datetime:
-        until = self.lease.begin()
-        self.lease.took(until)
-        return until
-
-    def holds(self) -> bool:
-        return self.lease.holds(self.now)
+        self.now += seconds
 
 
-def test_a_lease_holds_until_shortly_before_its_end() -> None:
-    clocks = Clocks()
-    clocks.pass_(18.9)
-    assert clocks.holds() and clocks.lease.may_judge()
-    clocks.pass_(0.1)
-    assert not clocks.holds()
-    assert clocks.renew() == clocks.now + LENGTH
-    assert clocks.holds()
+def renew(lease: Lease) -> None:
+    lease.begin()
+    lease.took()
 
 
-def test_a_step_forward_ends_our_lease_and_we_judge_nobody_for_a_while() -> None:
-    """Others have not renewed yet: what they hold looks run out, and is being sent."""
-    clocks = Clocks()
-    clocks.pass_(5)
-    clocks.now += timedelta(days=1)
-    assert not clocks.holds(), "another may think so too"
-    clocks.renew()
-    assert clocks.holds() and not clocks.lease.may_judge()
-    for _ in range(3):
-        clocks.pass_(5)
-        clocks.renew()
-        assert not clocks.lease.may_judge()
-    clocks.pass_(5)
-    clocks.renew()
-    assert clocks.lease.may_judge(), "by now everybody who lives has renewed"
+def test_nothing_is_held_before_the_first_renewal_is_written() -> None:
+    lease = Lease(SURE, Seconds())
+    assert not lease.holds() and not lease.lapsed
+    lease.begin()
+    assert not lease.holds()
+    lease.took()
+    assert lease.holds()
 
 
-def test_who_lost_its_lease_judges_nobody_until_everybody_could_renew() -> None:
-    """The database was away for half a minute: the leases of all ran out, and all of them still send."""
-    clocks = Clocks()
-    clocks.pass_(30)
-    clocks.renew()
-    assert clocks.holds() and not clocks.lease.may_judge()
-    for _ in range(3):
-        clocks.pass_(5)
-        clocks.renew()
-        assert not clocks.lease.may_judge()
-    clocks.pass_(5)
-    assert clocks.lease.may_judge()
+def test_nothing_is_begun_once_two_renewals_were_missed() -> None:
+    """As when the server only reads by now, since another is the primary: what people say there is not seen here."""
+    seconds = Seconds()
+    lease = Lease(SURE, seconds)
+    renew(lease)
+    seconds.pass_(5)
+    lease.begin()  # and is not written
+    seconds.pass_(5.9)
+    assert lease.holds()
+    seconds.pass_(0.1)
+    assert not lease.holds()
+    lease.begin()
+    assert lease.lapsed, "others may have what was claimed"
+    lease.took()
+    assert lease.holds()
+    seconds.pass_(5)
+    lease.begin()
+    assert not lease.lapsed
 
 
-def test_a_step_back_does_not_make_a_lease_longer() -> None:
-    """The database is away, the clock goes back an hour: by the time of day the lease would hold for that hour."""
-    clocks = Clocks()
-    clocks.now -= timedelta(hours=1)
-    clocks.pass_(18.9)
-    assert clocks.holds()
-    clocks.pass_(0.1)
-    assert not clocks.holds()
-    clocks.renew()
-    assert clocks.holds() and not clocks.lease.may_judge()
+def test_a_renewal_counts_from_when_it_was_asked_for() -> None:
+    """The commit of it took so long that the others already wait."""
+    seconds = Seconds()
+    lease = Lease(SURE, seconds)
+    renew(lease)
+    seconds.pass_(5)
+    lease.begin()
+    seconds.pass_(12)
+    lease.took()
+    assert not lease.holds()
 
 
-def test_a_clock_that_is_slewed_is_no_jump() -> None:
-    clocks = Clocks()
-    for _ in range(10):
-        clocks.pass_(5)
-        clocks.now += JUMP / 2
-        clocks.renew()
-        assert clocks.lease.may_judge()
+def test_a_lease_that_stays_as_it_is_for_its_length_is_over_whatever_time_stands_in_it() -> None:
+    seconds = Seconds()
+    watch = Watch(LENGTH, seconds)
+    ahead, behind = Holder("a", START + timedelta(days=365)), Holder("b", START - timedelta(days=365))
+    for _ in range(4):
+        assert watch.over([ahead, behind]) == []
+        seconds.pass_(5)
+    assert watch.over([ahead, behind]) == [ahead, behind]
 
 
-def test_a_lease_that_was_not_written_is_none() -> None:
-    clocks = Clocks()
-    clocks.pass_(10)
-    clocks.lease.begin()
-    clocks.pass_(9)
-    assert not clocks.holds()
+def test_a_lease_that_is_renewed_is_not_over_whatever_time_stands_in_it() -> None:
+    """Nor by a clock that goes back at each renewal."""
+    seconds = Seconds()
+    watch = Watch(LENGTH, seconds)
+    for n in range(20):
+        assert watch.over([Holder("a", START - n * timedelta(hours=1))]) == []
+        seconds.pass_(5)
+
+
+def test_who_did_not_look_for_a_while_watches_anew() -> None:
+    """The database was away, this process stood still or its machine slept: the others' renewals may be missing too."""
+    seconds = Seconds()
+    watch = Watch(LENGTH, seconds)
+    dead = Holder("a", START)
+    assert watch.over([dead]) == []
+    seconds.pass_(3600)
+    for _ in range(4):
+        assert watch.over([dead]) == []
+        seconds.pass_(5)
+    assert watch.over([dead]) == [dead]
+
+
+def test_who_has_no_lease_holds_nothing() -> None:
+    nobody = Holder("a", None)
+    assert Watch(LENGTH, Seconds()).over([nobody]) == [nobody]
 
 
 def test_a_pause_after_wrong_passwords_is_not_longer_when_the_clock_goes_back() -> None:

@@ -171,6 +171,18 @@ def test_a_retry_is_never_in_the_past_nor_behind_the_deadline(attempts: int, jit
         assert step.expired and now >= T0 + TWO_DAYS
 
 
+def test_a_wait_that_is_over_by_a_clock_that_is_not_believed_goes_on() -> None:
+    """The clock was set a year forward: it may be set back."""
+    late = T0 + timedelta(days=365)
+    for first_at, now in ((T0, late), (T0, T0 + TWO_DAYS)):
+        step = after(
+            WAITING, attempts=1, first_at=first_at, now=now, retry_for=TWO_DAYS, jitter=0.5, believed=False
+        )  # fmt: skip
+        assert step == Retry(at=now + timedelta(minutes=1))
+    refused = after(REFUSED, attempts=1, first_at=T0, now=late, retry_for=TWO_DAYS, jitter=0.5, believed=False)
+    assert refused == GiveUp(expired=False), "that is no question of time"
+
+
 def test_jitter_spreads_and_a_refusal_ends() -> None:
     early, late = (after(WAITING, attempts=3, first_at=T0, now=T0, retry_for=TWO_DAYS, jitter=j) for j in (0.0, 1.0))
     assert early == Retry(at=T0 + timedelta(minutes=4)) and late == Retry(at=T0 + timedelta(minutes=6))

@@ -20,6 +20,7 @@ from gateway.store.contract import (
     Act,
     Arrival,
     Ending,
+    Holder,
     NewCopy,
     Person,
     Ruling,
@@ -283,18 +284,33 @@ async def test_only_who_holds_a_copy_may_end_it(home: Home, store: SqlStore) -> 
     assert "delivered" not in (await store.tallies("acme"))["newsletter", "spring"]
 
 
-async def test_a_restarted_worker_takes_its_own_back_and_others_only_when_their_lease_is_over(
-    home: Home, store: SqlStore
-) -> None:
-    for worker in ("w1", "w2"):
-        await store.renew(worker, NOW + timedelta(seconds=20))
+async def test_a_restarted_worker_takes_back_its_own_and_nothing_of_others(home: Home, store: SqlStore) -> None:
+    """However long ago the lease of another ended by the time of day: clocks differ, and jump."""
+    for worker, until in (("w1", NOW), ("w2", NOW - timedelta(days=1))):
+        await store.renew(worker, until)
         await store.enqueue(home.arrival(f"{worker}@example.org", state="claimed", worker=worker))
+    assert await store.lease("w2") == NOW - timedelta(days=1)
     assert await store.take_back("w1", NOW) == 1
     assert [c.rcpt for c in await store.claim("w1", "main", now=NOW, n=9)] == [b"w1@example.org"]
-    await store.renew("w1", NOW + timedelta(seconds=60))
-    assert await store.take_back("", NOW + timedelta(seconds=21)) == 1
-    claimed = await store.claim("w1", "main", now=NOW + timedelta(seconds=21), n=9)
-    assert [c.rcpt for c in claimed] == [b"w2@example.org"]
+
+
+async def test_what_a_worker_holds_under_a_lease_that_was_judged_over_waits_again(home: Home, store: SqlStore) -> None:
+    """Not if it renewed since it was looked at; a lease that never was is as good as one that is over."""
+    for worker in ("w1", "w2", "w3"):
+        await store.enqueue(home.arrival(f"{worker}@example.org", state="claimed", worker=worker))
+    await store.renew("w1", NOW)
+    await store.renew("w2", NOW)
+    assert await store.lease("w3") is None
+    seen = await store.holders()
+    assert sorted(seen) == [Holder("w1", NOW), Holder("w2", NOW), Holder("w3", None)]
+    await store.renew("w2", NOW + timedelta(seconds=5))
+    assert await store.take_over(seen, NOW) == 2
+    assert sorted(c.rcpt for c in await store.claim("w4", "main", now=NOW, n=9)) == [
+        b"w1@example.org",
+        b"w3@example.org",
+    ]
+    assert await store.take_over(seen, NOW) == 0
+    assert await store.holders() == [Holder("w2", NOW + timedelta(seconds=5)), Holder("w4", None)]
 
 
 async def test_a_worker_whose_lease_ran_out_learns_what_it_still_holds(home: Home, store: SqlStore) -> None:
@@ -305,8 +321,9 @@ async def test_a_worker_whose_lease_ran_out_learns_what_it_still_holds(home: Hom
     assert await store.give_back("w1", [keys[0], keys[3]], NOW) == 1, "the last is not its own"
     assert sorted(await store.resume("w1", NOW + timedelta(seconds=20))) == sorted(keys[1:3])
     assert sorted(await store.claimed("w1")) == sorted(keys[1:3])
-    assert await store.take_back("", NOW) == 1, "it has a lease again, and w2 has none"
-    assert len(await store.claim("w3", "main", now=NOW, n=9)) == 2
+    holders = await store.holders()
+    assert [one.worker for one in holders] == ["w1", "w2"]
+    assert await store.take_over([holders[0]._replace(until=None)], NOW) == 0, "it has a lease again"
 
 
 async def test_a_copy_that_is_put_off_waits_until_it_is_due_and_counts_its_attempts(

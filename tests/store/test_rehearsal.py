@@ -63,7 +63,7 @@ async def counts(store: SqlStore) -> dict[str, int]:
 async def test_nothing_put_by_is_claimed_and_it_is_counted_apart(home: Home, store: SqlStore) -> None:
     await store.enqueue(put_by(home, "anna@example.org", "wim@example.org"))
     assert await store.claim("w1", "main", now=LATER, n=9) == []
-    assert await store.waiting() == 0 and await store.take_back("", LATER) == 0
+    assert await store.waiting() == 0 and await store.holders() == []
     assert await counts(store) == {"rehearsed/accepted": 2, "rehearsed/allowed": 2, "rehearsed/open": 2}
 
 

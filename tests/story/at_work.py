@@ -17,13 +17,22 @@ from tests.story.relay import config_of
 
 
 class Days:
-    """A clock that the test sets."""
+    """Time that passes when the test says so: `now` is put forward, and the seconds that nobody sets go with it."""
 
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
+    def __init__(self, ahead: timedelta) -> None:
+        self.now = self._began = datetime.now(UTC) + ahead
 
     def __call__(self) -> datetime:
         return self.now
+
+    def seconds(self) -> float:
+        """Seconds that passed."""
+        return (self.now - self._began).total_seconds()
+
+    def step(self, by: timedelta) -> None:
+        """Somebody sets the clock: no time passes."""
+        self.now += by
+        self._began += by
 
 
 class Working:
@@ -56,22 +65,34 @@ class Working:
             await asyncio.sleep(0.01)
 
     async def pass_time(self, how_much: timedelta) -> None:
-        """Set the clock forward, and let the worker notice."""
+        """Let time pass, and the worker notice."""
         self.clock.now += how_much
-        await self.worker._deliver._renew()  # what it does by itself every few seconds
+        await self.look()
+
+    async def step(self, by: timedelta) -> None:
+        """Somebody sets the clock, and the worker notices."""
+        self.clock.step(by)
+        await self.look()
+
+    async def look(self) -> None:
+        """Have the worker look at its clock and at what is due."""
+        await self.worker._deliver.look_at_leases()  # what it does by itself every few seconds
         self.worker._deliver.wake("main")
 
 
 @contextlib.asynccontextmanager
-async def at_work(installation: Installation) -> AsyncIterator[Working]:
-    """The gateway at work in this process."""
-    config, clock = config_of(installation), Days()
+async def at_work(installation: Installation, ahead: timedelta = timedelta(0)) -> AsyncIterator[Working]:
+    """The gateway at work in this process, started `ahead` of the real time."""
+    config, clock = config_of(installation), Days(ahead)
 
     def renewed(sockets: Sockets) -> tuple[Config, Sockets]:
         return config_of(installation), sockets
 
     async with joined(config, "test-0") as nodes, opened_store(config) as store:
-        worker = Worker(config, store, nodes, Sockets.bound(config.listen), "test-0", clock=clock, renewed=renewed)
+        worker = Worker(
+            config, store, nodes, Sockets.bound(config.listen), "test-0", clock=clock, seconds=clock.seconds,
+            renewed=renewed,
+        )  # fmt: skip
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(ready.set))
         await asyncio.wait((running, asyncio.create_task(ready.wait())), return_when=asyncio.FIRST_COMPLETED)

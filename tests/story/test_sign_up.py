@@ -349,6 +349,16 @@ async def test_a_network_and_a_form_have_their_measure(here: Forms) -> None:
     assert await here.mails() == 7
 
 
+async def test_a_measure_does_not_last_until_the_time_of_a_clock_that_was_set_back(here: Forms) -> None:
+    here.later(hours=24 * 365)
+    for n in range(9):
+        await here.send(f"a{n}@example.org", "newsletter", host=f"8.8.4.{n}")
+    assert await here.mails() == 8
+    here.later(hours=-24 * 365)
+    await here.send("a0@example.org", "newsletter", host="8.8.4.9")
+    assert await here.mails() == 9
+
+
 async def test_the_same_steps_and_the_same_answer_whoever_it_is(here: Forms, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unknown, subscribed, opted out, erased, waiting, over the limit: one page, one sequence of calls behind it."""
     await here.world.consented("kent@example.org")

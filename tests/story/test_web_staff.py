@@ -149,12 +149,14 @@ async def test_a_form_from_another_site_signs_nobody_in(world: Acme, header: dic
         assert (await client.post("/staff/login", data=entered, headers=own)).status_code == 303
 
 
-@pytest.mark.parametrize("change", ["time", "password", "removed", "forged", "other key"])
+@pytest.mark.parametrize("change", ["time", "clock set back", "password", "removed", "forged", "other key"])
 async def test_a_session_ends_with_what_it_rests_on(world: Acme, change: str, tmp_path: Path) -> None:
     client = await world.signed_in("mara", "marketer")
     assert (await client.get("/staff")).status_code == 200
     if change == "time":
         world.now += LASTS
+    elif change == "clock set back":  # it would last for as long more
+        world.now -= timedelta(hours=1)
     elif change == "password":
         await world.store.put_staff(
             Staff(name="mara", password_hash="$argon2id$other", roles=("marketer",), controllers=()), world.now

@@ -150,12 +150,16 @@ async def test_undo_from_the_confirmation_page_restores_what_stood(world: Acme, 
     assert await stands(world, ANNA) == []
 
 
-@pytest.mark.parametrize("spoilt", ["late", "other link", "other opt-out", "longer", "none", "nonsense"])
+@pytest.mark.parametrize(
+    "spoilt", ["late", "the clock was set back", "other link", "other opt-out", "longer", "none", "nonsense"]
+)
 async def test_undo_works_from_nowhere_else(world: Acme, browser: httpx.AsyncClient, spoilt: str) -> None:
     url = f"/u/{world.link(ANNA)}?lang=nl"
     value = hidden((await browser.post(url)).text, "value")[0]
     if spoilt == "late":
         world.now += timedelta(minutes=10, seconds=1)
+    elif spoilt == "the clock was set back":  # how long ago the click was nobody knows: what was said stands
+        world.now -= timedelta(hours=1)
     elif spoilt == "other link":
         url = f"/u/{world.link(ANNA, basis='soft_opt_in')}?lang=nl"
     else:
@@ -276,6 +280,18 @@ async def test_typing_addresses_without_end_is_slowed(world: Acme, monkeypatch: 
         assert statuses == [200] * 60 + [429]
         assert (await other.post("/u/", data={"address": "b@example.org"})).status_code == 200
         world.now += timedelta(hours=1)
+        assert (await flood.post("/u/", data={"address": "c@example.org"})).status_code == 200
+
+
+async def test_nobody_is_slowed_until_the_time_of_a_clock_that_was_set_back(
+    world: Acme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "ANSWER_AFTER", 0)
+    async with world.client(host="203.0.113.9") as flood:
+        for n in range(61):
+            slowed = await flood.post("/u/", data={"address": f"a{n}@example.org"})
+        assert slowed.status_code == 429
+        world.now -= timedelta(days=365)
         assert (await flood.post("/u/", data={"address": "c@example.org"})).status_code == 200
 
 

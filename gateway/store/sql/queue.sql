@@ -118,22 +118,45 @@ ON CONFLICT (controller_id, stream, campaign, name, worker) DO UPDATE SET n = ta
 INSERT INTO workers (worker, lease_until) VALUES (:worker, :lease_until)
 ON CONFLICT (worker) DO UPDATE SET lease_until = excluded.lease_until;
 
--- name: lapsed(worker, now)
--- Who holds copies and should not: this worker, which has just begun, and workers whose lease ran out or never was. A
--- look into the index copies_claimed per worker.
+-- name: lease(worker)^
+SELECT lease_until FROM workers WHERE worker = :worker;
+
+-- name: holders()
+-- Who holds copies, and until when: a look into the index copies_claimed per worker.
 WITH RECURSIVE holders (worker) AS (
   SELECT min(worker) FROM copies WHERE state = 'claimed'
   UNION ALL
   SELECT (SELECT min(c.worker) FROM copies c WHERE c.state = 'claimed' AND c.worker > holders.worker)
   FROM holders WHERE holders.worker IS NOT NULL
 )
-SELECT h.worker FROM holders h LEFT JOIN workers w ON w.worker = h.worker
-WHERE h.worker IS NOT NULL AND (h.worker = :worker OR w.worker IS NULL OR w.lease_until < :now);
+SELECT h.worker, w.lease_until FROM holders h LEFT JOIN workers w ON w.worker = h.worker WHERE h.worker IS NOT NULL;
 
 -- name: take_back(worker, now)!
 -- What a worker held waits again, in its old place.
 UPDATE copies SET state = 'queued', worker = NULL, due_at = COALESCE(due_at, :now)
 WHERE state = 'claimed' AND worker = :worker;
+
+-- name: later(route, turn, due_at, controller_id, message_id, copy_no, n)
+-- Copies of a turn that are not due yet, and when they were decided last, by the index copies_due.
+SELECT due_at, controller_id, message_id, copy_no, as_of FROM copies
+WHERE state = 'queued' AND route = :route AND turn = :turn
+  AND (due_at, controller_id, message_id, copy_no) > (:due_at, :controller_id, :message_id, :copy_no)
+ORDER BY due_at, controller_id, message_id, copy_no LIMIT :n;
+
+-- name: redate(controller_id, message_id, copy_no, now, latest)^
+-- A copy that waits and was dated later than it can be waits from now on for as long as was meant; its message's time, if
+-- that came later still, begins now. Gives a row where it did. coalesce: as in end_copy.
+UPDATE copies SET due_at = :now + due_at - as_of, alarm_at = alarm_at - (
+  SELECT CASE WHEN COALESCE(m.released_at, m.accepted_at) > :now THEN COALESCE(m.released_at, m.accepted_at) - :now
+    ELSE 0 END
+  FROM messages m WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id)
+WHERE controller_id = :controller_id AND message_id = :message_id AND copy_no = :copy_no AND coalesce(state, '') = 'queued'
+  AND as_of > :latest AND due_at > :now
+RETURNING copy_no;
+
+-- name: begin_anew(controller_id, message_id, now)*!
+UPDATE messages SET released_at = :now
+WHERE controller_id = :controller_id AND message_id = :message_id AND COALESCE(released_at, accepted_at) > :now;
 
 -- name: claimed_by(worker)
 -- All that a worker holds, by the index copies_claimed.

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final
 from urllib.parse import parse_qsl
@@ -18,6 +18,7 @@ from gateway.store.contract import UNDO_WITHIN
 ANSWER_AFTER: Final = 0.3
 """Seconds until a typed address is answered, so that the wait does not tell what there was to do."""
 _MAC_BYTES: Final = 16
+_CLOCKS_APART: Final = timedelta(minutes=1)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -38,6 +39,12 @@ async def evenly() -> AsyncIterator[None]:
     await asyncio.sleep(max(ends - monotonic(), 0))
 
 
+def may_be_undone(opted_out_at: datetime, now: datetime) -> bool:
+    """Whether a click may still be taken back. Not one of a time to come: the clock was put back, and nobody knows how
+    long ago it was."""
+    return -_CLOCKS_APART <= now - opted_out_at <= UNDO_WITHIN
+
+
 @dataclass(frozen=True, slots=True)
 class UndoKey:
     """Makes and checks the confirmation page's own value: (suppression, end), bound to one link (RULES.md 2.1.10 c)."""
@@ -55,7 +62,8 @@ class UndoKey:
         if not hmac.compare_digest(self._mac(link, claim).encode(), mac.encode("utf-8", "replace")):
             return None
         suppression_id, _, end = claim.rpartition(".")
-        return bytes.fromhex(suppression_id) if now <= datetime.fromtimestamp(int(end), UTC) else None
+        opted_out_at = datetime.fromtimestamp(int(end), UTC) - UNDO_WITHIN
+        return bytes.fromhex(suppression_id) if may_be_undone(opted_out_at, now) else None
 
     def _mac(self, link: str, claim: str) -> str:
         digest = hmac.digest(self.key, f"{link}\n{claim}".encode("utf-8", "replace"), "sha256")[:_MAC_BYTES]

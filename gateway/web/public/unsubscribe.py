@@ -21,7 +21,7 @@ from gateway.config import Controller
 from gateway.record import OptOut
 from gateway.store.contract import UNDO_WITHIN, StoreUnavailable
 from gateway.web.guard import Throttle, client_key
-from gateway.web.public.form import UndoKey, evenly, read_form
+from gateway.web.public.form import UndoKey, evenly, may_be_undone, read_form
 from gateway.web.public.page import Pages, zone_of
 from gateway.web.site import PATIENCE, LinkContext, Site
 from gateway.words import LANGUAGES, WORDED_BASES, Language, accepted, sentence_case
@@ -167,7 +167,7 @@ class Unsubscribe:
         if not of_purpose:
             lines.append(say(language, "stop.service_stays"))
         lines.append(say(language, "done.reference", reference=done.reference))
-        may_undo = done.undoable and now < done.at + UNDO_WITHIN
+        may_undo = done.undoable and may_be_undone(done.at, now)
         return self._pages.show(
             request, "done", language, controller=controller, heading=heading, lines=lines,
             target=f"/u/{link}?lang={language}", undo_until=done.at + UNDO_WITHIN, more_button=of_purpose,

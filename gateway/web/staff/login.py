@@ -91,7 +91,8 @@ class Login:
             return self._show(request, wrong="login.expired", status=403)
         response = self._show(request, said="login.signed_out")
         if session is not None:
-            await self._desk.site.store.sign_out(session.name, self._desk.site.clock())
+            # a session that another machine's clock began a moment ahead of ours ends as well
+            await self._desk.site.store.sign_out(session.name, max(self._desk.site.clock(), session.began))
         sessions.end(response)
         return response
 
