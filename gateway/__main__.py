@@ -7,6 +7,7 @@ CONSENTGATE_DEBUG=1 shows the whole trace.
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         wrong = f"There is no command {name!r}.{hint} See: consentgate --help"
         print(wrong if name else usage(), file=sys.stderr)
         raise SystemExit(2)
+    if name == "serve":  # a reload that is asked for before we can hear it: what is read then is new anyway
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _run(COMMANDS[name][0], args)
 
 

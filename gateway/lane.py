@@ -121,7 +121,11 @@ class Lane:
         self.work.set()
 
     async def idle(self) -> None:
-        """Until no session is in a hand-over. Called once no new one begins."""
+        """Until no session is in a hand-over. Called once no new one begins. Those who still wait, for the turn of a
+        slow route or for a server, are let go: what they have in hand stays claimed, for our successor."""
+        for parcel in self._under_way.values():
+            if parcel.session is not None:
+                parcel.session.cancel()
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
@@ -407,7 +411,9 @@ class Lane:
         if parcel is None:
             return False
         try:
+            parcel.session = asyncio.current_task()
             ending = await self._attempt(parcel)
+            parcel.session = None
             self._crew.handed_over.note(ending)
             self._let_go(parcel)
             await self._crew.endings.ask(ending)  # first: a crash then repeats one copy per session at most
@@ -416,6 +422,7 @@ class Lane:
             await self._crew.pause(1.0)
             self._make_ready(parcel)
         finally:
+            parcel.session = None
             self._done_with(parcel)
         return True
 

@@ -64,9 +64,11 @@ def _redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> M
 
 
 def trace_of(error: BaseException | None) -> str:
-    """Type and places of an exception, innermost last, without its text: that may quote what a person wrote."""
+    """Type and places of an exception, innermost last, without its text: that may quote what a person wrote. Of a group
+    its own, and those of its first."""
     if error is None:
         return ""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     places = [f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}" for frame in frames]
-    return " ".join([type(error).__name__, *places])
+    inner = [trace_of(error.exceptions[0])] if isinstance(error, BaseExceptionGroup) else []
+    return " ".join([type(error).__name__, *places, *inner])

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from gateway import log
@@ -64,7 +64,7 @@ class Parcel:
     `data` is the rendered copy, `rendered_for` the ground and jurisdiction its links and footer speak of; `broken` is
     the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
     `lacks`: what the next server cannot carry, so that the copy does without. `paced`: its domain, where that may
-    be sent only so fast (shelf.py).
+    be sent only so fast (shelf.py). `session`: the task that has it in hand, as long as nothing of it is under way.
     """
 
     original: Original
@@ -92,6 +92,7 @@ class Parcel:
     uncarried: bool = False
     lacks: frozenset[Lack] = frozenset()
     paced: str | None = None
+    session: asyncio.Task[Any] | None = None
 
     @property
     def octets(self) -> int:
@@ -300,7 +301,10 @@ class HandOver:
         fresh = monotonic() - asked < CHECK_AGE.total_seconds()
         ours = self._holds(parcel) and not self.stopped(parcel)
         fits = self._pool is None or parcel.ground == parcel.rendered_for
-        return parcel.ruling.decision.verdict == "allow" and fresh and ours and fits
+        if not (parcel.ruling.decision.verdict == "allow" and fresh and ours and fits):
+            return False
+        parcel.session = None  # from here on it is waited for
+        return True
 
     def put_by(self, parcel: Parcel, owed: list[Owed] | None = None) -> Ending:
         """A copy that may not go now: put off where that is technical, kept out where it is the law.

@@ -297,6 +297,9 @@ class Worker:
             print(wrong, file=sys.stderr)
             self._told(None)
             return
+        if self.stop.is_set():  # meanwhile: what was listened on is closed
+            sockets.close(but=self.sockets)
+            return
         self._submission.reload(config, fitted.certificate)
         self._return_path.reload(config, fitted.certificate)
         before = self._configure(fitted)

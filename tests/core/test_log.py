@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway import log
+from gateway import log, log_line
 
 
 @pytest.fixture
@@ -89,3 +89,12 @@ def test_text_form_is_key_value() -> None:
     log.configure("text", "error", io.StringIO())
     assert said.count("\n") == 1
     assert " level=info event=stopping cause=" in said
+
+
+def test_the_trace_of_several_errors_names_the_first_of_them() -> None:
+    """A task that fails takes its group along, whose own trace says nothing of it."""
+    try:
+        raise KeyError("anna@example.org")
+    except KeyError as error:
+        trace = log_line.trace_of(ExceptionGroup("tasks", [error]))
+    assert trace.startswith("ExceptionGroup KeyError ") and "test_log.py" in trace and "anna" not in trace

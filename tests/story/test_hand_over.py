@@ -3,6 +3,7 @@
 Where days have to pass the gateway works in this process, on a clock that the test sets.
 """
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -405,6 +406,24 @@ def test_sigterm_finishes_what_is_under_way_and_leaves_the_queue(installation: I
         assert sorted(mail.recipient for mail in relay.upstream.mails) == sorted(PEOPLE[:10])
 
 
+async def test_who_waits_for_a_turn_or_a_server_is_not_waited_for_at_the_stop(installation: Installation) -> None:
+    """Nothing of it is under way. What is, is waited for."""
+    gate = Gate()
+    installation.change('kind = "capture"', 'kind = "capture"\nrate_per_second = 0.001')
+    async with ScriptedPeer({".": gate}) as peer, working(installation, peer.port) as work:
+        await work.send(PEOPLE[0], newsletter("is onderweg"))
+        await work.until(lambda: gate.waiting == 1)
+        await work.send(PEOPLE[1:4], newsletter("wacht op een beurt"))
+        await work.until(lambda: len(work.worker._deliver._lanes["main"]._under_way) == 2)
+        stopping = asyncio.create_task(work.worker._deliver.stop(3600))
+        await work.until(lambda: len(work.worker._deliver._lanes["main"]._under_way) == 1)
+        assert not stopping.done()
+        gate.open()
+        await asyncio.wait_for(stopping, 60)
+        await work.until(lambda: work.copies()[0][0] == "delivered")
+        assert [copy[:2] for copy in work.copies()[1:]] == [("claimed", 0)] * 3, "they are for our successor"
+
+
 def test_sigterm_does_not_wait_for_ever_for_a_server_that_hangs(installation: Installation) -> None:
     gate = Gate()
     with relaying(installation, {".": gate}) as relay:
@@ -454,6 +473,7 @@ async def test_what_another_took_while_the_lease_was_over_is_not_sent_by_both(in
         await work.until(lambda: gate.waiting == 2)
         with contextlib.closing(sqlite3.connect(installation.dir / "consentgate.db")) as db, db:
             taken = db.execute("UPDATE copies SET worker = 'other' WHERE copy_no > 1 AND state = 'claimed'").rowcount
+            db.execute("INSERT INTO workers (worker, lease_until) VALUES ('other', 0)")
         assert taken == 4
         await work.pass_time(timedelta(minutes=1))
         gate.open()

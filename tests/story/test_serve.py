@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import select
 import signal
 import smtplib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -53,6 +56,32 @@ def answers(port: int) -> bool:
 
 
 # reload
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Whether a process ignores a signal (proc(5))."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(status["SigIgn"], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_that_is_asked_for_during_the_start_ends_nothing(installation: Installation, workers: int) -> None:
+    """All the time, from the first thing that `serve` does until it is ready."""
+    command = [sys.executable, "-m", "gateway", "serve", "--config", installation.config, "--workers", str(workers)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=(installation.dir / "serve.log").open("wb")
+    ) as serving:
+        assert serving.stdout is not None
+        try:
+            while not ignores(serving.pid, signal.SIGHUP):
+                assert serving.poll() is None
+            while not select.select([serving.stdout], [], [], 0.001)[0]:
+                serving.send_signal(signal.SIGHUP)
+            assert serving.stdout.readline().startswith(b"ready")
+            serving.terminate()
+            assert serving.wait(60) == 0
+        finally:
+            serving.kill()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
