@@ -185,6 +185,7 @@ class PostgresThread:
             return keys_connection(file, self._patience, KeysFile)
         keys = PostgresKeysConnection(self._connect(self._dsns[1]), self._wait, read_only=self._read_only)
         self._connections.append(keys)
+        keys.script("SET plan_cache_mode = force_generic_plan")  # looked up by their key alone: else planned each time
         return keys
 
     def _connect(self, dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
@@ -307,6 +308,7 @@ async def connect(
         "idle_in_transaction_session_timeout": "60000", "tcp_keepalives_idle": "20", "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",
     }  # fmt: skip
+    # No statements kept by the driver: those of the store are prepared once and by name (postgres_connection.py).
     made: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
         dsn, timeout=patience, command_timeout=answer_seconds, statement_cache_size=0, server_settings=settings,
         target_session_attrs=SessionAttribute.read_write,
