@@ -9,6 +9,7 @@ Failures: exit code 1 when it could not start; a message on standard error says 
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -145,6 +146,7 @@ class _Serving:
         loop, is_ready = asyncio.get_running_loop(), asyncio.Event()
 
         def ready() -> None:
+            _keep_for_good()
             self._say_ready()
             is_ready.set()
 
@@ -211,6 +213,10 @@ class _Serving:
         def renewed(_: Sockets) -> tuple[Config, Sockets]:
             return self.load(), given[0]
 
+        def ready() -> None:
+            _keep_for_good()
+            supervisor.say(channel, "ready")
+
         def told(new: Config | None) -> None:
             supervisor.say(channel, "refused" if new is None else "reloaded")
 
@@ -228,7 +234,7 @@ class _Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, worker.stop.set)
             async with _beating(lambda: slot.show(loop.time()), BEAT_SECONDS):
-                await worker.run(lambda: supervisor.say(channel, "ready"))
+                await worker.run(ready)
 
         return await self._at_work(work, index, slot, renewed, told)
 
@@ -253,6 +259,14 @@ class _Serving:
             print(f"consentgate: {taken}: set `node` to another name on one of them.", file=sys.stderr)
             return 1
         return 0
+
+
+def _keep_for_good() -> None:
+    """What is loaded stays: the collector would stop all mail for a tenth of a second now and then to walk it.
+
+    Said once. To take it back at a reload is to write to all of it, and workers share no memory from then on.
+    """
+    gc.freeze()
 
 
 @asynccontextmanager

@@ -257,9 +257,6 @@ class Worker:
         self._letters.configure(config, scales, words)
         self._web.pages = self._pages(config, scales)
         self.config = config
-        gc.unfreeze()  # or what belonged to the settings before would never be let go of
-        gc.collect()
-        gc.freeze()  # or the collector stops all mail for a tenth of a second now and then, to walk what stays
         return before
 
     def _pages(self, config: Config, scales: Scales) -> FastAPI:
@@ -309,6 +306,8 @@ class Worker:
         self.sockets = sockets
         for pool in before:
             await pool.close()
+        del before, fitted
+        gc.collect()  # pages and settings refer to each other; of what was loaded at the start nothing is walked
         log.configure(config.log.format, config.log.level)
         log.reloaded(
             controllers=len(config.controllers), streams=sum(len(c.streams) for c in config.controllers.values())
