@@ -61,8 +61,9 @@ def derive(secret: bytes, *labels: str, length: int = 32) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _cipher(key: bytes) -> AESGCM:
+    """Takes 2.5 kB and 4 us to make: kept for what seals many values, not for each person of a large list."""
     return AESGCM(key)
 
 
