@@ -11,6 +11,7 @@ end is accepted, since some servers send it and nothing depends on it here.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_LINE = 4096
@@ -25,11 +26,15 @@ _CODE = re.compile(rb"[2-5][0-9][0-9]\Z")
 
 
 class BadAnswer(Exception):
-    """The server sent something that is no SMTP reply; `reason` says what, without quoting it."""
+    """The server sent something that is no SMTP reply; `reason` says what, without quoting it.
+
+    `before`: the replies that were complete by then. A server that says "250" to a message and then nonsense has it.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.before: Sequence[Answer] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +76,18 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> list[Answer]:
         """The replies that `data` completes, in order. BadAnswer when the bytes are no SMTP replies."""
+        answers: list[Answer] = []
+        try:
+            self._feed(data, answers)
+        except BadAnswer as bad:
+            bad.before = answers
+            raise
+        return answers
+
+    def _feed(self, data: bytes, answers: list[Answer]) -> None:
         if self._rest:
             data = self._rest + data
         *lines, self._rest = data.split(b"\n")
-        if len(self._rest) > MAX_LINE:
-            raise BadAnswer("reply line too long")
-        answers = []
         for line in lines:
             if len(line) > MAX_LINE:
                 raise BadAnswer("reply line too long")
@@ -99,7 +110,8 @@ class AnswerReader:
             answers.append(Answer(code=int(code), lines=tuple(self._lines)))
             self._lines = []
             self._size = 0
-        return answers
+        if len(self._rest) > MAX_LINE:
+            raise BadAnswer("reply line too long")
 
     @property
     def pending(self) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import (
     Criticality,
@@ -32,6 +33,11 @@ DANE_TA: Final = 2
 DANE_EE: Final = 3
 _DIGESTS: Final = {1: hashlib.sha256, 2: hashlib.sha512}
 _LONGEST_CHAIN: Final = 10
+_UNREADABLE: Final = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What comes of certificates that TLS takes and the library does not, since their keys are of a rare kind."""
 
 
 def _may_issue(_policy: Policy, _certificate: x509.Certificate, extension: x509.BasicConstraints) -> None:
@@ -74,11 +80,12 @@ class Tlsa:
         if not self.records:
             return ""
         try:
-            certificates = [x509.load_der_x509_certificate(one) for one in chain[:_LONGEST_CHAIN]]
-            if certificates and any(_matches(record, certificates[0]) for record in self._of(DANE_EE)):
-                return ""  # RFC 7671 5.1: neither names nor dates count
-            return self._anchored(certificates) if self._of(DANE_TA) else "no TLSA record fits the certificate"
-        except ValueError:
+            own = [x509.load_der_x509_certificate(one) for one in chain[:1]]
+            if any(_matches(record, one) for record in self._of(DANE_EE) for one in own):
+                return ""  # RFC 7671 5.1: neither names nor dates count, nor what else is shown
+            others = [x509.load_der_x509_certificate(one) for one in chain[1:_LONGEST_CHAIN]]
+            return self._anchored(own + others) if self._of(DANE_TA) else "no TLSA record fits the certificate"
+        except _UNREADABLE:
             return "a certificate cannot be read"
 
     def _of(self, usage: int) -> list[Record]:
@@ -97,7 +104,7 @@ class Tlsa:
         for name in self.names:
             try:
                 policy.build_server_verifier(x509.DNSName(name)).verify(certificates[0], list(certificates[1:]))
-            except (VerificationError, ValueError) as failed:
+            except (VerificationError, *_UNREADABLE) as failed:
                 why = why or f"not issued by the trust anchor for this name: {failed}"
             else:
                 return ""

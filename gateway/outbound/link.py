@@ -56,9 +56,12 @@ class Link(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # a TCP or TLS transport, both write
 
     def data_received(self, data: bytes) -> None:
+        if self._failed is not None:
+            return  # nobody reads it any more, and it could be any amount
         try:
             self._answers.extend(self._reader.feed(data))
         except BadAnswer as bad:
+            self._answers.extend(bad.before[: MAX_UNREAD + 1])
             self._fail(LinkFailed("protocol", bad.reason))
             return
         if len(self._answers) > MAX_UNREAD:
@@ -150,8 +153,8 @@ class Link(asyncio.Protocol):
             transport = await self._loop.start_tls(
                 self._transport, self, context, server_hostname=host, ssl_handshake_timeout=seconds
             )
-        except OSError as error:  # ssl.SSLError, ConnectionError and TimeoutError are all OSErrors
-            failed = LinkFailed("tls", _reason(error))
+        except (OSError, ValueError) as error:  # ssl.SSLError, ConnectionError and TimeoutError are all OSErrors
+            failed = LinkFailed("tls", _reason(error) if isinstance(error, OSError) else "not a host name")
             self._fail(failed)
             raise failed from None
         if transport is None:  # the peer left during the handshake

@@ -40,7 +40,7 @@ ends finds it renewed (RFC 8461 10.2)."""
 HTTPS: Final = 443
 
 _ID: Final = re.compile(r"v=STSv1\s*;\s*id=([A-Za-z0-9]{1,32})\s*(?:;.*)?", re.DOTALL)
-_FIELD: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*:[ \t]*(.*?)[ \t]*")
+_FIELD: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*:(.*)")
 _PATTERN: Final = re.compile(r"(?:\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
@@ -75,7 +75,7 @@ def parse(text: str) -> Policy:
         found = _FIELD.fullmatch(line)
         if found is None:
             raise BadPolicy("a line is no field")
-        name, value = found[1], found[2]
+        name, value = found[1], found[2].strip(" \t")
         if name == "mx":
             hosts.append(value.rstrip(".").lower())
         else:
@@ -213,7 +213,11 @@ class Policies:
         authority = host if self._port == HTTPS else f"{host}:{self._port}"
         peers = [Peer(host=host, port=self._port)]
         if self._inside:
-            addresses = [a for text in await looked_up(self._resolver)(host, self._port) if (a := literal(text))]
+            try:
+                found = await looked_up(self._resolver)(host, self._port)
+            except OSError as silence:
+                raise HttpFailed("dns", str(silence)) from None
+            addresses = [address for text in found if (address := literal(text)) is not None]
             peers += [Peer(host=str(a)) for a in addresses if _within(a, self._inside)]
         answer = await self._client.send(
             Request(method="GET", url=f"https://{authority}/.well-known/mta-sts.txt"), peers

@@ -5,8 +5,8 @@ Purpose: `admit` says of a copy, before anything is done for it, whether it may 
 that may go holds a `Ticket`, which is one of the sessions of its place, until it says what came of it.
 A place is the first mail servers of a domain (mx.Way.site), so that domains served together are one; a domain whose
 servers are not known yet is a place of its own.
-It never lets places that took nothing lately have more than their share of all sessions, so that domains that are slow
-or down take none from those that work. Its memory is bounded (PLACES), whatever domains there are.
+It never lets places that took nothing promptly of late have more than their share of all sessions, so that domains that
+are slow or down take none from those that work. Its memory is bounded (PLACES), whatever domains there are.
 Failures: none. Known limit: it counts per process; several processes are several clients to a server.
 
 How it adapts, as TCP does (RFC 5681): each copy that is taken widens the window by one until the first setback, then by
@@ -28,8 +28,10 @@ PLACES: Final = 50_000
 FIRST: Final = 2.0
 """The window of a place that was never heard of."""
 UNPROVEN_SHARE: Final = 0.75
-"""Of all sessions, how many may be with places that took nothing within PROVEN_SECONDS."""
+"""Of all sessions, how many may be with places that took nothing promptly within PROVEN_SECONDS."""
 PROVEN_SECONDS: Final = 600.0
+PROMPT_SECONDS: Final = 60.0
+"""What takes longer proves nothing: a server may take minutes for each of its answers, and take the copy in the end."""
 REST: Final = (15.0, 900.0)
 """The first rest of a place that fails, and the longest, in seconds."""
 SOONEST: Final = 0.5
@@ -64,9 +66,9 @@ class Place:
     """What is known of one place. Times are seconds of the loop.
 
     `window`: sessions it may have, `busy` those it has. `rests_until`: not asked before. `failures`: in a row.
-    `good_at`: when it last did well. `growing`: no setback yet. `settled_at`: copies begun before then had the last
-    setback in common. `pace`: copies a second, lately, as of `paced_at`. `booked`: up to when copies were told to come
-    back. `last`: what kept it from being used.
+    `good_at`: when it last did well, and promptly. `growing`: no setback yet. `settled_at`: copies begun before have
+    the last setback in common. `pace`: copies a second, lately, as of `paced_at`. `booked`: up to when copies were told
+    to come back. `last`: what kept it from being used.
     """
 
     name: str
@@ -188,7 +190,9 @@ class Traffic:
         self._unproven -= ticket.unproven
         if heard == "well":
             self._failing -= place.failures > 0
-            place.good_at, place.failures, place.rests_until, place.last = now, 0, 0.0, None
+            place.failures, place.rests_until, place.last = 0, 0.0, None
+            if now - ticket.at <= PROMPT_SECONDS:
+                place.good_at = now
             place.took(now)
             widened = place.window + (1.0 if place.growing else 1 / max(1.0, place.window))
             place.window = min(self._per_place, widened)

@@ -59,6 +59,13 @@ def test_nonsense_is_refused(data: bytes) -> None:
         AnswerReader().feed(data)
 
 
+def test_what_was_said_before_the_nonsense_was_said() -> None:
+    for nonsense in (b"\r\n", b"x" * (MAX_LINE + 1), b"x" * (MAX_LINE + 1) + b"\r\n"):
+        with pytest.raises(BadAnswer) as bad:
+            AnswerReader().feed(b"250-a\r\n250 2.0.0 ok\r\n354 go\r\n" + nonsense)
+        assert [answer.code for answer in bad.value.before] == [250, 354]
+
+
 @given(st.lists(st.binary(max_size=300), max_size=30))
 def test_any_bytes_give_answers_or_a_refusal_and_never_a_growing_buffer(pieces: list[bytes]) -> None:
     reader = AnswerReader()

@@ -46,6 +46,10 @@ def test_what_is_no_policy_is_refused(text: str) -> None:
         parse(text)
 
 
+def test_white_space_costs_no_more_than_other_octets() -> None:
+    assert parse(GOOD + "x:" + " " * 30_000 + "a" + " \t" * 15_000 + "b \n").mode == "enforce"
+
+
 @given(st.text(alphabet="versionSTv1mdeforcaxg_:*. \r\n0123456789", max_size=200))
 def test_any_text_is_a_policy_or_none(text: str) -> None:
     try:

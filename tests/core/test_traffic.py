@@ -6,7 +6,7 @@ import pytest
 
 from gateway.mail.answer import Answer
 from gateway.mail.outcome import Outcome, judge, judge_failure
-from gateway.outbound.traffic import LATEST, PROVEN_SECONDS, REST, Ticket, Traffic, heard_of
+from gateway.outbound.traffic import LATEST, PROMPT_SECONDS, PROVEN_SECONDS, REST, Ticket, Traffic, heard_of
 
 AWAY = judge_failure("connect", "timeout")
 
@@ -124,6 +124,19 @@ def test_dead_domains_leave_sessions_to_those_that_work() -> None:
     assert isinstance(later, float) and later > 0
     assert not all_in(traffic, "good.test", 2)
     assert len(all_in(traffic, "new.test", 2 + PROVEN_SECONDS)) == 0
+
+
+def test_domains_that_take_a_copy_in_minutes_leave_sessions_to_the_prompt_ones() -> None:
+    """A server may say each of its answers octet by octet, and say yes in the end."""
+    traffic = Traffic(sessions=40, per_place=20)
+    for now in range(4):
+        for ticket in all_in(traffic, "good.test", now):
+            traffic.done(ticket, "well", now + 0.5)
+    for ticket in [ticket for n in range(20) for ticket in all_in(traffic, f"slow{n}.test", 10)]:
+        traffic.done(ticket, "well", 10 + PROMPT_SECONDS + 1)
+    stuck = [ticket for n in range(1000) for ticket in all_in(traffic, f"slow{n}.test", 80)]
+    assert len(stuck) == 30, "three of four sessions"
+    assert len(all_in(traffic, "good.test", 80)) == 20, "its whole window"
 
 
 def test_what_has_to_wait_is_spread_over_time() -> None:

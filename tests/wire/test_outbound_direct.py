@@ -411,7 +411,7 @@ async def test_a_policy_in_testing_is_counted_and_stops_nothing(
     await direct.close()
 
 
-@pytest.mark.parametrize("fault", ["404", "redirect", "html", "garbage", "too long", "not its name"])
+@pytest.mark.parametrize("fault", ["404", "redirect", "html", "garbage", "too long", "not its name", "servfail"])
 async def test_a_policy_that_cannot_be_had_is_none_and_is_told(
     servers: Servers, policy_server: dict[str, Any], authority: trustme.CA, tmp_path: Path, fault: str
 ) -> None:
@@ -426,6 +426,8 @@ async def test_a_policy_that_cannot_be_had_is_none_and_is_told(
         "too long": {"body": policy_server["body"] + "x: y\r\n" * 12_000},
     }  # fmt: skip
     policy_server |= said.get(fault, {})
+    if fault == "servfail":
+        servers.zone.table[("mta-sts.a.test", "A")] = None
     domain = "b.test" if fault == "not its name" else "a.test"
     servers.publish(domain, "mx.c.test")
     direct = with_sts(servers, policy_server, authority, tmp_path)
@@ -590,6 +592,63 @@ async def test_a_server_that_its_records_do_not_fit_gets_nothing(
         "in clear": "starttls-not-supported", "silence": "dnssec-invalid", "no tls": "validation-failure"
     }.get(case, "tlsa-invalid")  # fmt: skip
     assert servers.counted == [("tlsa", expected)]
+    await direct.close()
+
+
+ODD = b"""\
+-----BEGIN CERTIFICATE-----
+MIIBnTCCATSgAwIBAgIUd+TOlwtl1zYSyvGjUpQomFO8GEwwCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIb2RkLnRlc3QwIBcNMjYxMTIyMTMwNjQxWhgPMjEyNjEwMjkx
+MzA2NDFaMBMxETAPBgNVBAMMCG9kZC50ZXN0MGowFAYHKoZIzj0CAQYJKyQDAwII
+AQEJA1IABCtmbAkqqFMZlnj1zWv5ImOV5KJfzoeX26LF2DZJo6jcTTga2Oi1oxd7
+V7iqpBTqmmCtRUi6JR72eSdA9ggstHGYjYertP0rLy0IYezD7L6so1MwUTAdBgNV
+HQ4EFgQU9odH/LFVYY+9QlWzkGAqJKKoUn0wHwYDVR0jBBgwFoAU9odH/LFVYY+9
+QlWzkGAqJKKoUn0wDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNXADBUAihW
+2MLg/VPeVxKcQnWJ4fePHO30qhrrRHe7+1zjid6OSeDf1VOlD2vZAihoKKJhwkB0
+sSQg5M5xW41dA60O3a7dx/VpQ/CKIjDa9OWZmpUb0EiR
+-----END CERTIFICATE-----
+"""
+"""A certificate with a key on a curve (brainpoolP320r1) that TLS libraries read and ours for certificates does not."""
+
+
+@pytest.mark.parametrize("fits", [True, False])
+async def test_a_certificate_of_a_rare_kind_among_those_shown_is_no_fault_of_ours(
+    servers: Servers, authority: trustme.CA, tmp_path: Path, fits: bool
+) -> None:
+    """The server's own is enough for DANE-EE (RFC 7671 5.1); for DANE-TA the odd one could be the anchor."""
+    servers.publish("a.test", "one.a.test")
+    place = f"_{servers.port}._tcp.one.a.test"
+    servers.zone.authentic |= {"a.test", "one.a.test", place}
+    leaf = authority.issue_cert("one.a.test")
+    servers.zone.table[(place, "TLSA")] = [tlsa(leaf, 3, 1, 1) if fits else "2 1 1 " + "00" * 32]
+    file = tmp_path / "shown.pem"
+    file.write_bytes(leaf.private_key_pem.bytes() + leaf.cert_chain_pems[0].bytes() + ODD)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    direct = servers.way(dnssec=True)
+    async with servers.peer(2, context=context) as peer:
+        outcome = await deliver(direct)
+        assert (outcome.state, outcome.stage, len(peer.transactions)) == (
+            ("delivered", "body", 1) if fits else ("retry", "starttls", 0)
+        )
+    await direct.close()
+
+
+async def test_a_name_that_cannot_be_asked_for_in_tls_is_tls_that_failed(
+    servers: Servers, authority: trustme.CA
+) -> None:
+    """A CNAME may lead to any octets; what TLS is asked for there is their name in DNS."""
+    servers.publish("a.test", "one.a.test")
+    odd = r"\007" * 40 + ".a.test"
+    servers.zone.table[("one.a.test", "CNAME")] = [odd + "."]
+    servers.zone.table[(odd, "A")] = servers.zone.table.pop(("one.a.test", "A"))
+    servers.zone.table[(f"_{servers.port}._tcp.{odd}", "TLSA")] = ["3 1 1 " + "00" * 32]
+    servers.zone.authentic |= {"a.test", "one.a.test", odd, f"_{servers.port}._tcp.{odd}"}
+    direct = servers.way(dnssec=True)
+    async with servers.peer(2, context=server_context(authority.issue_cert("one.a.test"))) as peer:
+        outcome = await deliver(direct)
+        assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "starttls", "4.7.5")
+        await peer.all_closed()
     await direct.close()
 
 

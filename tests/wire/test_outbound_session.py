@@ -266,6 +266,17 @@ async def test_a_server_out_of_step_has_not_taken_a_copy(verb: str, step: Step, 
         assert "QUIT" not in peer.commands  # it might be read as part of a message
 
 
+@pytest.mark.parametrize("behind", [b"\r\n", b"thanks!\r\n", b"250-more", b"250 2.0.0 ok\r\n" * 40, b"y" * 10_000])
+async def test_a_copy_that_was_taken_is_taken_whatever_is_said_behind_that(behind: bytes) -> None:
+    """Some servers end a reply with an empty line; a copy that they have must not go again and again."""
+    said = Raw(b"250 2.0.0 queued\r\n" + behind)
+    async with ScriptedPeer({".": [said, "250 2.0.0 ok"]}) as peer, session_with(peer) as session:
+        outcome = await send(session)
+        assert (outcome.state, outcome.text) == ("delivered", "queued")
+        assert (await send(session)).state == "delivered"
+    assert [one.connection for one in peer.transactions] == [1, 2]
+
+
 async def test_a_half_closed_connection_is_noticed_before_it_is_used() -> None:
     """A server that says no more, but reads on, would take a MAIL and never answer it."""
     heard: list[bytes] = []
