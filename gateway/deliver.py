@@ -38,6 +38,8 @@ from suppression.vault import KeyRing
 
 LEASE = timedelta(seconds=20)
 RENEW_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
+"""How often a lease is asked for that was lost."""
 SURE = timedelta(seconds=11)
 """How long after its last renewal a worker may begin something: it stops when two renewals in a row were not written. A
 server that only answers, since another became the primary, may not know of what people said there meanwhile."""
@@ -56,10 +58,12 @@ class Deliver:
 
     def __init__(
         self, store: Store, *, worker: str, ring: KeyRing, clock: Callable[[], datetime], handed_over: HandedOver,
-        seconds: Callable[[], float] = seconds_passed,
+        seconds: Callable[[], float] = seconds_passed, named: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
+        """`named`: whether the name under which we claim is ours alone."""
         self.store, self.worker, self.ring, self.clock = store, worker, ring, clock
         self.handed_over = handed_over
+        self._named = named
         self._lanes: dict[str, Lane] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self.clock_watch, self._redate = ClockWatch(clock, seconds, stepped=_say_stepped), False
@@ -189,17 +193,23 @@ class Deliver:
 
     async def look_at_overdue(self) -> None:
         """Raises StoreUnavailable. Not by a clock that was just set: it may be set again."""
-        for lane in list(self._lanes.values()) if self.clock_watch.believed else ():
+        for lane in list(self._lanes.values()) if self.clock_watch.believed and self.leased() else ():
             await lane.look_at_overdue()
 
     async def _let_go_of_strays(self) -> None:
         """What is claimed for us and nobody here knows of, since the store's answer to that was lost, waits again."""
         strays = self.hand.strays(await self.store.claimed(self.worker))
-        if strays and (copies := await self.store.give_back(self.worker, strays, self.clock())):
+        if strays and self.leased() and (copies := await self.store.give_back(self.worker, strays, self.clock())):
             log.taken_back(copies=copies)
             self.wake_all()
 
+    def lose_lease(self) -> None:
+        """Another may go by our name, and take what we claimed for its own."""
+        self._lease.lose()
+
     async def _renew(self) -> None:
+        if not self._named():
+            return
         self._lease.begin()
         until = self.clock() + LEASE
         if self._lease.lapsed:
@@ -214,7 +224,7 @@ class Deliver:
                 await self.look_at_leases()
             except StoreUnavailable as down:
                 log.store_unavailable(where="lease", error=down)
-            await self.pause(RENEW_SECONDS)
+            await self.pause(RENEW_SECONDS if self.leased() else AGAIN_SECONDS)
 
     async def look_at_leases(self) -> None:
         """Our own goes on, those of others may be over. Raises StoreUnavailable."""

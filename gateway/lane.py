@@ -148,6 +148,8 @@ class Lane:
             await self._rested()
         while not self._crew.leased() and not stopping.is_set():
             await self._crew.pause(LEASE_SECONDS)
+        if stopping.is_set():
+            return
         self.work.clear()
         try:
             batch = await self._next_batch()
@@ -414,9 +416,11 @@ class Lane:
             parcel.session = asyncio.current_task()
             ending = await self._attempt(parcel)
             parcel.session = None
-            self._crew.handed_over.note(ending)
+            if ending is not None:
+                self._crew.handed_over.note(ending)
             self._let_go(parcel)
-            await self._crew.endings.ask(ending)  # first: a crash then repeats one copy per session at most
+            if ending is not None:
+                await self._crew.endings.ask(ending)  # first: a crash then repeats one copy per session at most
         except StoreUnavailable as down:
             log.store_unavailable(where="check", error=down)
             await self._crew.pause(1.0)
@@ -443,8 +447,9 @@ class Lane:
             self._space.set()
             self.work.set()
 
-    async def _attempt(self, parcel: Parcel) -> Ending:
-        """One attempt and what came of it. A bug of ours sets this copy aside; the others go on."""
+    async def _attempt(self, parcel: Parcel) -> Ending | None:
+        """One attempt and what came of it; None: the copy is not ours any more. A bug of ours sets this copy aside; the
+        others go on."""
         try:
             ours = self._crew.holds(parcel)
             ending = await self._hand_over(parcel) if ours else None
@@ -456,8 +461,9 @@ class Lane:
             log.held(message_id=str(UUID(bytes=parcel.original.message_id)), stage="hand over", error=bug)
             return parcel.ending("held", self._crew.clock(), said=f"hand over: {type(bug).__name__}")
         self._learn(parcel.heard)
-        if ending is None:  # our lease ran out: it waits again, unless another worker has it
-            if not self._crew.leased():
-                await self._crew.pause(1.0)
-            ending = parcel.ending("queued", self._crew.clock(), due_at=self._crew.clock(), tried=False)
+        if ending is None:  # our lease ran out: it waits again, unless somebody else has it
+            while not self._crew.leased() and not self._crew.stopping.is_set():
+                await self._crew.pause(LEASE_SECONDS)
+            if self._crew.holds(parcel):
+                ending = parcel.ending("queued", self._crew.clock(), due_at=self._crew.clock(), tried=False)
         return ending

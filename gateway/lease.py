@@ -8,6 +8,7 @@ was away, the process stood still or the machine slept, begins to watch anew: ot
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from math import inf
 
 from gateway.clock_watch import seconds_passed
 from gateway.store.contract import Holder
@@ -29,6 +30,12 @@ class Lease:
     def took(self) -> None:
         """The renewal that began last is in the database."""
         self._renewed = self._begun
+
+    def lose(self) -> None:
+        """Others may have what was claimed, until a renewal that begins later."""
+        self._begun = -inf
+        if self._renewed is not None:
+            self._renewed = -inf
 
     @property
     def lapsed(self) -> bool:

@@ -130,7 +130,8 @@ def store_unavailable(*, where: str, error: BaseException) -> None:
 
 
 def name_taken(*, worker: str) -> None:
-    """While the database was away another gateway came up under our name: set `node` to another name on one of them."""
+    """While the database was away another gateway came up under our name. This one stops, with exit code 1: set `node`
+    to another name on one of them."""
     _log.error("name_taken", worker=worker)
 
 

@@ -57,7 +57,7 @@ from gateway.sign_up import SignUps
 from gateway.sockets import Sockets
 from gateway.store.contract import Arrival, Store, StoreUnavailable
 from gateway.store.evidence import KeptHead
-from gateway.store.nodes import Nodes
+from gateway.store.nodes import NameTaken, Nodes, taken
 from gateway.web.server import build_app
 from gateway.web.serving import Web
 from gateway.web.site import Site
@@ -138,12 +138,15 @@ class Worker:
         self._asked_for: set[asyncio.Task[None]] = set()
         self._head_keys = prove.head_keys(self._ring)
         self._answered = asyncio.Event()
+        self._name, self._name_taken = name, False
+        nodes.on_name(lost=self._deliver.lose_lease, taken=self._end_unnamed)
         nodes.on("work", self._deliver.wake_all)
         nodes.on("stops", self._deliver.look_at_stops)
         nodes.on("answers", self._answered.set)
 
     async def run(self, accepting: Callable[[], None]) -> None:
-        """Serve until `stop` is set; `accepting` is called once everything accepts."""
+        """Serve until `stop` is set; `accepting` is called once everything accepts. NameTaken when another got our
+        name."""
         config, sockets = self.config, self.sockets
         self._configure(await self._fit(config, sockets))
         await record.settings_in_force(self._store, config, now=self._clock())
@@ -176,6 +179,13 @@ class Worker:
         with contextlib.suppress(StoreUnavailable):
             await self._note_checks()
         log.stopped(waiting=await self._store.waiting())
+        if self._name_taken:
+            raise NameTaken(taken(self._name))
+
+    def _end_unnamed(self) -> None:
+        """Another works under our name, and took what we had for its own: nothing here may be sent any more."""
+        self._name_taken = True
+        self.stop.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Work somebody asked for on a page that takes longer than a page; it is cut off at the stop."""
@@ -192,7 +202,7 @@ class Worker:
 
     async def _wind_down(self) -> None:
         """No new mail; hand-overs under way finish, ten seconds at most (DESIGN section 12)."""
-        log.stopping(cause="signal")
+        log.stopping(cause="name" if self._name_taken else "signal")
         self._web.should_exit = True
         self._web.listen(())
         self.sockets.close()  # nobody is let in that would not be served

@@ -20,11 +20,25 @@ class NameTaken(Exception):
     """Another process works under this name: both would take the other's copies for their own."""
 
 
+def taken(worker: str) -> str:
+    """What is said when another process works under the name of this worker."""
+    return f"another gateway on this database is called {worker.rpartition('-')[0]}"
+
+
 class Nodes(Protocol):
     """This process among the others."""
 
     async def join(self, worker: str) -> None:
         """Take part under a name, until closed. NameTaken, or StoreUnavailable when the database is away."""
+        ...
+
+    @property
+    def named(self) -> bool:
+        """Whether our name is ours. Without it nothing may be claimed or sent."""
+        ...
+
+    def on_name(self, *, lost: Callable[[], None], taken: Callable[[], None]) -> None:
+        """What to do when nobody knows any more whose our name is, and when another has it."""
         ...
 
     async def keeps_house(self) -> bool:
@@ -54,6 +68,13 @@ class FileNodes:
 
     async def join(self, worker: str) -> None:
         """Names need no keeping here."""
+
+    @property
+    def named(self) -> bool:
+        return True
+
+    def on_name(self, *, lost: Callable[[], None], taken: Callable[[], None]) -> None:
+        """Nobody takes it."""
 
     async def keeps_house(self) -> bool:
         """A lock on a file beside the database, which the system gives up with the process that has it (flock(2))."""

@@ -17,7 +17,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from gateway import log
 from gateway.store.contract import StoreUnavailable
-from gateway.store.nodes import CALLS, CHANNEL, Call, NameTaken
+from gateway.store.nodes import CALLS, CHANNEL, Call, NameTaken, taken
 from gateway.store.postgres_server import why
 
 HOUSE: Final = 0x4347, 0
@@ -41,7 +41,9 @@ class PostgresNodes:
         self._gone = asyncio.Event()
         self._turn = asyncio.Lock()
         self._worker = ""
-        self._house = False
+        self._house = self._named = False
+        self._lost_name: list[Callable[[], None]] = []
+        self._name_taken: list[Callable[[], None]] = []
         self._then: dict[str, list[Callable[[], None]]] = defaultdict(list)
         self._keeping: asyncio.Task[None] | None = None
 
@@ -54,8 +56,17 @@ class PostgresNodes:
             await asyncio.sleep(AGAIN_SECONDS)
         else:
             self._drop()
-            raise NameTaken(f"another gateway on this database is called {worker.rpartition('-')[0]}")
+            raise NameTaken(taken(worker))
+        self._named = True
         self._keeping = asyncio.create_task(self._keep(), name="nodes")
+
+    @property
+    def named(self) -> bool:
+        return self._named
+
+    def on_name(self, *, lost: Callable[[], None], taken: Callable[[], None]) -> None:
+        self._lost_name.append(lost)
+        self._name_taken.append(taken)
 
     async def keeps_house(self) -> bool:
         if not self._house:
@@ -94,19 +105,30 @@ class PostgresNodes:
         self._connection = connection
 
     async def _keep(self) -> None:
-        """Until cancelled: see that the server still answers; when it does not, find it again and take up our name."""
+        """Until cancelled: see that the server still answers; when it does not, find it again and take up our name.
+
+        For a while it may seem taken by ourselves, under the connection that we lost.
+        """
+        refused = 0
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ASK_SECONDS):
+                async with asyncio.timeout(ASK_SECONDS if self._named else AGAIN_SECONDS):
                     await self._gone.wait()
             try:
                 if self._connection is None:
                     await self._connect()
-                    if not await self._holds(*self._name):
-                        log.name_taken(worker=self._worker)
+                if self._named:
+                    await self._ask("SELECT 1")
+                elif await self._holds(*self._name):
+                    self._named, refused = True, 0
                     for call in CALLS:  # what was called meanwhile
                         self._ring(call)
-                await self._ask("SELECT 1")
+                else:
+                    refused += 1
+                    if refused == int(NAME_SECONDS / AGAIN_SECONDS):
+                        log.name_taken(worker=self._worker)
+                        for then in self._name_taken:
+                            then()
             except StoreUnavailable as down:
                 log.store_unavailable(where="nodes", error=down)
                 self._drop()
@@ -130,13 +152,22 @@ class PostgresNodes:
 
     def _lost(self, connection: object) -> None:
         if connection is self._connection:
-            self._connection, self._house = None, False
+            self._let_go()
             self._gone.set()
 
     def _drop(self) -> None:
-        connection, self._connection, self._house = self._connection, None, False
+        connection = self._connection
+        self._let_go()
         if connection is not None:
             connection.terminate()
+
+    def _let_go(self) -> None:
+        """The connection is gone, and the locks with it."""
+        self._connection, self._house = None, False
+        if self._named:
+            self._named = False
+            for then in self._lost_name:
+                then()
 
     # calls
 

@@ -16,6 +16,7 @@ from gateway.store.contract import StoreUnavailable
 from gateway.store.nodes import CALLS, FileNodes, NameTaken, Nodes
 from gateway.store.postgres_nodes import PostgresNodes
 from suppression.vault import KeyRing
+from tests.name_thief import name_taken
 from tests.postgres import Pair, Server, running
 
 
@@ -78,6 +79,48 @@ async def test_a_name_belongs_to_one(
     waiting = asyncio.create_task(joined(closing, PostgresNodes(empty_pair.data), "mail1-0"))
     await first.close()
     await waiting
+
+
+async def test_a_name_that_another_has_is_not_ours_until_it_is_free(
+    empty_pair: Pair, closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_nodes, "NAME_SECONDS", 1.0)
+    said: list[str] = []
+    nodes = PostgresNodes(empty_pair.data)
+    nodes.on_name(lost=lambda: said.append("lost"), taken=lambda: said.append("taken"))
+    assert not nodes.named
+    await joined(closing, nodes, "mail1-0")
+    assert nodes.named
+
+    async def is_taken() -> bool:
+        return said == ["lost", "taken"]
+
+    async def is_ours() -> bool:
+        return nodes.named
+
+    async with name_taken(empty_pair.data, "mail1-0"):
+        await until(is_taken)
+        assert not nodes.named
+    await until(is_ours)
+    assert said == ["lost", "taken"]
+
+
+async def test_a_connection_that_is_lost_takes_the_name_along_until_it_is_made_anew(
+    postgresql: Server, empty_pair: Pair, closing: AsyncExitStack
+) -> None:
+    """In between another may have come up under it."""
+    said: list[str] = []
+    nodes = PostgresNodes(empty_pair.data)
+    nodes.on_name(lost=lambda: said.append("lost"), taken=lambda: said.append("taken"))
+    await joined(closing, nodes, "mail1-0")
+    name = empty_pair.data.rpartition("/")[2]
+    mine = "pid <> pg_backend_pid() AND datname = current_database()"
+    postgresql.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}", database=name)
+
+    async def is_ours_again() -> bool:
+        return said == ["lost"] and nodes.named
+
+    await until(is_ours_again)
 
 
 async def test_a_call_reaches_the_others_and_those_who_were_away_look_by_themselves(

@@ -61,7 +61,7 @@ class Working:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not what():
-            assert time.monotonic() < end, self.copies()
+            assert time.monotonic() < end
             await asyncio.sleep(0.01)
 
     async def pass_time(self, how_much: timedelta) -> None:

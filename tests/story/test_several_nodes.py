@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.store import postgres_nodes
+from gateway.store.nodes import NameTaken
 from tests.installation import (
     Gateway,
     Installation,
@@ -20,9 +22,12 @@ from tests.installation import (
     lines_of,
     newsletter,
 )
+from tests.name_thief import name_taken
+from tests.peers import ScriptedPeer
 from tests.ports import free_ports
 from tests.postgres import Pair, Server, running
 from tests.story.relay import Relay, one_click_url, relaying
+from tests.story.test_hand_over import working
 from tests.story.test_killed import PEOPLE, Pump, _all_arrived
 from tests.story.upstream import Gate
 
@@ -66,6 +71,56 @@ def test_copies_of_a_node_that_died_leave_by_another(make: Make, tmp_path: Path)
             relay.passes(PEOPLE[0], newsletter("terug"))
             assert second.stop() == 0
         assert relay.gateway.stop() == 0
+
+
+@pytest.fixture
+def four(make: Make, tmp_path: Path) -> Installation:
+    """An installation with four people on file."""
+    installation = make(tmp_path / "first")
+    installation.load("consents", [consent(address) for address in PEOPLE[:4]])
+    return installation
+
+
+@on_server
+async def test_a_node_whose_name_another_got_sends_nothing_more_and_ends(
+    four: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes of one name would take each other's copies for their own, and send them twice."""
+    monkeypatch.setattr(postgres_nodes, "NAME_SECONDS", 2.0)
+    gate = Gate()
+
+    async def until_it_ends(peer: ScriptedPeer) -> None:
+        assert four.pair is not None
+        async with working(four, peer.port) as work:
+            await work.send(PEOPLE[:4], newsletter("van wie is dit"))
+            await work.until(lambda: gate.waiting == 2)
+            async with name_taken(four.pair.data, "test-0"):
+                await work.until(lambda: not work.worker._deliver.leased())
+                gate.open()
+                await work.until(lambda: len(peer.transactions) == 2)
+                await work.send(PEOPLE[0], newsletter("daarna"))
+                await work.until(work.worker.stop.is_set)
+
+    async with ScriptedPeer({"RCPT": gate}) as peer:
+        with pytest.raises(NameTaken, match="is called test"):
+            await until_it_ends(peer)
+        assert len(peer.transactions) == 2, "what was on the line when the name was lost"
+    states = "SELECT state, count(*) FROM copies GROUP BY state ORDER BY state"
+    assert four.ask(states) == [["claimed", "2"], ["delivered", "2"], ["queued", "1"]]
+
+
+@on_server
+async def test_a_node_that_has_its_name_again_goes_on(four: Installation) -> None:
+    gate = Gate()
+    assert four.pair is not None
+    async with ScriptedPeer({"RCPT": gate}) as peer, working(four, peer.port) as work:
+        await work.send(PEOPLE[:4], newsletter("even weg"))
+        await work.until(lambda: gate.waiting == 2)
+        async with name_taken(four.pair.data, "test-0"):
+            await work.until(lambda: not work.worker._deliver.leased())
+            gate.open()
+        await work.until(lambda: len(peer.transactions) == 4)
+    assert four.ask("SELECT state, count(*) FROM copies GROUP BY state") == [["delivered", "4"]]
 
 
 @on_server
