@@ -129,7 +129,9 @@ class Worker:
         tokens = token_keys(self._ring)
         self._sign_ups = SignUps(store, self._ring, tokens, clock=clock, wake=self._deliver.wake)
         self._confirmations = Confirmations(store, self._ring, tokens, clock=clock)
-        self._write_back = WriteBack(store, worker=name, clock=clock)
+        self._write_back = WriteBack(
+            store, worker=name, clock=clock, believed=lambda: self._deliver.clock_watch.believed
+        )
         self._client = HttpClient(agent=f"consentgate/{version('consentgate')}")
         self._letters = Correspondence(store, clock=clock, wake=self._deliver.wake)
         self._pools: dict[str, Pool | Direct] = {}

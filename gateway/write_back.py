@@ -38,6 +38,7 @@ AGAIN: Final = (5, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _JITTER: Final = 0.2
 _REST: Final = (5, 300)
 """Seconds that a host which does not answer is left alone: at first, and at most."""
+_LONGEST_REST: Final = timedelta(seconds=_REST[1] * (1 + _JITTER))
 _NOBODY_THERE: Final[frozenset[HttpFailure]] = frozenset(("dns", "inside", "unreachable", "tls", "timeout", "lost"))
 
 
@@ -60,7 +61,11 @@ class _Spoken:
 class WriteBack:
     """Does the jobs of one process. `configure` swaps settings and client between calls."""
 
-    def __init__(self, store: Store, *, worker: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, *, worker: str, clock: Callable[[], datetime], believed: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`believed`: whether the clock says surely enough that a job's time is over (clock_watch.py)."""
+        self._believed = believed
         self._store, self._worker, self._clock = store, worker, clock
         self._busy: Counter[str] = Counter()
         self._rests: dict[str, _Rest] = {}
@@ -92,7 +97,8 @@ class WriteBack:
         now = self._clock()
         for host in await self._store.write_backs_due(now):
             rest = self._rests.get(host)
-            resting = rest is not None and rest.until is not None and now < rest.until
+            # one that ends further ahead than any was begun before the clock was set back
+            resting = rest is not None and rest.until is not None and now < rest.until <= now + _LONGEST_REST
             room = min(PER_HOST - self._busy[host], AT_ONCE - self._busy.total())
             if room > 0 and not resting:
                 for job in await self._store.claim_write_backs(self._worker, host, now=now, n=room):
@@ -151,7 +157,7 @@ class WriteBack:
         if verdict.outcome == "done":
             log.told(**target, about=event, attempts=job.attempts, said=verdict.note)
             return JobEnd(**end, state="done")
-        if verdict.outcome == "never" or due > job.until:
+        if verdict.outcome == "never" or (due > job.until and self._believed()):
             log.telling_given_up(**target, about=event, attempts=job.attempts, said=verdict.note)
             return JobEnd(**end, state="failed")
         log.telling_put_off(**target, about=event, attempts=job.attempts, said=verdict.note)

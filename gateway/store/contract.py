@@ -441,7 +441,8 @@ class Store(
 
     async def redate(self, now: datetime) -> int:
         """Copies that wait until a time set by a clock that was ahead wait for as long as was meant; how many. What
-        came in under it has its time from now on. Not one transaction, but one for every few hundred copies."""
+        came in under it has its time from now on. Tools are told again, too. Not one transaction, but one for every few
+        hundred copies."""
         ...
 
     async def next_due(self, route: str) -> datetime | None: ...

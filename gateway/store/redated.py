@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gateway.store.columns import milliseconds
 from gateway.store.connection import Handles
-from gateway.store.queue import SQL
+from gateway.store.tallies import QUEUE as SQL
 from gateway.store.waiting import CopyKey, Line
 
 PAGE: Final = 500

@@ -249,6 +249,7 @@ class SqlStore(
                 wrong, past = await self._read(partial(redated.page, line=line, past=past, now=now))
                 if wrong:
                     found += await self._write(partial(redated.put_right, keys=wrong, now=now), Turn.BESIDE)
+        await self._write(partial(write_backs.redate, now=now))
         return found
 
     async def next_due(self, route: str) -> datetime | None:

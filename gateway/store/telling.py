@@ -32,6 +32,8 @@ REMINDED_AFTER: Final = timedelta(days=7)
 TOLD_KEPT_FOR: Final = timedelta(days=730)
 """How long it stays on record who was told of somebody on file: they may ask by name (GDPR art. 15(1)(c); RULES.md
 S13). It is as long as the audit log, without content, and goes when the person is erased."""
+LONGEST: Final = timedelta(hours=30)
+"""No attempt at a job is put off for longer."""
 LEASE: Final = timedelta(seconds=90)
 """How long a worker may take over a job, after which it is somebody else's: longer than any call."""
 

@@ -20,9 +20,11 @@ from gateway.store.connection import Handles
 from gateway.store.contract import Act, Arrival, SuppressionRow
 from gateway.store.evidence import Erasure
 from gateway.store.keys import opened, sealed
+from gateway.store.redated import APART
 from gateway.store.telling import (
     KEPT_FOR,
     LEASE,
+    LONGEST,
     ONE_CLICK,
     REMINDED_AFTER,
     TOLD_KEPT_FOR,
@@ -327,6 +329,15 @@ def let_go(handles: Handles) -> int:
 def take_back(handles: Handles, worker: str, now: datetime) -> int:
     """What this worker held before it restarted; how many jobs."""
     return int(SQL.take_back(handles.db, worker=worker, now=milliseconds(now)))
+
+
+def redate(handles: Handles, now: datetime) -> int:
+    """After the clock was set back: jobs that would wait until the time of before are due; how many."""
+    return int(
+        SQL.redate(
+            handles.db, now=milliseconds(now), apart=milliseconds(now + APART), latest=milliseconds(now + LONGEST)
+        )
+    )  # fmt: skip
 
 
 def stop_keeping(handles: Handles, now: datetime) -> int:

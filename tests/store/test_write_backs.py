@@ -3,14 +3,18 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from gateway.store.columns import milliseconds
 from gateway.store.contract import Act, SuppressionRow
 from gateway.store.evidence import Erasure
 from gateway.store.sql_store import SqlStore
 from gateway.store.telling import EVERY, KEPT_FOR, LEASE, ONE_CLICK, TOLD_KEPT_FOR, Job, JobEnd, State, Target, ToolLink
+from gateway.tools.dialogue import Verdict
+from gateway.write_back import WriteBack
 from tests.store.places import Place
 from tests.store.test_contract import BLOCK, NOW, Home, stop
 
@@ -139,6 +143,33 @@ async def test_a_worker_that_comes_back_takes_its_own_at_once(home: Home, store:
     assert await store.take_back_write_backs("w2", NOW) == 0
     assert await store.take_back_write_backs("w1", NOW) == 2
     assert len(await jobs(store)) == 2
+
+
+async def test_tools_are_told_though_the_clock_was_ahead_when_it_was_written_down(home: Home, store: SqlStore) -> None:
+    """A job that was never tried, one that was put off, and one that waits as it should."""
+    await store.record([home.consent(ANNA)])
+    await store.opt_out(*stop(home, ANNA), None)
+    fresh, put_off = [job.job_id for job in await jobs(store)]
+    ahead = NOW + timedelta(days=2)
+    with_times = "UPDATE write_backs SET due_at = ?, at = ?, attempts = ? WHERE job_id = ? RETURNING 1"
+    home.ask(with_times, milliseconds(ahead), milliseconds(ahead), 0, fresh)
+    home.ask(with_times, milliseconds(ahead + timedelta(minutes=1)), milliseconds(NOW), 1, put_off)
+    assert await jobs(store) == []
+    await store.redate(NOW)
+    assert {job.job_id for job in await jobs(store)} == {fresh, put_off}
+    home.ask(with_times, milliseconds(NOW + timedelta(hours=24)), milliseconds(NOW), 9, put_off)
+    await store.redate(NOW)
+    assert put_off not in {job.job_id for job in await jobs(store)}
+
+
+async def test_nothing_is_given_up_by_a_clock_that_is_not_believed(home: Home, store: SqlStore) -> None:
+    await store.record([home.consent(ANNA)])
+    await store.opt_out(*stop(home, ANNA), None)
+    [job, _] = await jobs(store)
+    late = NOW + timedelta(days=365)
+    for believed, state in ((False, "waiting"), (True, "failed")):
+        work = WriteBack(store, worker="w1", clock=lambda: late, believed=partial(bool, believed))
+        assert work._end(job, Verdict(outcome="later", note="503")).state == state
 
 
 async def test_an_opt_out_that_is_lifted_before_anybody_heard_is_told_to_nobody(home: Home, store: SqlStore) -> None:

@@ -44,6 +44,11 @@ SELECT apart FROM write_backs WHERE controller_id = :controller_id AND job_id = 
 -- What this worker held before it restarted is due at once.
 UPDATE write_backs SET due_at = :now, worker = NULL WHERE state = 'waiting' AND worker = :worker;
 
+-- name: redate(now, apart, latest)!
+-- After the clock was set back: jobs that were written in a time to come, or would wait longer than any is put off.
+UPDATE write_backs SET due_at = :now
+WHERE state = 'waiting' AND due_at > :now AND (due_at > :latest OR (attempts = 0 AND at > :apart));
+
 -- name: drop_told_of(controller_id, recipient_key, ref, at)!
 -- Nobody needs to hear of an opt-out any more that was lifted before they did.
 UPDATE write_backs INDEXED BY write_backs_person SET state = 'dropped', said = 'lifted', ended_at = :at, worker = NULL, content = NULL
