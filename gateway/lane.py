@@ -14,6 +14,7 @@ from uuid import UUID
 from gateway import log, overdue
 from gateway.config import Route
 from gateway.crew import Crew
+from gateway.look import Looks
 from gateway.mail.outcome import Outcome
 from gateway.outbound.direct import Direct, NoRoom
 from gateway.outbound.pool import Pool
@@ -57,6 +58,7 @@ class Lane:
         self._look_at = 0.0  # in the store, in loop time
         self._rest = Rest()
         self._pick_up = PickUp(crew)
+        self._looks = Looks(crew.store, self._ready)
         self._tasks: asyncio.TaskGroup
         self._shelf = Shelf(self._make_ready, lambda work: self._tasks.create_task(work))
         self._claimed: deque[ClaimedCopy] = deque()  # from the store, not yet loaded
@@ -78,7 +80,7 @@ class Lane:
         self._rests = isinstance(pool, Pool)  # else one server that is down says nothing about the others
         self._rest = Rest()
         self._hand_over = HandOver(
-            crew.store, crew.scales, crew.renderer, pool, route.name,
+            self._looks, crew.scales, crew.renderer, pool, route.name,
             rules=crew.config.bounce_rules, notices=crew.notices, clock=crew.clock, holds=crew.holds,
             believed=lambda: crew.clock_watch.believed,
             returns=crew.returns, stopped=crew.stopped,
@@ -298,7 +300,7 @@ class Lane:
     async def _decided(self, some: Sequence[ClaimedCopy]) -> tuple[list[Parcel], list[Ending]]:
         """Those of claimed copies that may leave as things stand, and how the others end. Raises StoreUnavailable."""
         parcels, endings = await self._pick_up(some)
-        people = await self._crew.store.people([parcel.who for parcel in parcels]) if parcels else []
+        people = await self._looks.together(parcels) if parcels else []
         batch: list[Parcel] = []
         owed: list[Owed] = []
         for parcel, person in zip(parcels, people, strict=True):

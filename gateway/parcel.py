@@ -5,16 +5,16 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from time import monotonic
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from gateway import log
+from gateway.clock_watch import seconds_passed
 from gateway.config import Config
 from gateway.mail.dsn import Action, Reported, is_owed, reported
 from gateway.mail.envelope import Rcpt, in_ascii
@@ -34,7 +34,7 @@ from gateway.recheck import Recheck, Sent
 from gateway.render import Original, Renderer, wants
 from gateway.return_paths import ReturnPaths
 from gateway.route_rest import is_down
-from gateway.store.contract import Arrival, ClaimedCopy, Ending, Person, Ruling, Store, Who
+from gateway.store.contract import Arrival, ClaimedCopy, Ending, Person, Ruling, Who
 from gateway.store.returned import STOPPED, Refusal
 from gateway.store.waiting import CopyKey
 from gateway.weigh import Scales
@@ -54,6 +54,13 @@ UNRELAYABLE = Outcome(
 )  # fmt: skip
 
 
+class Seen(NamedTuple):
+    """What stood of a recipient when it was asked for, in seconds that only grow (clock_watch.py)."""
+
+    person: Person
+    asked: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Parcel:
     """A copy and all that its hand-over needs. `ruling` is the last one made, `was` how the report counts it now.
@@ -65,6 +72,8 @@ class Parcel:
     the kind of error that kept it from being rendered; `uncarried`: no place was found for the opt-out after all.
     `lacks`: what the next server cannot carry, so that the copy does without. `paced`: its domain, where that may
     be sent only so fast (shelf.py). `session`: the task that has it in hand, as long as nothing of it is under way.
+    `seen`: what stood of its recipient last; `asked`: when that was last asked for, whether it was answered or not
+    (look.py).
     """
 
     original: Original
@@ -93,6 +102,8 @@ class Parcel:
     lacks: frozenset[Lack] = frozenset()
     paced: str | None = None
     session: asyncio.Task[Any] | None = None
+    seen: Seen | None = None
+    asked: float = 0.0
 
     @property
     def octets(self) -> int:
@@ -184,17 +195,21 @@ class Lanes(Protocol):
         """Copies were left in the queue."""
 
 
+Look = Callable[[Parcel], Awaitable[Seen]]
+"""What stands of a copy's recipient, on state that is fresh enough to send on. Raises StoreUnavailable."""
+
+
 class HandOver:
     """The last steps of a copy on one route. `holds`: whether a copy is still this worker's. `believed`: whether the
     clock says surely enough that a copy's time is over (clock_watch.py)."""
 
     def __init__(
-        self, store: Store, scales: Scales, renderer: Renderer, pool: Pool | Direct | None, route: str, *,
+        self, look: Look, scales: Scales, renderer: Renderer, pool: Pool | Direct | None, route: str, *,
         rules: BounceRules, notices: Notices, clock: Callable[[], datetime], holds: Callable[[Parcel], bool],
         believed: Callable[[], bool],
         returns: ReturnPaths, stopped: Callable[[Parcel], str], recheck: Recheck,
     ) -> None:  # fmt: skip
-        self._store, self._scales, self._renderer, self._pool, self._route = store, scales, renderer, pool, route
+        self._look, self._scales, self._renderer, self._pool, self._route = look, scales, renderer, pool, route
         self._rules, self._notices, self._clock, self._holds = rules, notices, clock, holds
         self._believed = believed
         self._returns, self.stopped, self._recheck = returns, stopped, recheck
@@ -294,11 +309,10 @@ class HandOver:
 
         Age and lease are measured by clocks that nobody sets.
         """
-        asked = monotonic()
-        person = (await self._store.people([parcel.who]))[0]
+        seen = await self._look(parcel)
         now = self._clock()
-        parcel.ruling = parcel.weigh(person, now)
-        fresh = monotonic() - asked < CHECK_AGE.total_seconds()
+        parcel.ruling = parcel.weigh(seen.person, now)
+        fresh = seconds_passed() - seen.asked < CHECK_AGE.total_seconds()
         ours = self._holds(parcel) and not self.stopped(parcel)
         fits = self._pool is None or parcel.ground == parcel.rendered_for
         if not (parcel.ruling.decision.verdict == "allow" and fresh and ours and fits):

@@ -58,8 +58,9 @@ class _Known(NamedTuple):
 
 
 def _known(handles: Handles, controller_id: str, whos: Sequence[Who]) -> _Known:
-    own = [key for who in whos for key in who.recipient_keys]
-    rows = [(controller_id, key) for key in own] + [(EVERYWHERE, key) for who in whos for key in who.global_keys]
+    own = list(dict.fromkeys(key for who in whos for key in who.recipient_keys))  # several may ask about one person
+    everywhere = dict.fromkeys(key for who in whos for key in who.global_keys)
+    rows = [(controller_id, key) for key in own] + [(EVERYWHERE, key) for key in everywhere]
     hashed = by_hash.listed(handles, controller_id, whos)
     known = _Known(
         handles.keys.wrapped(controller_id, own), {}, set(), {}, hashed, ruled.standing(handles, controller_id)

@@ -182,6 +182,13 @@ async def test_an_opt_out_makes_a_stranger_suppressed(home: Home, store: SqlStor
     assert [s.scope for s in (await one(store, home.who("stranger@example.org"))).suppressions] == ["sender"]
 
 
+async def test_two_mails_to_one_person_in_one_question_see_one_opt_out(home: Home, store: SqlStore) -> None:
+    await store.opt_out(*stop(home, "anna@example.org"), None)
+    await store.opt_out(*stop(home, "anna@example.org", None), None)
+    found = await store.people([home.who("anna@example.org")] * 2)
+    assert [[s.scope for s in person.suppressions] for person in found] == [["purpose", "sender"]] * 2
+
+
 async def test_a_second_opt_out_of_the_same_scope_changes_nothing(home: Home, store: SqlStore) -> None:
     acts, row = stop(home, "anna@example.org")
     assert await store.opt_out(acts, row, None) == row
