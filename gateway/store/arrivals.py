@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ REHEARSED: Final = "rehearsed/"
 """What stands before the names of counts of a rehearsal, so that they never mix with what left."""
 STILL_THERE: Final = "open"
 """Rehearsed copies that were neither released nor swept."""
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
@@ -54,9 +54,9 @@ def enqueue(handles: Handles, arrivals: Sequence[Arrival]) -> None:
         for copy in arrival.copies:
             waits = copy.state in WAITING
             depths.add(arrival.controller_id, arrival.stream, copy.route, waiting=waits, held=copy.state == "held")
-    db.executemany(SQL.add_messages.sql, messages)
+    db.insert(SQL.add_messages.sql, messages)
     bodies.write()
-    db.executemany(SQL.add_copies.sql, copies)
+    db.insert(SQL.add_copies.sql, copies)
     for arrival in arrivals:
         if arrival.held_until is not None:
             SQL.ask(
@@ -88,7 +88,7 @@ def _message_row(arrival: Arrival, open_copies: int, subject_key: bytes, spool: 
     return {
         "controller_id": arrival.controller_id, "message_id": message_id, "accepted_at": milliseconds(arrival.at),
         "stream": arrival.stream, "campaign": arrival.campaign, "mode": arrival.mode,
-        "kind": json.dumps(arrival.kind, separators=(",", ":")), "size": arrival.size, "open": open_copies,
+        "kind": _COMPACT(arrival.kind), "size": arrival.size, "open": open_copies,
         "digest": None if arrival.body is None else hashlib.sha256(arrival.body).digest(),
         "envelope": sealed(spool, json.dumps(arrival.envelope).encode(), b"envelope/" + message_id) if spool else None,
         "subject": sealed(subject_key, arrival.subject.encode(errors="replace"), b"subject/" + message_id),
@@ -100,13 +100,15 @@ def _message_row(arrival: Arrival, open_copies: int, subject_key: bytes, spool: 
 
 
 def _count_arrival(counts: tallies.Counts, arrival: Arrival, open_copies: int) -> None:
-    counted = Counter({"accepted": len(arrival.copies)})
+    rehearsed = REHEARSED if arrival.mode == "rehearse" else ""
+    counted = counts.of(arrival.controller_id, arrival.stream, arrival.campaign)
+    counted[rehearsed + "accepted"] += len(arrival.copies)
     if arrival.kind.get("handling") == "flag":
-        counted["flagged"] = len(arrival.copies)
-    counted.update(tally(c.ruling.decision.verdict, c.ruling.decision.reason_code) for c in arrival.copies)
-    if arrival.mode == "rehearse":
-        counted = Counter({REHEARSED + name: n for name, n in (*counted.items(), (STILL_THERE, open_copies))})
-    counts.of(arrival.controller_id, arrival.stream, arrival.campaign).update(counted)
+        counted[rehearsed + "flagged"] += len(arrival.copies)
+    for copy in arrival.copies:
+        counted[rehearsed + tally(copy.ruling.decision.verdict, copy.ruling.decision.reason_code)] += 1
+    if rehearsed:
+        counted[rehearsed + STILL_THERE] += open_copies
 
 
 class _Bodies:
@@ -130,7 +132,7 @@ class _Bodies:
             self.write()
 
     def write(self) -> None:
-        self._db.executemany(SQL.add_bodies.sql, self._rows)
+        self._db.insert(SQL.add_bodies.sql, self._rows)
         self._rows, self._octets = [], 0
 
 

@@ -81,6 +81,10 @@ class Database(Protocol):
         """The same for rows of values of one length, for which WANTED stands."""
         ...
 
+    def insert(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows by a statement that ends in VALUES and a place for each column."""
+        ...
+
     def insert_long(self, sql: str, named: Mapping[str, Any], column: tuple[str, str], pieces: Sequence[bytes]) -> None:
         """Insert a row with a long value, that of :pieces in the statement. `column`: table and name."""
         ...
@@ -118,10 +122,12 @@ class Thread(Protocol):
         """Do the work in the database's thread. One hop, whatever the number of statements in it."""
         ...
 
-    async def commit(self, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> list[Any]:
+    async def commit(self, group: Callable[[], Sequence[Callable[[Handles], Any]]], turn: Turn) -> list[Any]:
         """All units in one transaction; the result of each, or how it Failed. StoreUnavailable: it may not be written.
 
-        A unit may be run more than once: it changes nothing outside the two databases.
+        `group` gives the units, in any thread, and is asked as late as can be: where the transaction has to wait for
+        another process, whoever comes meanwhile still gets in. A unit may be run more than once: it changes nothing
+        outside the two databases.
         """
         ...
 
@@ -165,7 +171,7 @@ class Writer:
     async def close(self) -> None:
         """Commit what waits, then stop."""
         while self._waiting and not self._task.done():
-            await asyncio.gather(*(asyncio.shield(done) for *_, done in self._waiting), return_exceptions=True)
+            await asyncio.gather(*(asyncio.shield(done) for *_, done in list(self._waiting)), return_exceptions=True)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -174,34 +180,64 @@ class Writer:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-            turn, group = self._group()
-            units, askers = _joined(group)
+            turn = self._waiting[0][0]
+            group = _Group(self._waiting, turn if self._thread.takes_turns else None)
             try:
-                results = await self._thread.commit(units, turn)
+                results = await self._thread.commit(group.units, turn)
             except StoreUnavailable as failed:
-                askers = [[asker] for asker in group]
-                results = [Failed(StoreUnavailable(f"the database cannot be written: {failed}"))] * len(group)
+                group.give_up(StoreUnavailable(f"the database cannot be written: {failed}"))
             except Exception as odd:  # a fault of ours: whoever asked learns of it, and the writer goes on
-                askers = [[asker] for asker in group]
-                results = [Failed(odd)] * len(group)
-            for several, result in zip(askers, results, strict=True):
-                if len(several) > 1 and isinstance(result, Failed):
-                    again = [(turn, partial(_alone, unit), done) for turn, unit, done in several]
-                    self._waiting.extendleft(reversed(again))
-                else:
-                    _hand_out([done for *_, done in several], [result] * len(several))
-            units.clear()  # the database's thread, too, remembers its last work until the next
-            del group, askers, results
+                group.give_up(odd)
+            else:
+                self._answer(group.askers, results)
+                del results
+            group.forget()
 
-    def _group(self) -> "tuple[Turn, list[_Asker]]":
-        """What goes into the next transaction: whatever waits and takes the turn of the one that waits longest."""
-        turn = self._waiting[0][0]
+    def _answer(self, askers: "list[list[_Asker]]", results: Sequence[Any]) -> None:
+        for several, result in zip(askers, results, strict=True):
+            if len(several) > 1 and isinstance(result, Failed):
+                again = [(turn, partial(_alone, unit), done) for turn, unit, done in several]
+                self._waiting.extendleft(reversed(again))
+            else:
+                _hand_out([done for *_, done in several], [result] * len(several))
+
+
+class _Group:
+    """Who shares one transaction: whoever waits when it is open and, given a turn, takes the same."""
+
+    def __init__(self, waiting: "deque[_Asker]", turn: Turn | None) -> None:
+        """`waiting`: taken from its beginning, in whichever thread, while others may add at its end."""
+        self._waiting, self._turn = waiting, turn
+        self._at_first = len(waiting)
+        self._units: list[Callable[[Handles], Any]] | None = None
+        self.askers: list[list[_Asker]] = []
+        """Who asked for each unit."""
+
+    def units(self) -> list[Callable[[Handles], Any]]:
+        """What is to be done. Decided at the first call."""
+        if self._units is None:
+            self._units, self.askers = _joined(self._taken(len(self._waiting)))
+        return self._units
+
+    def give_up(self, why: Exception) -> None:
+        """Tell everybody in it that it failed. Where it was never open, who came meanwhile has a try of their own."""
+        if self._units is None:
+            self._units, self.askers = _joined(self._taken(self._at_first))
+        everybody = [done for several in self.askers for *_, done in several]
+        _hand_out(everybody, [Failed(why)] * len(everybody))
+
+    def forget(self) -> None:
+        """The database's thread remembers its last work until the next; what was stored is not to stay in memory."""
+        self._units, self.askers = [], []
+
+    def _taken(self, most: int) -> "list[_Asker]":
         group: list[_Asker] = []
-        left: deque[_Asker] = deque()
-        for one in self._waiting:
-            (group if len(group) < GROUP and (one[0] is turn or not self._thread.takes_turns) else left).append(one)
-        self._waiting = left
-        return turn, group
+        left: list[_Asker] = []
+        for _ in range(most):
+            one = self._waiting.popleft()
+            (group if len(group) < GROUP and self._turn in (None, one[0]) else left).append(one)
+        self._waiting.extendleft(reversed(left))
+        return group
 
 
 @dataclass(slots=True)

@@ -64,6 +64,7 @@ class Who:
     address: str | None = field(default=None, compare=False, repr=False)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """What the store knows of one person. `recipient_key` is the key its rows stand under.
@@ -87,6 +88,7 @@ class Person:
     ruled: Ruled = NOTHING_RULED
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
     """A decision as it is stored with its copy.
@@ -108,6 +110,7 @@ class Ruling:
         return tuple(label.partition("@")[0] for label in self.packs.partition(" ")[0].split("+"))
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCopy:
     """One recipient of a new message. `rcpt`: RCPT address and DSN parameters, packed; None: nothing is to leave.
@@ -128,6 +131,7 @@ class NewCopy:
     alarm_at: datetime | None = None
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
     """A message with its decisions: stored whole in one transaction, or not at all.

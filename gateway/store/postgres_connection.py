@@ -153,6 +153,9 @@ class PostgresConnection:
             self._wait(prepared.statement.executemany(values))
         return _Rows(self)
 
+    def insert(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.executemany(sql, rows)
+
     def begin(self, *, adding: bool = False) -> None:
         if not adding:
             self.script(self._begin)

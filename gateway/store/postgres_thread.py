@@ -112,8 +112,8 @@ class PostgresThread:
     async def run(self, work: Callable[[Handles], T]) -> T:
         return await self._hop(functools.partial(self._run, work))
 
-    async def commit(self, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> list[Any]:
-        return await self._hop(functools.partial(self._commit, units, turn))
+    async def commit(self, group: Callable[[], Sequence[Callable[[Handles], Any]]], turn: Turn) -> list[Any]:
+        return await self._hop(functools.partial(self._commit, group(), turn))
 
     async def close(self) -> None:
         if self._executor is not None:

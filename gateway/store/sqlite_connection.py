@@ -26,6 +26,8 @@ ASK_SECONDS: Final = 0.003
 """How often a transaction asks whether another process has finished its own."""
 AT_ONCE: Final = 1000
 """Values in one statement; every SQLite takes that many."""
+STEPS: Final = (16, 4, 1)
+"""Rows in one INSERT: few lengths, so that few statements are kept ready."""
 LOG_PAGES: Final = 8000
 """Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
 into the database: a page that many rows change is then moved once, and others find no more than 32 MB left to move."""
@@ -74,6 +76,15 @@ class SqliteConnection(sqlite3.Connection):
             some = rows[start : start + step]
             yield from self.execute(_with_rows(sql, len(some), width), [value for row in some for value in row])
 
+    def insert(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Several rows in one statement: for each statement other threads get their turn, and have to give it back."""
+        left = list(rows)
+        while left:
+            some = left[: next(step for step in STEPS if step <= len(left))]
+            del left[: len(some)]
+            filled, names = _with_values(sql, len(some))
+            self.execute(filled, [row[name] for row in some for name in names])
+
     def insert_long(self, sql: str, named: Mapping[str, Any], column: tuple[str, str], pieces: Sequence[bytes]) -> None:
         """Into a row made for it: SQLite would copy a value twice."""
         (cache,) = self.execute("PRAGMA cache_size").fetchone()
@@ -112,6 +123,14 @@ class SqliteConnection(sqlite3.Connection):
 def _with_places(sql: str, n: int) -> tuple[Sequence[str], str]:
     names = [f"k{number}" for number in range(n)]
     return names, sql.replace("KEYS", ",".join(":" + name for name in names))
+
+
+@lru_cache(maxsize=128)
+def _with_values(sql: str, n: int) -> tuple[str, tuple[str, ...]]:
+    """An INSERT of one row as one of n rows, and which columns' values stand in each."""
+    into, values, places = sql.rstrip("; \n").rpartition("VALUES ")
+    names = tuple(place.strip().removeprefix(":") for place in places.strip("()").split(","))
+    return into + values + ", ".join([f"({', '.join('?' * len(names))})"] * n), names
 
 
 @lru_cache(maxsize=128)
@@ -185,10 +204,10 @@ class SqliteThread:
             raise StoreUnavailable(f"the database cannot be read: {failed}") from failed
         return result
 
-    async def commit(self, units: Sequence[Callable[[Handles], Any]], turn: Turn) -> list[Any]:
+    async def commit(self, group: Callable[[], Sequence[Callable[[Handles], Any]]], turn: Turn) -> list[Any]:
         if self._connection is None or self._handles is None:
             raise StoreUnavailable("the database is closed")
-        work = partial(commit, units=units)
+        work = partial(commit, group=group)
         try:
             results: list[Any] = await self._connection._execute(self._guarded, work)  # type: ignore[no-untyped-call]
         except sqlite3.Error as failed:
@@ -230,12 +249,15 @@ def _identity(file: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def commit(handles: Handles, units: Sequence[Callable[[Handles], Any]]) -> list[Any]:
-    """All units in one transaction; the result or the failure of each. A failed COMMIT raises: nothing was written."""
+def commit(handles: Handles, group: Callable[[], Sequence[Callable[[Handles], Any]]]) -> list[Any]:
+    """All units in one transaction; the result or the failure of each. A failed COMMIT raises: nothing was written.
+
+    Another process may be writing: only when it is done are the units asked for.
+    """
     db, results = handles.db, []
     db.begin()
     try:
-        for unit in units:
+        for unit in group():
             db.execute("SAVEPOINT unit")
             try:
                 results.append(unit(handles))
