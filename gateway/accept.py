@@ -9,10 +9,9 @@ rehearse.py decides them again and lets go what is lawful then.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
-from uuid import UUID
 
 import uuid_utils
 
@@ -41,6 +40,7 @@ from gateway.who import whose
 from suppression.address import canonical
 from suppression.decision import MESSAGE_LEVEL
 from suppression.explain import impersonal
+from suppression.frozen import quick_init
 from suppression.reason_code import FAMILY
 from suppression.suppression_list import HASH_LIST
 from suppression.vault import KeyRing
@@ -59,6 +59,7 @@ Judge = Callable[[Kind, Controller, Stream, Sequence[str]], Judged]
 """What is done about a service message that may be advertising, sent to these addresses."""
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """A message taken apart. `plan` None: it could not be, or it was refused with `refusal`.
@@ -103,9 +104,9 @@ class Accept:
             return reply.QUEUE_FULL
         login = self._config.logins[envelope.login]
         controller = self._config.controllers[login.controller]
-        message_id, now = uuid_utils.uuid7().bytes, self._clock()
+        made, now = uuid_utils.uuid7(), self._clock()
+        message_id, name = made.bytes, str(made)
         read = await self._read(envelope, login, controller, self._lookalikes.at(now).judge)
-        name = str(UUID(bytes=message_id))
         try:
             whos = [self._who(controller.id, rcpt) for rcpt in envelope.rcpts]
             people = await self._people(whos, now)
@@ -301,7 +302,7 @@ def read_message(envelope: Envelope, login: Login, controller: Controller, judge
     except Unparsable:
         return Read(case=_unknown(), stream=stream, campaign="", subject="", plan=None, refusal=reply.MESSAGE_FAULT)
     subject = on_paper(decode_words(message.get(b"subject") or b"")[:500])
-    if sum(field.name == b"received" for field in message.fields) > HOPS:
+    if [field.name for field in message.fields].count(b"received") > HOPS:
         return Read(case=_unknown(), stream=stream, campaign="", subject=subject, plan=None, refusal=reply.MAIL_LOOP)
     kind = classify(
         message, login, controller.streams, envelope.suffix, controller.promotional, controller.category_map
@@ -321,21 +322,21 @@ def _reason(answer: Reply, rulings: Sequence[Ruling]) -> str:
 
 def on_paper(text: str) -> str:
     """The text as it could be printed: what would steer a terminal, break a line or turn the direction is a blank."""
-    return "".join(c if c.isprintable() or c in JOINERS else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in JOINERS else " " for c in text)
 
 
 def _classified(message: Message, kind: Kind, stream: Stream, judged: Judged, subject: str) -> Read:
     rehearses = kind.test or stream.mode == "rehearse"
     handling = "block" if judged.handling == "hold" and rehearses else judged.handling  # nothing waits for a rehearsal
+    promotional = handling == "block"
+    plan = make_plan(message, wants(stream, marketing=promotional or kind.message_class in MARKETING))
     case = Case(
-        message_class=kind.message_class, promotional=handling == "block", purpose=kind.purpose,
+        message_class=kind.message_class, promotional=promotional, purpose=kind.purpose,
         categories=kind.categories, transaction_ref=kind.transaction_ref,
-        restriction_exemption=kind.restriction_exemption, unsubscribe="not_injectable", from_domain=kind.from_domain,
-        matched=kind.matched, signs=tuple(map(str, judged.signs)), handling=handling,
+        restriction_exemption=kind.restriction_exemption, unsubscribe=plan.unsubscribe, from_domain=kind.from_domain,
+        language=plan.language, matched=kind.matched, signs=tuple(map(str, judged.signs)), handling=handling,
         skeleton=judged.skeleton if handling else "", likeness=kind.likeness if handling else "",
     )  # fmt: skip
-    plan = make_plan(message, wants(case, stream))
-    case = replace(case, unsubscribe=plan.unsubscribe, language=plan.language)
     return Read(
         case=case, stream=stream, campaign=kind.campaign, subject=subject, plan=plan, refusal=None, test=kind.test
     )

@@ -149,7 +149,7 @@ class Parcel:
         if found is not None:
             controller, stream = found
             plan = old.plan
-            if (wanted := wants(old.case, stream)) != plan.wants:
+            if (wanted := wants(stream, marketing=old.case.marketing)) != plan.wants:
                 plan = make_plan(plan.message, wanted)
             self.original = replace(old, controller=controller, stream=stream, plan=plan)
             self.weigh = scales.lay(old.case, controller, stream)

@@ -4,10 +4,12 @@ What depends on the message only (parse, plan, footer) is made once per message;
 signature remain. Runs in worker threads: it holds no state but caches that are safe to fill twice.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID
+
+from uuid_utils import UUID
 
 from gateway.config import Config, Controller, Stream
 from gateway.keys import key_ring, signers, token_keys
@@ -22,12 +24,16 @@ from gateway.post import DELIVERY_REPORT
 from gateway.store.contract import Ruling, Store, StoredMessage
 from gateway.weigh import Case
 from gateway.words import Words
+from suppression.frozen import quick_init
 from suppression.link_token import Kind, LinkToken, TokenKeys
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
 
+
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
     """A message ready to be copied. `received`: the trace field, unsigned. `size` in bytes.
@@ -208,7 +214,8 @@ async def renderer(store: Store, config: Config, words: Words) -> Renderer:
 
 def rfc5322_date(at: datetime) -> str:
     """An instant as a Date field's value (RFC 5322 3.3), in UTC; never in the locale's language."""
-    return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
+    day, clock = _DAYS[at.weekday()], f"{at.hour:02}:{at.minute:02}:{at.second:02}"
+    return f"{day}, {at.day} {_MONTHS[at.month - 1]} {at.year:04} {clock} +0000"
 
 
 def received(
@@ -217,7 +224,7 @@ def received(
     """The trace field of a copy (RFC 5321 4.4; the protocol names are those of RFC 3848)."""
     literal = f"IPv6:{peer_ip}" if ":" in peer_ip else peer_ip
     protocol = "ESMTP" + ("S" if tls else "") + ("A" if login else "")
-    name = "".join(c for c in helo if c.isascii() and (c.isalnum() or c in ".-:[]_"))[:200] or "unknown"
+    name = _NOT_IN_A_NAME.sub("", helo)[:200] or "unknown"
     return (
         f"Received: from {name} ([{literal}])\r\n"
         f" by {hostname} (Consentgate) with {protocol} id {UUID(bytes=message_id)};\r\n"
@@ -236,7 +243,8 @@ def open_original(config: Config, stored: StoredMessage) -> Original | None:
     verbatim = meta.get("verbatim", False)
     return Original(
         controller=controller, stream=stream, case=case, message_id=stored.message_id, at=stored.at,
-        plan=make_plan(parse(_NOTHING if verbatim else stored.body), wants(case, stream)), size=len(stored.body),
+        plan=make_plan(parse(_NOTHING if verbatim else stored.body), wants(stream, marketing=case.marketing)),
+        size=len(stored.body),
         received=received(
             helo=meta["helo"], peer_ip=meta["peer_ip"], tls=meta["tls"], login=meta["login"], hostname=config.hostname,
             message_id=stored.message_id, at=stored.at,
@@ -245,6 +253,6 @@ def open_original(config: Config, stored: StoredMessage) -> Original | None:
     )  # fmt: skip
 
 
-def wants(case: Case, stream: Stream, *, relay: bool = True) -> Wants:
+def wants(stream: Stream, *, marketing: bool, relay: bool = True) -> Wants:
     """What is asked of the rewriter for a message of this stream. `relay`: no line may be over 998 octets."""
-    return Wants(marketing=case.marketing, footer=stream.footer, relay=relay, provider=stream.provider)
+    return Wants(marketing=marketing, footer=stream.footer, relay=relay, provider=stream.provider)

@@ -14,6 +14,7 @@ from suppression import standing as standings
 from suppression.consent import Consent
 from suppression.decision import Decision, decide
 from suppression.facts import Exemption, Facts, Message, MessageClass, Recipient, Sender, Unsubscribe
+from suppression.frozen import quick_init
 from suppression.jurisdiction import UNKNOWN, CountrySource, PackBook, Packs, resolve
 from suppression.observe import observe
 from suppression.provenance import obtained_from
@@ -26,6 +27,7 @@ _NOBODY = standings.read({})
 _NO_ADDRESS = standings.read({}, address_valid=False).recipient
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """What a message is, for the law and for the report; stored with it as JSON, without personal data.

@@ -102,7 +102,7 @@ def _original(message: Message, controller: Controller, stream: Stream, size: in
             case, message_class=kind.message_class, promotional=kind.promotional, purpose=kind.purpose,
             categories=kind.categories, transaction_ref=kind.transaction_ref, from_domain=kind.from_domain,
         )  # fmt: skip
-    plan = make_plan(message, wants(case, stream, relay=False))
+    plan = make_plan(message, wants(stream, marketing=case.marketing, relay=False))
     case = replace(case, unsubscribe=plan.unsubscribe, language=plan.language)
     return Original(
         controller=controller, stream=stream, case=case, message_id=uuid_utils.uuid7().bytes, at=command.now(),

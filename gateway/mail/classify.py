@@ -23,6 +23,7 @@ from gateway.mail.promotional import PromotionalRules, Sign
 from gateway.mail.reply import Reply
 from gateway.mail.skeleton import folded, shown_text, skeleton
 from suppression.facts import MARKETING, Exemption, MessageClass
+from suppression.frozen import quick_init
 
 NO_REFERENCE = frozenset({"no", "none", "false", "0", "-"})
 
@@ -51,6 +52,7 @@ class Login(Protocol):
     def streams(self) -> tuple[str, ...]: ...
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What a message is.

@@ -17,6 +17,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from gateway.mail import reply
 from gateway.mail.reply import Reply
 from suppression.address import domain_of
+from suppression.frozen import quick_init
 
 LOCAL_PART_OCTETS = 64  # RFC 5321 4.5.3.1.1
 DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
@@ -25,6 +26,7 @@ ENVID_CHARACTERS = 100  # RFC 3461 4.4
 ORCPT_CHARACTERS = 500  # RFC 3461 4.2
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rcpt:
     """One envelope recipient.
@@ -48,6 +50,7 @@ def in_ascii(address: str) -> str:
     return address if name is None else f"{local}{at}{name}"
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """One message as it was handed in.
@@ -72,6 +75,7 @@ class Envelope:
     tls: bool
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailFrom:
     """What a MAIL command said. `address` "" is the null sender; `size` octets as declared, None when not given."""

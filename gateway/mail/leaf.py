@@ -16,6 +16,7 @@ from gateway.mail.footer import Footer, Piece, Shape, Slot, footer_pieces, merge
 from gateway.mail.headers import PARAMETER, Field, has_long_line
 from gateway.mail.mime import Part
 from gateway.mail.transfer import Encoding
+from suppression.frozen import quick_init
 
 STALE_FIELDS = frozenset((b"content-md5", b"content-length", b"lines"))
 """Fields about a body's octets (RFC 1864 and old mailbox formats): wrong as soon as the body is edited."""
@@ -37,6 +38,7 @@ class Change(NamedTuple):
     footer: bool
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
     """A displayed leaf that gets something.

@@ -11,6 +11,7 @@ from gateway.mail.control_fields import withheld
 from gateway.mail.headers import MBOX_LINE, Field, count_addresses, list_uris, unfold, values_of
 from gateway.mail.leaf import STALE_FIELDS, Edit
 from gateway.mail.mime import Message
+from suppression.frozen import quick_init
 
 ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
 """The only value RFC 8058 section 3.1 allows."""
@@ -30,6 +31,7 @@ _INSTANCE = re.compile(rb"(?:^|;)\s*i\s*=\s*(\d{1,4})\b")
 _SIGNED_NAMES = re.compile(rb"(?:\A|;)\s*h\s*=([^;]*)")
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadPlan:
     """What happens to the header, the same for every copy.

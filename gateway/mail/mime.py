@@ -12,6 +12,7 @@ in the size of the message whatever it holds.
 from dataclasses import dataclass
 
 from gateway.mail.headers import MBOX_LINE, Field, Unparsable, media_type, read_fields, value_of, values_of
+from suppression.frozen import quick_init
 
 MAX_DEPTH = 50
 """Multiparts inside each other, at most."""
@@ -23,6 +24,7 @@ MAX_DASHED = 300_000
 """Lines that begin with two hyphens, at most: each could be a delimiter and must be looked at."""
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One MIME part. All numbers are positions in `raw`; `path` is IMAP's part number ("" for a multipart root).
@@ -72,6 +74,7 @@ class Part:
         return value_of(self.raw, self.fields, name)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A whole message: its bytes, its own header fields, its parts."""

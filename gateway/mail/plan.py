@@ -18,6 +18,7 @@ from gateway.mail.leaf import Change, Leaf
 from gateway.mail.list_headers import HeadPlan, plan_head
 from gateway.mail.mime import Message, Part
 from gateway.mail.shown import Protection, amp_shows_opt_out, displayed, read_leaf, shows_opt_out
+from suppression.frozen import quick_init
 
 CLIPPED_OVER = 102_000
 """Octets of HTML over which a large mailbox provider cuts the message off, footer and all."""
@@ -31,6 +32,7 @@ FooterKind = Literal["html+text", "html", "text", "fields-only", "existing-link"
 Unsubscribe = Literal["present", "injectable", "not_injectable"]
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
     """What the sender's stream asks for.
@@ -64,6 +66,7 @@ class Ready:
     warnings: tuple[str, ...]
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The plan for one message.
