@@ -80,9 +80,9 @@ def move_store(config: Config, data: Database, keys: Database, told: "moving.Tol
 
     moved = []
     with _only_one(config):
-        for before, after, is_keys in ((config.keys, keys, True), (config.database, data, False)):
+        for before, after, ring in ((config.keys, keys, key_ring(config)), (config.database, data, None)):
             if before.file is not None and after.file is None:
-                moved += asyncio.run(moving.move(before.file, after.url, after.name, keys=is_keys, told=told))
+                moved += asyncio.run(moving.move(before.file, after.url, after.name, keys=ring, told=told))
     return moved
 
 

@@ -77,7 +77,8 @@ class Keys:
         row = SQL.person_key(self._db, controller_id=controller_id, recipient_key=recipient_key)
         if row is None:
             return None
-        return self.unwrapped(controller_id, recipient_key, row[0])
+        stored = self._taken_out(controller_id, {recipient_key: row[0]})
+        return self.unwrapped(controller_id, recipient_key, stored[recipient_key]) if stored else None
 
     def people(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, PersonSecret]:
         """The secrets of those people who have one, by recipient key."""
@@ -101,13 +102,13 @@ class Keys:
     def wrapped(
         self, controller_id: str, recipient_keys: Sequence[bytes], *, neighbours: bool = False
     ) -> dict[bytes, bytes]:
-        """The same secrets as they are stored. `neighbours`: the keys are likely to follow each other."""
+        """The same secrets, wrapped. `neighbours`: the keys are likely to follow each other."""
         between, each = SQL.person_keys_between.sql, SQL.person_keys_of_many.sql
         if not neighbours:
-            return dict(self._db.of_many(each, controller_id, recipient_keys))
+            return self._taken_out(controller_id, dict(self._db.of_many(each, controller_id, recipient_keys)))
         wanted = set(recipient_keys)
         found = of_neighbours(self._db, between, each, controller_id, recipient_keys)
-        return {key: wrapped for key, wrapped in found if key in wanted}
+        return self._taken_out(controller_id, {key: stored for key, stored in found if key in wanted})
 
     def unwrapped(self, controller_id: str, recipient_key: bytes, wrapped: bytes) -> PersonSecret:
         """A stored secret, opened."""
@@ -127,7 +128,8 @@ class Keys:
         secret = os.urandom(SECRET_BYTES)
         bound = person_row(controller_id, recipient_key)
         wrapped = self._ring.wrap(secret, bound, os.urandom(NONCE_BYTES))
-        if SQL.add_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key, wrapped=wrapped):
+        [(_, _, stored)] = self._put_away([(controller_id, recipient_key, wrapped)])
+        if SQL.add_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key, wrapped=stored):
             return PersonSecret(secret), True
         known = self.person(controller_id, recipient_key)  # another node was faster
         if known is None:
@@ -181,7 +183,7 @@ class Keys:
         """The same for secrets that are wrapped: controller, recipient key, wrapped secret."""
         if rows:
             self.begin(adding=True)
-            self._db.executemany(SQL.add_person_keys.sql, rows)
+            self._db.executemany(SQL.add_person_keys.sql, self._put_away(rows))
 
     def holds_only(self, controller_id: str, recipient_key: bytes) -> bool:
         """Whether there is no other secret than this one, if there is any."""
@@ -247,6 +249,14 @@ class Keys:
     def truncate(self) -> bool:
         """See that no destroyed key lingers on the disk. False while somebody else is in the way."""
         return self._db.emptied()
+
+    def _put_away(self, rows: Sequence[tuple[str, bytes, bytes]]) -> Sequence[tuple[str, bytes, bytes]]:
+        """Wrapped secrets of people (controller, recipient key, secret) as they are stored."""
+        return rows
+
+    def _taken_out(self, controller_id: str, stored: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """The wrapped secrets again, by recipient key; without those that are not there any more."""
+        return stored
 
 
 def of_neighbours(

@@ -2,7 +2,8 @@
 
 The files are read and left as they are; nobody writes to them meanwhile. Each database is filled in one transaction,
 the keys first: what is cut short leaves nothing behind, or the keys alone, and running it again goes on from there.
-Before the commit every row is read back and compared. A target that holds anything else is never touched.
+Before the commit every row is read back and compared. A target that holds anything else is never touched. Secrets of
+persons are put into boxes on the way (boxes.py).
 """
 
 import contextlib
@@ -17,9 +18,11 @@ from typing import Any, Final
 import asyncpg
 
 from gateway.store import dialect
+from gateway.store.boxes import BOXED, Boxes
 from gateway.store.contract import StoreUnavailable
 from gateway.store.postgres_server import facts_of, unfit, why
 from gateway.store.postgres_thread import connect
+from suppression.vault import KeyRing, Unreadable
 
 Told = Callable[[str, int, int], None]
 """Called now and then with a table, rows done, and rows in all."""
@@ -28,7 +31,10 @@ STATEMENT_SECONDS: Final = 24 * 3600.0
 TOLD_EVERY: Final = 1000
 _UNHURRIED: Final = "SET idle_in_transaction_session_timeout = 0"
 """A file of many gigabytes is counted and read for minutes between two statements."""
-_INDEX: Final = re.compile(r"^CREATE (?:UNIQUE )?INDEX .*?;$", re.MULTILINE | re.DOTALL)
+_AFTERWARDS: Final = re.compile(
+    r"^(?:CREATE (?:UNIQUE )?INDEX|ALTER TABLE \w+ ADD FOREIGN KEY) .*?;$", re.MULTILINE | re.DOTALL
+)
+"""Statements of a schema that take less time once the rows are there."""
 _SUM: Final = 1 << 128
 
 
@@ -71,8 +77,8 @@ def _octets(value: object) -> bytes:
     return b"%s %d %s" % (type(value).__name__.encode(), len(plain), plain)
 
 
-async def move(file: Path, url: str, name: str, *, keys: bool, told: Told) -> list[Moved]:
-    """Move one database; `keys`: it is that of the keys. `name`: what the target is called to people.
+async def move(file: Path, url: str, name: str, *, keys: KeyRing | None, told: Told) -> list[Moved]:
+    """Move one database; `keys`: it is that of the keys, which these open. `name`: what the target is called to people.
 
     One that holds the same already counts as moved. NotMoved otherwise says what is in the way.
     """
@@ -112,16 +118,17 @@ def _read_only(file: Path) -> Iterator[sqlite3.Connection]:
         db.execute("ROLLBACK")
 
 
-async def _make(db: "asyncpg.Connection[Any]", *, keys: bool) -> None:
-    schema = dialect.keys_schema() if keys else dialect.schema()
-    await db.execute(_INDEX.sub("", schema))
+async def _make(db: "asyncpg.Connection[Any]", *, keys: KeyRing | None) -> None:
+    schema = dialect.keys_schema() if keys is not None else dialect.schema()
+    await db.execute(_AFTERWARDS.sub("", schema))
 
 
 async def _fill(
-    source: sqlite3.Connection, db: "asyncpg.Connection[Any]", name: str, told: Told, *, filled: bool, keys: bool
-) -> list[Moved]:
+    source: sqlite3.Connection, db: "asyncpg.Connection[Any]", name: str, told: Told, *, filled: bool,
+    keys: KeyRing | None,
+) -> list[Moved]:  # fmt: skip
     moved = []
-    if not filled and not keys:
+    if not filled and keys is None:
         await db.execute("DELETE FROM meta")  # its stamp comes with the rows
     for table in list(_tables(source)):
         there, mended = _Sum(), [0]
@@ -129,10 +136,12 @@ async def _fill(
         if filled:
             for _ in rows:
                 pass
+        elif keys is not None and table.name == BOXED:
+            await _copied_into_boxes(db, table, rows, keys)
         else:
             await db.copy_records_to_table(table.name, records=rows, columns=table.columns)
         here = _Sum()
-        async for row in _stored(db, table, name):
+        async for row in _stored(db, table, name, keys):
             here.add(row)
         if here != there:
             raise NotMoved(
@@ -142,7 +151,7 @@ async def _fill(
         moved.append(Moved(table=table.name, rows=there.rows, mended=mended[0]))
     if not filled:
         told("indexes", 0, 0)
-        for index in _INDEX.findall(dialect.keys_schema() if keys else dialect.schema()):
+        for index in _AFTERWARDS.findall(dialect.keys_schema() if keys is not None else dialect.schema()):
             await db.execute(index)
         await db.execute("ANALYZE")
     return moved
@@ -170,10 +179,28 @@ def _rows(
         yield row
 
 
-async def _stored(db: "asyncpg.Connection[Any]", table: _Table, name: str) -> AsyncIterator[tuple[Any, ...]]:
+async def _copied_into_boxes(
+    db: "asyncpg.Connection[Any]", table: _Table, rows: Iterator[tuple[Any, ...]], keys: KeyRing
+) -> None:
+    made: list[tuple[bytes, bytes]] = []
+    boxes = Boxes(keys, made.append)
+    placed = (one for row in rows for one in boxes.put([row]))
+    await db.copy_records_to_table(table.name, records=placed, columns=table.columns)
+    await db.copy_records_to_table("boxes", records=made)
+
+
+async def _stored(
+    db: "asyncpg.Connection[Any]", table: _Table, name: str, keys: KeyRing | None
+) -> AsyncIterator[tuple[Any, ...]]:
+    """The rows that are on the server, as they stand in a file."""
     quoted = ", ".join(f'"{column}"' for column in table.columns)
+    boxes = Boxes(keys, lambda _: None) if keys is not None and table.name == BOXED else None
     try:
+        if boxes is not None:
+            for box in await db.fetch("SELECT box, wrapped FROM boxes"):
+                with contextlib.suppress(Unreadable):
+                    boxes.learn(*box)
         async for record in db.cursor(f'SELECT {quoted} FROM "{table.name}"', prefetch=500):  # noqa: S608
-            yield tuple(record)
+            yield (*record[:2], boxes.take(*record)) if boxes is not None else tuple(record)
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         raise NotMoved(f"{name} is not empty, and holds tables of something else: give an empty database") from None

@@ -21,9 +21,8 @@ DRIVER: Final = (
 """What a connection raises, that to a file of keys included."""
 EMPTY_MS: Final = 250
 """How long writing the keys anew waits for others (ms): others wait behind it."""
-LARGEST: Final = 100_000_000
-"""Octets of a table of keys up to which it is written anew while mail goes on: some 800,000 people."""
-_NOTED: Final = "SELECT name, file, pg_relation_filenode(name), pg_table_size(name) FROM destroyed ORDER BY name"
+_NOTED: Final = "SELECT name, file, pg_relation_filenode(name) FROM destroyed ORDER BY name"
+_MEANWHILE: Final = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 _SOMEBODY_LOOKS: Final = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
     "AND backend_xmin IS NOT NULL LIMIT 1"
@@ -31,7 +30,7 @@ _SOMEBODY_LOOKS: Final = (
 
 
 class Again(Exception):
-    """Another node made a key that this one was about to make."""
+    """Another node made a key that this one was about to make, or emptied the box that it was to be put into."""
 
 
 def is_odd_value(failed: BaseException) -> bool:
@@ -211,21 +210,20 @@ class PostgresKeysConnection(PostgresConnection):
     def ask(self, sql: str, parameters: Any) -> tuple[list[tuple[Any, ...]], int]:
         try:
             return super().ask(sql, parameters)
-        except asyncpg.UniqueViolationError:
+        except _MEANWHILE:
             raise Again from None
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> _Rows:
         try:
             return super().executemany(sql, parameters)
-        except asyncpg.UniqueViolationError:
+        except _MEANWHILE:
             raise Again from None
 
     def emptied(self) -> bool:
         """Write tables anew of which something was destroyed: a deleted row stays in its page until then.
 
-        False while somebody may still see it: for them it would be kept. It takes a second for some 300,000 people, in
-        which nobody is looked up, and waits for others a quarter of a second at most. A table so large that mail would
-        be put off meanwhile is left to whoever keeps the server (docs/scaling.md).
+        False while somebody may still see it: for them it would be kept. Both are small, keys of hours and of boxes: it
+        takes milliseconds, and waits for others a quarter of a second at most.
         """
         noted = self.execute(_NOTED).fetchall()
         if not noted:
@@ -234,22 +232,20 @@ class PostgresKeysConnection(PostgresConnection):
             return False
         self.script(f"SET lock_timeout = {EMPTY_MS}")
         try:
-            done = [self._written_anew(*one) for one in noted]
+            for one in noted:
+                self._write_anew(*one)
             with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
                 self.script("CHECKPOINT")  # so that the log they stood in is written over soon
         except asyncpg.LockNotAvailableError:
             return False
         finally:
             self.script("RESET lock_timeout")
-        return all(done)
+        return True
 
-    def _written_anew(self, table: str, file: int, now: int, octets: int) -> bool:
+    def _write_anew(self, table: str, file: int, now: int) -> None:
         if file == now:
-            if octets > LARGEST:
-                return False
             self.script(f'VACUUM (FULL) "{table}"')
         self.execute("DELETE FROM destroyed WHERE name = ? AND file = ?", (table, file))
-        return True
 
 
 class KeysFile(SqliteConnection):

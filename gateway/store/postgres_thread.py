@@ -20,7 +20,8 @@ import asyncpg
 import uvloop
 from asyncpg.connect_utils import SessionAttribute
 
-from gateway.store.connection import Database, Failed, Handles, Turn
+from gateway.store.boxes import BoxedKeys
+from gateway.store.connection import Failed, Handles, Turn
 from gateway.store.contract import StoreUnavailable
 from gateway.store.keys import Keys
 from gateway.store.postgres_connection import (
@@ -177,16 +178,16 @@ class PostgresThread:
             self._why = f"the database does not open: {_said(failed)}"
             raise StoreUnavailable(self._why) from failed
         self._pause = 0.0
-        self._handles = Handles(data, Keys(keys, self._ring))
+        self._handles = Handles(data, keys)
         return self._handles
 
-    def _keys(self) -> Database:
+    def _keys(self) -> Keys:
         if (file := file_of(self._dsns[1])) is not None:
-            return keys_connection(file, self._patience, KeysFile)
+            return Keys(keys_connection(file, self._patience, KeysFile), self._ring)
         keys = PostgresKeysConnection(self._connect(self._dsns[1]), self._wait, read_only=self._read_only)
         self._connections.append(keys)
         keys.script("SET plan_cache_mode = force_generic_plan")  # looked up by their key alone: else planned each time
-        return keys
+        return BoxedKeys(keys, self._ring)
 
     def _connect(self, dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
         return self._wait(

@@ -157,11 +157,11 @@ class Databases:
         made: Prepared = self._wait(prepare())
         return made
 
-    def plan(self, statement: dialect.Statement) -> dict[str, Any]:
+    def plan(self, statement: dialect.Statement, of: Which = "data") -> dict[str, Any]:
         """How the server goes about a statement, whatever its values, in a session as the store's are."""
 
         async def explain() -> str:
-            db = await connect(self.data, patience=5.0)
+            db = await connect(self.data if of == "data" else self.keys, patience=5.0)
             try:
                 await db.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE asked AS {statement.text}")
                 values = f"({', '.join(['NULL'] * len(statement.names))})" if statement.names else ""

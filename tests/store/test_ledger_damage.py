@@ -158,7 +158,7 @@ async def test_the_field_of_which_a_bit_was_changed_is_named(full: Keyed, store:
 
 async def test_a_key_that_was_changed_is_named(full: Keyed, store: SqlStore) -> None:
     key = full.key("p1@example.org")
-    full.ask("UPDATE person_keys SET wrapped = zeroblob(61) WHERE recipient_key = ?", key, of="keys")
+    full.ask("UPDATE person_keys SET wrapped = zeroblob(61) WHERE recipient_key = ?", key, of="keys", forged=True)
     result = prove.Rebuilt(controller_id="acme")
     found = [one async for one in prove.rebuild(store, "acme", result, write=False)]
     assert [(one.recipient_key, one.table) for one in found] == [(key, "keys")]

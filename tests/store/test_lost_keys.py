@@ -57,7 +57,7 @@ def without_key(home: Keyed, instead: bytes | None = None) -> Iterator[None]:
     where = "WHERE controller_id = ? AND recipient_key = ?"
 
     def keys(sql: str, *values: object) -> list[tuple[Any, ...]]:
-        return home.ask(sql, *values, of="keys")
+        return home.ask(sql, *values, of="keys", forged=True)
 
     [(kept,)] = keys(f"SELECT wrapped FROM person_keys {where}", *place)
     keys(f"DELETE FROM person_keys {where}", *place)
@@ -128,7 +128,8 @@ async def test_where_what_stood_in_for_a_key_does_not_open_nothing_is_guessed(ho
     with without_key(home):
         await store.record([home.consent(ANNA, id="later")])
     stand_in = key_of(home) + STAND_IN
-    home.ask("UPDATE person_keys SET wrapped = ? WHERE recipient_key = ?", os.urandom(61), stand_in, of="keys")
+    spoilt = "UPDATE person_keys SET wrapped = ? WHERE recipient_key = ?"
+    home.ask(spoilt, os.urandom(61), stand_in, of="keys", forged=True)
     assert [one.name for one in await store.attachments("acme", key_of(home))] == ["scan.pdf"]
     for write in (False, True):
         [text] = await differences(store, write=write)

@@ -269,7 +269,8 @@ async def test_under_a_key_that_does_not_open_nothing_is_attached_and_nothing_sh
     store: SqlStore, home: Keyed, attached: bytes
 ) -> None:
     key = home.key("anna@example.org")
-    home.ask("UPDATE person_keys SET wrapped = zeroblob(61) WHERE recipient_key = ?", key, of="keys")
+    spoilt = "UPDATE person_keys SET wrapped = zeroblob(61) WHERE recipient_key = ?"
+    home.ask(spoilt, key, of="keys", forged=True)
     with pytest.raises(Unattached, match="cannot be read: see `consentgate doctor`"):
         await store.attach(scan(home))
     assert await store.attachments("acme", key) == []

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.store import postgres, postgres_connection
+from gateway.store import postgres
 from gateway.store.connection import Handles, Turn
 from gateway.store.contract import StoreUnavailable
 from tests.ports import free_ports
@@ -287,23 +287,6 @@ async def test_a_destroyed_key_that_somebody_may_still_see_is_written_over_later
             assert not await store.empty_logs()
         assert await store.empty_logs()
         assert home.ask("SELECT count(*) FROM destroyed", of="keys") == [(0,)]
-
-
-async def test_keys_of_so_many_people_that_mail_would_wait_are_left_to_whoever_keeps_the_server(
-    home: Keyed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgres_connection, "LARGEST", 0)
-    async with home.opened() as store:
-        await consents(store, home, 3)
-        [(wrapped,)] = home.ask(
-            "SELECT wrapped FROM person_keys WHERE recipient_key = ?", home.key("p1@example.org"), of="keys"
-        )
-        await store.erase(erasure(home, "p1@example.org"))
-        assert not await store.empty_logs()
-        assert wrapped in home.place.on_disk()
-        home.ask("VACUUM FULL person_keys", of="keys")
-        assert await store.empty_logs()
-        assert wrapped not in home.place.on_disk()
 
 
 async def test_a_key_that_another_node_makes_meanwhile_is_the_one_that_counts(home: Keyed) -> None:
