@@ -28,20 +28,17 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {status: described(said) for 
 """How every route may refuse."""
 
 
+_API: Final = APIRouter(prefix=PREFIX, responses=REFUSALS)
+for _module in (own_key, consents, decisions, hooks):
+    _API.include_router(_module.router)
+
+
 def add_api(app: FastAPI, site: Site) -> None:
-    """Put the API into the application. New route modules are named here."""
-    door = Door(site)
-    api = APIRouter(prefix=PREFIX, responses=REFUSALS)
-    for router in _routers(site, door):
-        api.include_router(router)
-    app.include_router(api)
+    """Put the API into the application. New route modules are named above."""
+    app.state.site, app.state.door = site, Door(site)
+    app.router.routes += _API.routes  # and not include_router, which would make all of them anew
     app.add_exception_handler(Problem, _refused)
     app.add_exception_handler(RequestValidationError, _not_as_described)
-
-
-def _routers(site: Site, door: Door) -> tuple[APIRouter, ...]:
-    """The routes, module by module."""
-    return (own_key.routes(door), consents.routes(site, door), decisions.routes(site, door), hooks.routes(site))
 
 
 async def _refused(request: Request, error: Exception) -> Response:

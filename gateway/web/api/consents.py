@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from gateway.config import Controller, Form
 from gateway.sign_up import SaidOtherwise
 from gateway.store.material import NameTaken
-from gateway.web.api.door import Caller, Door
+from gateway.web.api.door import Caller, Here, needs
 from gateway.web.problem import Fault, Problem
 from gateway.web.site import PATIENCE, Site
 from gateway.wish import Wish
@@ -121,22 +121,19 @@ IdempotencyKey = Annotated[
 ]
 
 
-def routes(site: Site, door: Door) -> APIRouter:
-    """The one route."""
-    router = APIRouter(tags=["consents"])
+router = APIRouter(tags=["consents"])
 
-    @router.post(
-        "/consents", status_code=201, summary="Record a consent with what proves it",
-        responses={409: {"description": "The id or Idempotency-Key stands for another request already."}},
-    )  # fmt: skip
-    async def add_consent(
-        caller: Annotated[Caller, Depends(door.needs("consents:write"))], body: ConsentIn,
-        idempotency_key: IdempotencyKey = None,
-    ) -> ConsentOut:  # fmt: skip
-        async with asyncio.timeout(PATIENCE):
-            return await _take(site, caller, body, idempotency_key)
 
-    return router
+@router.post(
+    "/consents", status_code=201, summary="Record a consent with what proves it",
+    responses={409: {"description": "The id or Idempotency-Key stands for another request already."}},
+)  # fmt: skip
+async def add_consent(
+    site: Here, caller: Annotated[Caller, Depends(needs("consents:write"))], body: ConsentIn,
+    idempotency_key: IdempotencyKey = None,
+) -> ConsentOut:  # fmt: skip
+    async with asyncio.timeout(PATIENCE):
+        return await _take(site, caller, body, idempotency_key)
 
 
 async def _take(site: Site, caller: Caller, body: ConsentIn, idempotency_key: str | None) -> ConsentOut:

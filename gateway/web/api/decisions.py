@@ -8,7 +8,7 @@ told by a POST, and each such look is written to the ledger (RULES.md S5).
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -20,7 +20,7 @@ from gateway.explain import Mine
 from gateway.recall import lookup
 from gateway.sentences import spoken
 from gateway.store.history import Decided
-from gateway.web.api.door import Caller, Door
+from gateway.web.api.door import Caller, Here, needs
 from gateway.web.problem import Fault, Problem
 from gateway.web.site import PATIENCE, Site
 from gateway.words import Language, accepted
@@ -80,75 +80,80 @@ class Answer(Said):
     cite: str
 
 
-def routes(site: Site, door: Door) -> APIRouter:
-    """The routes."""
-    router = APIRouter(tags=["decisions"])
-    mine = Mine(config=site.config, scales=site.scales, ring=site.ring)
-    needs = Annotated[Caller, Depends(door.needs("decisions:read"))]
-    wish = Annotated[
-        str | None, Query(max_length=35, description="nl, en, fr or de; without it Accept-Language decides.")
-    ]
+router = APIRouter(tags=["decisions"])
+_PATH: Final = "/decisions/{message_id}/{copy_no}"
+_MISSING: Final[dict[int | str, dict[str, Any]]] = {404: {"description": "There is no such copy."}}
+Reader = Annotated[Caller, Depends(needs("decisions:read"))]
+MessageId = Annotated[str, Path(max_length=40)]
+CopyNo = Annotated[int, Path(ge=0, lt=1 << 31)]
+Spoken = Annotated[
+    str | None, Query(max_length=35, description="nl, en, fr or de; without it Accept-Language decides.")
+]
 
-    def language_of(request: Request, asked: str | None) -> Language:
-        return site.words.pick([asked, *accepted(request.headers.get("accept-language"))])
 
-    path = "/decisions/{message_id}/{copy_no}"
-    missing: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such copy."}}
-    message = Annotated[str, Path(max_length=40)]
-    number = Annotated[int, Path(ge=0, lt=1 << 31)]
+@router.get(_PATH, summary="Whether a message was sent, by which rule, and what would help", responses=_MISSING)
+async def result(
+    site: Here, request: Request, caller: Reader, message_id: MessageId, copy_no: CopyNo, language: Spoken = None
+) -> Result:
+    async with asyncio.timeout(PATIENCE):
+        one = await _stored(site, caller, message_id, copy_no)
+    said = spoken(site.words, _language(site, request, language), explain.result_of(one), caller.controller)
+    del said["explanation"]["facts"]  # they were not asked for; an empty list would say that there are none
+    return Result(**_fields(one), **said)
 
-    async def stored(caller: Caller, message_id: str, copy_no: int) -> Decided:
-        found = await site.store.decided(caller.controller.id, _message_id(message_id), copy_no)
-        if found is None:
-            raise _missing()
-        return found
 
-    @router.get(path, summary="Whether a message was sent, by which rule, and what would help", responses=missing)
-    async def result(
-        request: Request, caller: needs, message_id: message, copy_no: number, language: wish = None
-    ) -> Result:
-        async with asyncio.timeout(PATIENCE):
-            one = await stored(caller, message_id, copy_no)
-        said = spoken(site.words, language_of(request, language), explain.result_of(one), caller.controller)
-        del said["explanation"]["facts"]  # they were not asked for; an empty list would say that there are none
-        return Result(**_fields(one), **said)
+@router.post(
+    _PATH, summary="Why a message was, or was not, sent: the facts of the person; the look is on record",
+    response_model_exclude_none=True, responses=_MISSING,
+)  # fmt: skip
+async def decision(
+    site: Here, request: Request, caller: Reader, message_id: MessageId, copy_no: CopyNo, language: Spoken = None
+) -> DecisionTold:
+    controller, now = caller.controller, site.clock()
+    async with asyncio.timeout(PATIENCE):
+        one = await _stored(site, caller, message_id, copy_no)
+        [told] = await explain.decisions(site.store, _mine(site), [one], now=now)
+        await record.looked(
+            site.store, controller.id, explain.on_file([told]), by=f"API key {caller.name}", now=now
+        )  # fmt: skip
+    said = explain.spoken_fields(site.words, _language(site, request, language), told, controller)
+    return DecisionTold(**_fields(one), **said)
 
-    @router.post(
-        path, summary="Why a message was, or was not, sent: the facts of the person; the look is on record",
-        response_model_exclude_none=True, responses=missing,
-    )  # fmt: skip
-    async def decision(
-        request: Request, caller: needs, message_id: message, copy_no: number, language: wish = None
-    ) -> DecisionTold:
-        controller, now = caller.controller, site.clock()
-        async with asyncio.timeout(PATIENCE):
-            one = await stored(caller, message_id, copy_no)
-            [told] = await explain.decisions(site.store, mine, [one], now=now)
-            await record.looked(
-                site.store, controller.id, explain.on_file([told]), by=f"API key {caller.name}", now=now
-            )  # fmt: skip
-        said = explain.spoken_fields(site.words, language_of(request, language), told, controller)
-        return DecisionTold(**_fields(one), **said)
 
-    @router.post("/decisions", summary="May this address receive mail of a stream now, and why")
-    async def question(request: Request, caller: needs, asked: Question, language: wish = None) -> Answer:
-        controller, now = caller.controller, site.clock()
-        _declared(asked, controller.streams)
-        async with asyncio.timeout(PATIENCE):
-            said = await explain.may_receive(
-                site.store, mine, controller, asked.address, streams=[asked.stream], purpose=asked.purpose,
-                categories=asked.categories, now=now,
-            )  # fmt: skip
-            if canonical(asked.address) is not None:
-                [person] = await site.store.people([lookup(site.ring, controller.id, None, asked.address)])
-                known = [person.recipient_key] if person.seen else []
-                await record.looked(site.store, controller.id, known, by=f"API key {caller.name}", now=now)
-        one = said[asked.stream]
-        told: dict[str, Any] = {"decision": one.verdict, "reason_code": one.code, "cite": one.articles}
-        told |= spoken(site.words, language_of(request, language), one, controller)
-        return Answer(stream=asked.stream, **told)
+@router.post("/decisions", summary="May this address receive mail of a stream now, and why")
+async def question(
+    site: Here, request: Request, caller: Reader, asked: Question, language: Spoken = None
+) -> Answer:  # fmt: skip
+    controller, now = caller.controller, site.clock()
+    _declared(asked, controller.streams)
+    async with asyncio.timeout(PATIENCE):
+        said = await explain.may_receive(
+            site.store, _mine(site), controller, asked.address, streams=[asked.stream], purpose=asked.purpose,
+            categories=asked.categories, now=now,
+        )  # fmt: skip
+        if canonical(asked.address) is not None:
+            [person] = await site.store.people([lookup(site.ring, controller.id, None, asked.address)])
+            known = [person.recipient_key] if person.seen else []
+            await record.looked(site.store, controller.id, known, by=f"API key {caller.name}", now=now)
+    one = said[asked.stream]
+    told: dict[str, Any] = {"decision": one.verdict, "reason_code": one.code, "cite": one.articles}
+    told |= spoken(site.words, _language(site, request, language), one, controller)
+    return Answer(stream=asked.stream, **told)
 
-    return router
+
+async def _stored(site: Site, caller: Caller, message_id: str, copy_no: int) -> Decided:
+    found = await site.store.decided(caller.controller.id, _message_id(message_id), copy_no)
+    if found is None:
+        raise _missing()
+    return found
+
+
+def _mine(site: Site) -> Mine:
+    return Mine(config=site.config, scales=site.scales, ring=site.ring)
+
+
+def _language(site: Site, request: Request, asked: str | None) -> Language:
+    return site.words.pick([asked, *accepted(request.headers.get("accept-language"))])
 
 
 def _fields(one: Decided) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 A key belongs to one controller, so a route never asks whose data is meant (DESIGN.md P8). No cookie is looked at: a
 browser cannot be made to call in somebody's name. Wrong keys are slowed down per network they come from.
+
+Routes are made once per process, when their modules are loaded: FastAPI takes a tenth of a second for them, and never
+forgets a route's function. The site and its door come with the application that is called, which settings change.
 """
 
 import asyncio
@@ -29,6 +32,15 @@ _CHANGES_NOTHING: Final = ("GET", "HEAD")
 Given = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 
 
+async def _site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+Here = Annotated[Site, Depends(_site)]
+"""The site of the application that is called."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Whose key it is, and its name for records ("the shop's checkout")."""
@@ -40,22 +52,13 @@ class Caller:
 
 
 class Door:
-    """Made once per application; each route takes `Depends(door.needs(SCOPE))`, which gives it the Caller."""
+    """Made once per application. Each route takes `Depends(needs(SCOPE))`, which gives it the Caller."""
 
     def __init__(self, site: Site) -> None:
         self._site, self._wrong = site, guessing()
 
-    def needs(self, scope: str | None = None) -> Callable[[Request, Given], Awaitable[Caller]]:
-        """A dependency that lets in callers whose key has this scope (None: any). Problem 401, 403, 429 for others."""
-        assert scope is None or scope in keys.SCOPES
-
-        async def knock(request: Request, given: Given) -> Caller:
-            async with asyncio.timeout(PATIENCE):
-                return await self._let_in(request, given.credentials if given is not None else None, scope)
-
-        return knock
-
-    async def _let_in(self, request: Request, text: str | None, scope: str | None) -> Caller:
+    async def let_in(self, request: Request, text: str | None, scope: str | None) -> Caller:
+        """Whose key `text` is. Problem 401, 403 or 429 for whom it does not let in."""
         peer, now, store = client_key(request), self._site.clock(), self._site.store
         if wait := self._wrong.wait(peer, now):
             seconds = str(int(wait.total_seconds()) + 1)
@@ -81,6 +84,18 @@ class Door:
         if stale and request.method not in _CHANGES_NOTHING:
             await store.api_key_used(controller.id, kept.key_id, now)
         return Caller(controller=controller, key_id=kept.key_id, name=kept.name, scopes=kept.scopes)
+
+
+def needs(scope: str | None = None) -> Callable[[Request, Given], Awaitable[Caller]]:
+    """A dependency that lets in callers whose key has this scope (None: any). Problem 401, 403, 429 for others."""
+    assert scope is None or scope in keys.SCOPES
+
+    async def knock(request: Request, given: Given) -> Caller:
+        door: Door = request.app.state.door
+        async with asyncio.timeout(PATIENCE):
+            return await door.let_in(request, given.credentials if given is not None else None, scope)
+
+    return knock
 
 
 def _unauthorised(detail: str) -> Problem:

@@ -15,6 +15,7 @@ from gateway.be_told import NotNow, Told
 from gateway.hooks.fields import Malformed
 from gateway.hooks.told import Post, Provider, Unproven
 from gateway.store.hooked import Hook
+from gateway.web.api.door import Here
 from gateway.web.problem import Fault, Problem, described
 from gateway.web.site import PATIENCE, Site
 
@@ -47,31 +48,29 @@ class Taken(BaseModel):
     ignored: int
 
 
-def routes(site: Site) -> APIRouter:
-    """The one route."""
-    router = APIRouter(tags=["hooks"])
+router = APIRouter(tags=["hooks"])
 
-    @router.post(
-        "/hooks/{provider}/{hook_id}", summary="A provider tells of bounces, complaints and unsubscribes",
-        openapi_extra=_BODY, responses=_REFUSALS,
-    )  # fmt: skip
-    async def told(
-        request: Request,
-        provider: Provider,
-        hook_id: Annotated[str, Path(max_length=64, description="As `consentgate hook add` printed it.")],
-    ) -> Taken:
-        async with asyncio.timeout(PATIENCE):
-            hook = await site.be_told.hook(provider, hook_id)
-            if hook is None:  # before anything of the body is read
-                raise Problem(404, "There is nothing at this address.")
-            async with site.be_told.room:
-                headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
-                done = await _told(site, hook, Post(body=await request.body(), headers=headers))
-        if done.faults:
-            raise _malformed(done.faults)
-        return Taken(events=done.events, repeats=done.repeats, ignored=done.ignored)
 
-    return router
+@router.post(
+    "/hooks/{provider}/{hook_id}", summary="A provider tells of bounces, complaints and unsubscribes",
+    openapi_extra=_BODY, responses=_REFUSALS,
+)  # fmt: skip
+async def told(
+    site: Here,
+    request: Request,
+    provider: Provider,
+    hook_id: Annotated[str, Path(max_length=64, description="As `consentgate hook add` printed it.")],
+) -> Taken:
+    async with asyncio.timeout(PATIENCE):
+        hook = await site.be_told.hook(provider, hook_id)
+        if hook is None:  # before anything of the body is read
+            raise Problem(404, "There is nothing at this address.")
+        async with site.be_told.room:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+            done = await _told(site, hook, Post(body=await request.body(), headers=headers))
+    if done.faults:
+        raise _malformed(done.faults)
+    return Taken(events=done.events, repeats=done.repeats, ignored=done.ignored)
 
 
 async def _told(site: Site, hook: Hook, post: Post) -> Told:

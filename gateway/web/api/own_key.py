@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from gateway.web.api.door import Caller, Door
+from gateway.web.api.door import Caller, needs
 
 
 class OwnKey(BaseModel):
@@ -17,14 +17,11 @@ class OwnKey(BaseModel):
     scopes: list[str]
 
 
-def routes(door: Door) -> APIRouter:
-    """The one route."""
-    router = APIRouter(tags=["keys"])
+router = APIRouter(tags=["keys"])
 
-    @router.get("/key", summary="What the key is and may do")
-    async def own_key(caller: Annotated[Caller, Depends(door.needs())]) -> OwnKey:
-        return OwnKey(
-            controller=caller.controller.id, key=caller.key_id.hex(), name=caller.name, scopes=list(caller.scopes)
-        )
 
-    return router
+@router.get("/key", summary="What the key is and may do")
+async def own_key(caller: Annotated[Caller, Depends(needs())]) -> OwnKey:
+    return OwnKey(
+        controller=caller.controller.id, key=caller.key_id.hex(), name=caller.name, scopes=list(caller.scopes)
+    )
