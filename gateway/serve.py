@@ -26,13 +26,14 @@ import uvloop
 from gateway import log, supervisor, systemd
 from gateway.board import Board, Slot
 from gateway.config import Config
-from gateway.keys import key_ring
+from gateway.keys import key_ring, signers
 from gateway.settings.load import ConfigError, load
 from gateway.settings.readiness import serve_problems
 from gateway.settings.restart import restart_needed
 from gateway.sockets import Sockets
 from gateway.store.contract import Store, StoreUnavailable
 from gateway.store.nodes import NameTaken, Nodes
+from gateway.words import Words
 from gateway.worker import Renewed, Told, Worker
 
 OWN_FILES = 256
@@ -84,7 +85,7 @@ class _Renewal:
     def take(self) -> None:
         if self.serving.config is not self.config:
             before = self.serving.sockets
-            self.serving.config, self.serving.sockets = self.config, self.sockets
+            self.serving.config, self.serving.sockets, self.serving.words = self.config, self.sockets, None
             before.close(but=self.sockets)
 
     def drop(self) -> None:
@@ -100,6 +101,7 @@ class _Serving:
         self._files = open_files_limit()
         self._started_with, self._keys = config, key_ring(config).key_ids
         self.config = self._fitted(config)
+        self.words: Words | None = None  # those of the settings, where workers share them
         inherited = systemd.inherited()
         self.sockets = Sockets.bound(config.listen, inherited=inherited)
         used = {id(opened) for _, _, opened in self.sockets}
@@ -185,6 +187,8 @@ class _Serving:
 
     def together(self) -> int:
         board = Board(self._workers)
+        self.words = Words.load(self.config.own_templates)
+        signers(self.config)  # remembered, for all of them
 
         def work(index: int, channel: socket.socket) -> int:
             return uvloop.run(self._run_under(index, channel, board))
@@ -249,7 +253,7 @@ class _Serving:
                 await work(
                     Worker(
                         self.config, store, nodes, self.sockets, name, clock=self._clock, slot=slot, renewed=renewed,
-                        told=told,
+                        told=told, words=self.words,
                     )
                 )  # fmt: skip
         except StoreUnavailable as down:

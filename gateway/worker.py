@@ -106,12 +106,13 @@ class Worker:
     def __init__(
         self, config: Config, store: Store, nodes: Nodes, sockets: Sockets, name: str, *,
         clock: Callable[[], datetime], seconds: Callable[[], float] = seconds_passed, slot: Slot | None = None,
-        renewed: Renewed = _nowhere, told: Told = lambda _: None,
+        renewed: Renewed = _nowhere, told: Told = lambda _: None, words: Words | None = None,
     ) -> None:  # fmt: skip
         """`seconds`: they only grow; `slot`: this worker's place among all; `renewed` and `told`: whom it asks and
-        tells at a reload."""
+        tells at a reload; `words`: those of these settings, where they are loaded already."""
         self.config, self.sockets, self._clock, self._nodes = config, sockets, clock, nodes
         self._slot, self._renewed, self._told = slot or Board(1).slot(0), renewed, told
+        self._given = words
         self.stop = asyncio.Event()
         """Set to end the work."""
         self.again = asyncio.Event()
@@ -150,7 +151,7 @@ class Worker:
         """Serve until `stop` is set; `accepting` is called once everything accepts. NameTaken when another got our
         name."""
         config, sockets = self.config, self.sockets
-        self._configure(await self._fit(config, sockets))
+        self._configure(await self._fit(config, sockets, self._given))
         await record.settings_in_force(self._store, config, now=self._clock())
         await self._room.look(config)
         logins = Logins(config.logins, clock=self._clock)
@@ -221,10 +222,11 @@ class Worker:
         self._submission.listen(sockets.submission.values(), sockets.submissions.values())
         self._return_path.listen(sockets.return_path.values())
 
-    async def _fit(self, config: Config, sockets: Sockets) -> _Fitted:
+    async def _fit(self, config: Config, sockets: Sockets, words: Words | None = None) -> _Fitted:
         """Make what follows from settings and may go wrong. Raises OSError, ValueError, StoreUnavailable."""
         # templates and languages are half a second's reading, while mail goes on
-        words = await asyncio.get_running_loop().run_in_executor(None, Words.load, config.own_templates)
+        if words is None:
+            words = await asyncio.get_running_loop().run_in_executor(None, Words.load, config.own_templates)
         keys = signers(config)
         tokens = token_keys(self._ring)
         return _Fitted(
