@@ -67,6 +67,7 @@ class Pace:
             await asyncio.sleep(seconds)
         number = min(self._most, max(self._size, self._asking))
         span = timedelta(seconds=self._gap * number)
-        begins = await self._reserve(span, max(FAR, timedelta(seconds=self._gap * SHARING)))
+        most = max(FAR, timedelta(seconds=self._gap * SHARING))
+        begins = min(await self._reserve(span, most), most.total_seconds())  # or a clock was set back meanwhile
         self._at, self._left = loop.time() + begins, number
         self._size = min(self._most, number if missed else 2 * number)

@@ -142,3 +142,16 @@ def test_a_store_that_fails_is_told_and_the_next_turn_asks_again() -> None:
         assert row.asked == 1
 
     in_made_time(work())
+
+
+def test_a_clock_that_is_set_back_while_turns_are_taken_holds_nobody_up() -> None:
+    """The store answers by the clock of before, and the time until then is counted from the clock of after."""
+
+    async def work() -> None:
+        async def reserve(span: timedelta, most: timedelta) -> float:
+            return timedelta(days=365).total_seconds()
+
+        await Pace(1000, reserve).turn()
+        assert asyncio.get_running_loop().time() - _Skips.now <= 60
+
+    in_made_time(work())
