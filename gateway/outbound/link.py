@@ -227,6 +227,7 @@ async def open_link(
     waiting = deque(addresses)
     trying: dict[asyncio.Task[Link], str] = {}
     failed = LinkFailed("dns", "no address")
+    first: Link | None = None
     try:
         while waiting or trying:
             if waiting:
@@ -237,7 +238,8 @@ async def open_link(
             )
             for task in done:
                 if (error := task.exception()) is None:
-                    return task.result(), trying.pop(task)
+                    first = task.result()
+                    return first, trying.pop(task)
                 del trying[task]
                 if not isinstance(error, LinkFailed):
                     raise error
@@ -247,9 +249,14 @@ async def open_link(
     finally:
         for task in trying:
             task.cancel()
-        for beaten in await asyncio.gather(*trying, return_exceptions=True):
-            if isinstance(beaten, Link):  # it connected in the same moment
-                beaten.abort()
+        try:
+            for beaten in await asyncio.gather(*trying, return_exceptions=True):
+                if isinstance(beaten, Link):  # it connected in the same moment
+                    beaten.abort()
+        except asyncio.CancelledError:
+            if first is not None:
+                first.abort()  # nobody gets to know of it any more
+            raise
 
 
 async def _open(

@@ -3,8 +3,8 @@
 Purpose: `look_up` answers for the way of mail, from a cache where it can; `texts` and `mail_hosts` ask anew, for what
 operators should know.
 It says apart "there is none" (an answer without records) and "nobody answered" (Unanswered).
-It never keeps an answer longer than its time to live or an hour, more than ENTRIES answers, or more of an answer than
-MOST_RECORDS; and never has more questions under way than it was allowed.
+It never keeps an answer longer than its time to live or an hour, more than ENTRIES of them or OCTETS in all, or of one
+more than MOST_RECORDS; and never has more questions under way than it was allowed.
 Known limit: it validates no signatures itself. `authentic` is the word of a validating name server on this machine.
 
 Sources: RFC 1035; RFC 2308 (how long "there is none" holds); RFC 4035 3.2.3 and RFC 6840 5.7 (the AD bit).
@@ -24,6 +24,8 @@ DNS_SECONDS = 5.0
 QUERIES: Final = 64
 """Questions under way at one time, where nothing else is said."""
 ENTRIES: Final = 20_000
+OCTETS: Final = 16 << 20
+"""Of all answers kept: who has names without end, each with records as long as may be, fills no more."""
 MOST_RECORDS: Final = 32
 LONGEST_RECORD: Final = 4096
 """Octets; no record that mail goes by is longer."""
@@ -78,6 +80,7 @@ class Resolver:
         kept at most. `queries`: questions under way at most."""
         self._servers, self._dnssec, self._entries = tuple(servers), dnssec, entries
         self._kept: OrderedDict[tuple[str, Kind], Found | _Silence] = OrderedDict()
+        self._octets = 0
         self._under_way: dict[tuple[str, Kind], asyncio.Future[None]] = {}
         self._room = asyncio.Semaphore(queries)
         self._asking: tuple[float, Any] | None = None
@@ -117,10 +120,10 @@ class Resolver:
         finally:
             del self._under_way[key]
             done.set_result(None)
+        self._octets += _size(answer) - _size(self._kept.pop(key, None))
         self._kept[key] = answer
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._entries:
-            self._kept.popitem(last=False)
+        while len(self._kept) > self._entries or self._octets > OCTETS:
+            self._octets -= _size(self._kept.popitem(last=False)[1])
         return _said(answer)
 
     async def _found(self, name: str, kind: Kind) -> Found | _Silence:
@@ -207,6 +210,13 @@ def _said(kept: Found | _Silence) -> Found:
     if isinstance(kept, _Silence):
         raise Unanswered(kept.why)
     return kept
+
+
+def _size(kept: Found | _Silence | None) -> int:
+    """Octets of an answer's records."""
+    if not isinstance(kept, Found):
+        return 0
+    return sum(len(value) for record in kept.records for value in record if isinstance(value, bytes | str))
 
 
 def _order(record: Record) -> tuple[str, ...] | Record:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from gateway.mail.envelope import Rcpt
 from gateway.mail.outcome import Outcome
 from gateway.outbound import link, tls_policy
 from gateway.outbound.connect import ConnectFailed, Timeouts, connect
-from gateway.outbound.link import Link, LinkFailed
+from gateway.outbound.link import Link, LinkFailed, open_link
 from gateway.outbound.names import addresses_of
 from gateway.outbound.pool import Habits, Pool, hosts
 from tests.installation import free_ports
@@ -255,6 +255,46 @@ async def test_a_host_whose_addresses_all_hang_ends_in_time_for_the_next_one(mon
         outcome = await deliver(alone)
         assert (outcome.state, outcome.stage, outcome.enhanced) == ("retry", "ehlo", "4.4.2")
         await alone.close()
+
+
+async def test_given_up_in_whatever_moment_no_socket_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that connected first too, while those that it beat are being let go."""
+    monkeypatch.setattr(link, "NEXT_ADDRESS", 0.01)
+    met, gone = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.set()
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.transport.abort()
+        gone.set()
+
+    silent = socket.socket()
+    silent.bind(("127.0.0.3", 0))
+    silent.listen(0)
+    port = silent.getsockname()[1]
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.3", port))
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    try:
+        async with asyncio.timeout(20):
+            for turns in range(8):
+                opening = asyncio.create_task(open_link(["127.0.0.3", "127.0.0.1"], port, 20, name="mx.test"))
+                await met.wait()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                opening.cancel()
+                with suppress(asyncio.CancelledError):
+                    (await opening)[0].abort()
+                await gone.wait()
+                met.clear()
+                gone.clear()
+    finally:
+        server.close()
+        for one in (*fillers, silent):
+            one.close()
 
 
 async def test_a_name_server_that_says_nothing_holds_one_thread_for_all_who_ask(

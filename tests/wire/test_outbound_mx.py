@@ -206,6 +206,22 @@ async def test_what_is_kept_is_bounded_and_ends(zone: NameServer) -> None:
     assert (await resolver.look_up("n2.test", "A")).until - now == pytest.approx(5, abs=4)
 
 
+async def test_answers_that_are_kept_are_bounded_in_octets_too(
+    zone: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, "OCTETS", 1600)
+    zone.table |= {(f"n{n}.test", "TXT"): [f'"{"x" * 255}" "{"y" * 245}"'] for n in range(9)}
+    resolver = asking(zone)
+    for n in range(9):
+        await resolver.look_up(f"n{n}.test", "TXT")
+    assert [name for name, _ in resolver._kept] == ["n6.test", "n7.test", "n8.test"]
+    for key, kept in list(resolver._kept.items()):
+        assert isinstance(kept, resolver_module.Found)
+        resolver._kept[key] = replace(kept, until=0.0)
+        await resolver.look_up(*key)  # anew, in the place of what is over
+    assert len(resolver._kept) == 3 and resolver._octets == 1500
+
+
 async def test_only_a_validating_server_on_this_machine_makes_an_answer_authentic(zone: NameServer) -> None:
     zone.table |= {
         ("s.test", "MX"): ["10 mx.s.test."], ("mx.s.test", "A"): ["127.0.0.2"], ("plain.test", "A"): ["127.0.0.2"],
