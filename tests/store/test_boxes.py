@@ -237,7 +237,7 @@ class Side:
         """Beside others, as nobody does it: no lock on the data keeps them apart."""
         for _ in range(100):
             with contextlib.suppress(StoreUnavailable):
-                await self.thread.commit([unit], Turn.BESIDE)
+                await self.thread.commit(lambda: [unit], Turn.BESIDE)
                 return
         raise AssertionError("others are in the way for ever")
 
