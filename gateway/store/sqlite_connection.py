@@ -28,6 +28,8 @@ AT_ONCE: Final = 1000
 """Values in one statement; every SQLite takes that many."""
 STEPS: Final = (16, 4, 1)
 """Rows in one INSERT: few lengths, so that few statements are kept ready."""
+CACHE_KB: Final = 8192
+"""Pages that a connection keeps; a worker has three. What is read comes from the system's cache otherwise, as fast."""
 LOG_PAGES: Final = 8000
 """Pages of the write-ahead log (4 kB each) that a process which takes in files lets come together before it moves them
 into the database: a page that many rows change is then moved once, and others find no more than 32 MB left to move."""
@@ -180,7 +182,7 @@ class SqliteThread:
                 factory=SqliteConnection,
             )
             self._connection = await connection
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "mmap_size=268435456"):
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{CACHE_KB}", "mmap_size=268435456"):
                 if not (self._read_only and pragma.startswith("journal_mode")):
                     await self._connection.execute(f"PRAGMA {pragma}")
             db = self._connection._conn
