@@ -272,6 +272,7 @@ def _keep_for_good() -> None:
     leaves few cycles behind: to look for them after every other message, as is usual, costs 2 % of the CPU.
     """
     gc.freeze()
+    gc.enable()  # command `serve` turned it off while modules were loaded
     gc.set_threshold(10_000, 20, 20)
 
 

@@ -145,6 +145,7 @@ class Supervisor:
         """Until SIGTERM or SIGINT; SIGHUP is a reload. Exit code 0, or 1 when they could not start or had to be cut."""
         self._signals = _Signals()
         gc.freeze()  # the collector writes to what it walks: workers would soon share no memory
+        gc.enable()
         for worker in self._workers:
             self._start(worker)
         while self._stop_at is None or self._living():
