@@ -133,16 +133,10 @@ class BoxedKeys(Keys):
 
     def _taken_out(self, controller_id: str, stored: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         self._boxes.forget()
-        found, elsewhere = {}, []
-        for recipient_key, sealed in stored.items():
-            wrapped = self._boxes.take(controller_id, recipient_key, sealed)
-            if wrapped is None:
-                elsewhere.append(recipient_key)
-            else:
-                found[recipient_key] = wrapped
-        if elsewhere:
-            found.update(self._with_boxes(controller_id, elsewhere))
-        return found
+        found = {key: self._boxes.take(controller_id, key, sealed) for key, sealed in stored.items()}
+        elsewhere = [key for key, wrapped in found.items() if wrapped is None]
+        found.update(self._with_boxes(controller_id, elsewhere))  # each in its place: whoever asks may go by the order
+        return {key: wrapped for key, wrapped in found.items() if wrapped is not None}
 
     def _with_boxes(self, controller_id: str, recipient_keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those in boxes that are not known yet: read again together with these, since they may be in others by now."""

@@ -155,6 +155,18 @@ async def test_boxes_that_were_forgotten_are_looked_up_again_and_filled_all_the_
         assert await known(store, home, *range(first + 3)) == [True] * (first + 3)
 
 
+async def test_the_order_is_the_same_whichever_boxes_are_known(home: Keyed, store: SqlStore) -> None:
+    await consents(store, home, 12)
+    keys = sorted(stored(home))
+
+    def look(handles: Handles) -> list[bytes]:
+        handles.keys.person("acme", keys[7])
+        return list(handles.keys.wrapped("acme", keys))
+
+    async with home.opened() as other:
+        assert await other._read(look) == keys
+
+
 async def test_nobody_waits_for_a_ring_where_one_is_erased_while_their_box_is_being_emptied(
     home: Keyed, store: SqlStore
 ) -> None:
