@@ -269,11 +269,12 @@ def _keep_for_good() -> None:
     """What is loaded stays: the collector would stop all mail for a tenth of a second now and then to walk it.
 
     Said once. To take it back at a reload is to write to all of it, and workers share no memory from then on. Mail
-    leaves few cycles behind: to look for them after every other message, as is usual, costs 2 % of the CPU.
+    leaves few cycles behind: to look for them after every other message, as is usual, costs 2 % of the CPU. Connections
+    leave some, so that what is older is looked at as often as usual.
     """
     gc.freeze()
     gc.enable()  # command `serve` turned it off while modules were loaded
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(10_000, 2, 2)
 
 
 @asynccontextmanager
