@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import csv
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -138,6 +139,11 @@ class Relay:
     def one_click(self, url: str) -> httpx.Response:
         """RFC 8058: the POST of a mailbox provider."""
         return self.http("POST", url, **ONE_CLICK)
+
+    def a_second_passes(self) -> None:
+        """What counts from a second after it was answered counts now (P2, P3)."""
+        end = time.monotonic() + 1.0
+        self.gateway.eventually(lambda: time.monotonic() > end)
 
     def drained(self) -> None:
         """Wait until nothing waits to leave any more."""

@@ -115,6 +115,7 @@ def test_what_finds_no_session_goes_back_and_an_opt_out_meanwhile_counts(
             waits = [row for row in copies(installation)[1:6] if row[0] == "queued"]
             assert len(waits) >= 1 and all(row[1] == 0 for row in waits), "it was no attempt"
             assert relay.one_click(installation.url + path_of(url)).status_code == 200
+            relay.a_second_passes()
             gate.open()
             gateway.eventually(lambda: slow.count == 5)
             gateway.eventually(lambda: all(row[0] in ("delivered", "blocked") for row in copies(installation)))

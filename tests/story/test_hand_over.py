@@ -293,6 +293,7 @@ def test_a_copy_kept_out_at_hand_over_is_reported_where_the_stream_rejects(insta
         relay.gateway.eventually(lambda: gate.waiting == 1)
         relay.taken([ANNA, WIM], newsletter("wacht"))
         relay.one_click(one_click_url(relay.upstream.to(ANNA)[0]))
+        relay.a_second_passes()
         gate.open()
         relay.upstream.wait(3)
         relay.drained()

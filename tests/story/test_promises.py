@@ -100,6 +100,7 @@ def test_p2_what_was_allowed_is_decided_again_at_hand_over(installation: Install
         named = relay.taken([ANNA, *PEOPLE[:2]], newsletter("wacht"))
         later = relay.taken(ANNA, newsletter("wacht ook"))
         assert relay.one_click(one_click_url(first)).status_code == 200
+        relay.a_second_passes()
         gate.open()
         relay.drained()
         assert sorted(mail.recipient for mail in relay.upstream.mails) == sorted([ANNA, *PEOPLE[:2]])

@@ -136,6 +136,7 @@ def test_a_ruling_changes_the_verdict_of_mail_that_waits_and_the_last_one_counts
         named = relay.taken(WIM, newsletter("jenever"))
         ruling = ("similar", "rule", "spirits", "wine", "--why", "Gin is not wine.", "--by", "eva")
         assert "are not similar for acme from now on" in said(installation, *ruling, "--no")
+        relay.a_second_passes()
         gate.open()
         relay.drained()
         found = rows(

@@ -140,6 +140,7 @@ def test_a_click_at_one_node_stops_what_the_other_has_in_hand(make: Make, tmp_pa
         for address in stopped:
             path = links[address].replace(f":{installation.http_port}/", f":{second.installation.http_port}/")
             assert relay.one_click(path).status_code == 200
+        relay.a_second_passes()
         gate.open()
         relay.drained()
         got = [mail.recipient for mail in relay.upstream.mails if mail.message["Subject"] == "twee"]

@@ -221,6 +221,9 @@ def test_a_campaign_counts_what_came_back_as_bounced(relay: Relay) -> None:
 
 
 def test_nobody_is_named_in_the_log(relay: Relay) -> None:
+    relay.agree("quinten@example.org")
+    mail = still_mailed(relay, "quinten@example.org", "voor het log")
+    told(relay, mail.mail_from, bounced(mail))
     log = relay.gateway.log()
     assert "report_received" in log and "Traceback" not in log
     assert not re.search(r"[\w.+-]+@[\w-]+\.\w+", log)
