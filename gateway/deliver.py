@@ -106,6 +106,7 @@ class Deliver:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_lease())
+                tasks.create_task(self._watch_leases())
                 tasks.create_task(self._watch_stops())
                 tasks.create_task(self._watch_time())
                 for lane in self._lanes.values():
@@ -219,16 +220,24 @@ class Deliver:
         self._lease.took()
 
     async def _keep_lease(self) -> None:
+        """By itself: nothing else that asks the store for long may hold it up."""
         while not self.stopping.is_set():
             try:
-                await self.look_at_leases()
+                await self._renew()
             except StoreUnavailable as down:
                 log.store_unavailable(where="lease", error=down)
             await self.pause(RENEW_SECONDS if self.leased() else AGAIN_SECONDS)
 
-    async def look_at_leases(self) -> None:
-        """Our own goes on, those of others may be over. Raises StoreUnavailable."""
-        await self._renew()
+    async def _watch_leases(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                await self.look_at_others()
+            except StoreUnavailable as down:
+                log.store_unavailable(where="leases", error=down)
+            await self.pause(RENEW_SECONDS)
+
+    async def look_at_others(self) -> None:
+        """Leases of others may be over, and times written down by a wrong clock. Raises StoreUnavailable."""
         await self._take_over()
         await self._put_times_right()
 

@@ -119,7 +119,10 @@ class Worker:
         """Set to load the settings anew."""
         self._store, self._ring, self._web = store, key_ring(config), Web(self._slot, stop_seconds=int(STOP_SECONDS))
         notes = HandedOver(config.dir / f"handed-over.{quote(name, safe='')}")
-        self._deliver = Deliver(store, worker=name, ring=self._ring, clock=clock, handed_over=notes, seconds=seconds)
+        self._deliver = Deliver(
+            store, worker=name, ring=self._ring, clock=clock, handed_over=notes, seconds=seconds,
+            named=lambda: nodes.named,
+        )  # fmt: skip
         self._lookalikes = Lookalikes(self._ring)
         self._room = Room(store)
         self._accept = Accept(

@@ -226,7 +226,7 @@ class SqlStore(
         return await self._read(partial(queue.lease, worker=worker))
 
     async def holders(self) -> list[Holder]:
-        return await self._read(queue.holders)
+        return await self._fast_thread.run(queue.holders)
 
     async def take_over(self, over: Sequence[Holder], now: datetime) -> int:
         return await self._write(partial(queue.take_over, over=over, now=now))

@@ -44,10 +44,10 @@ async def test_what_was_dated_ahead_waits_as_long_as_was_meant(home: Home, store
         await deferred(home, store, f"p{n}@example.org", NOW + DAY, n * 30 * MINUTE)
     assert await claimed(store, NOW + 2 * 60 * MINUTE) == []
     assert await store.redate(NOW) == 4
+    assert await store.redate(NOW) == 0, "another worker that saw the clock be set finds it done"
     assert await claimed(store, NOW) == [b"p0@example.org"]
     assert await claimed(store, NOW + 30 * MINUTE) == [b"p1@example.org"]
     assert await claimed(store, NOW + 90 * MINUTE) == [b"p2@example.org", b"p3@example.org"]
-    assert await store.redate(NOW) == 0
 
 
 async def test_what_was_dated_by_this_time_stays(home: Home, store: SqlStore) -> None:

@@ -76,7 +76,8 @@ class Working:
 
     async def look(self) -> None:
         """Have the worker look at its clock and at what is due."""
-        await self.worker._deliver.look_at_leases()  # what it does by itself every few seconds
+        await self.worker._deliver._renew()  # both it does by itself every few seconds
+        await self.worker._deliver.look_at_others()
         self.worker._deliver.wake("main")
 
 

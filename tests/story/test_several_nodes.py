@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.deliver import RENEW_SECONDS
 from gateway.store import postgres_nodes
 from gateway.store.nodes import NameTaken
 from tests.installation import (
@@ -86,7 +87,7 @@ async def test_a_node_whose_name_another_got_sends_nothing_more_and_ends(
     four: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two nodes of one name would take each other's copies for their own, and send them twice."""
-    monkeypatch.setattr(postgres_nodes, "NAME_SECONDS", 2.0)
+    monkeypatch.setattr(postgres_nodes, "NAME_SECONDS", RENEW_SECONDS + 2.0)  # time to renew its lease
     gate = Gate()
 
     async def until_it_ends(peer: ScriptedPeer) -> None:

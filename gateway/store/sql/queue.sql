@@ -145,8 +145,9 @@ ORDER BY due_at, controller_id, message_id, copy_no LIMIT :n;
 
 -- name: redate(controller_id, message_id, copy_no, now, latest)^
 -- A copy that waits and was dated later than it can be waits from now on for as long as was meant; its message's time, if
--- that came later still, begins now. Gives a row where it did. coalesce: as in end_copy.
-UPDATE copies SET due_at = :now + due_at - as_of, alarm_at = alarm_at - (
+-- that came later still, begins now. Its last decision is of now too, so that nobody does it again. Gives a row where it
+-- did. coalesce: as in end_copy.
+UPDATE copies SET due_at = :now + due_at - as_of, as_of = :now, alarm_at = alarm_at - (
   SELECT CASE WHEN COALESCE(m.released_at, m.accepted_at) > :now THEN COALESCE(m.released_at, m.accepted_at) - :now
     ELSE 0 END
   FROM messages m WHERE m.controller_id = copies.controller_id AND m.message_id = copies.message_id)
