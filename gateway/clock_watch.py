@@ -15,6 +15,8 @@ from typing import Final
 
 STEP: Final = timedelta(seconds=5)
 """What a time of day may differ by from the seconds that passed: clocks are slewed by far less."""
+CLOCKS_APART: Final = timedelta(minutes=1)
+"""How far ahead the clock of another machine of ours may be by which something was dated."""
 BELIEVED_AFTER: Final = timedelta(hours=1)
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 

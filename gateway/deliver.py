@@ -58,7 +58,7 @@ class Deliver:
 
     def __init__(
         self, store: Store, *, worker: str, ring: KeyRing, clock: Callable[[], datetime], handed_over: HandedOver,
-        seconds: Callable[[], float] = seconds_passed, named: Callable[[], bool] = lambda: True,
+        named: Callable[[], bool], seconds: Callable[[], float] = seconds_passed,
     ) -> None:  # fmt: skip
         """`named`: whether the name under which we claim is ours alone."""
         self.store, self.worker, self.ring, self.clock = store, worker, ring, clock

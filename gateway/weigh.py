@@ -220,12 +220,14 @@ def _begun(records: tuple[_Record, ...], name: str, now: dt.datetime) -> tuple[_
     Nobody can say no for a day to come: no door writes one down. So it was written by a clock that goes before ours, or
     ours was set back; the law alone would take it for absent until then (RULES.md 2.1.5).
     """
-    if not records or all((at := getattr(one, name)) is None or at <= now for one in records):
-        return records
-    changes: dict[str, Any] = {name: now}
-    return tuple(
-        replace(one, **changes) if (at := getattr(one, name)) is not None and at > now else one for one in records
-    )
+
+    begins: dict[str, Any] = {name: now}
+
+    def begun(one: _Record) -> _Record:
+        at: dt.datetime | None = getattr(one, name)
+        return one if at is None or at <= now else replace(one, **begins)
+
+    return tuple(map(begun, records))
 
 
 def stranger(controller_id: str, recipient_key: bytes) -> Person:

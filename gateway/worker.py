@@ -57,7 +57,7 @@ from gateway.sign_up import SignUps
 from gateway.sockets import Sockets
 from gateway.store.contract import Arrival, Store, StoreUnavailable
 from gateway.store.evidence import KeptHead
-from gateway.store.nodes import NameTaken, Nodes, taken
+from gateway.store.nodes import NameTaken, Nodes
 from gateway.web.server import build_app
 from gateway.web.serving import Web
 from gateway.web.site import Site
@@ -186,7 +186,7 @@ class Worker:
             await self._note_checks()
         log.stopped(waiting=await self._store.waiting())
         if self._name_taken:
-            raise NameTaken(taken(self._name))
+            raise NameTaken(self._name)
 
     def _end_unnamed(self) -> None:
         """Another works under our name, and took what we had for its own: nothing here may be sent any more."""

@@ -62,7 +62,7 @@ class WriteBack:
     """Does the jobs of one process. `configure` swaps settings and client between calls."""
 
     def __init__(
-        self, store: Store, *, worker: str, clock: Callable[[], datetime], believed: Callable[[], bool] = lambda: True
+        self, store: Store, *, worker: str, clock: Callable[[], datetime], believed: Callable[[], bool]
     ) -> None:
         """`believed`: whether the clock says surely enough that a job's time is over (clock_watch.py)."""
         self._believed = believed

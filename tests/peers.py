@@ -10,8 +10,10 @@ well-behaved server would. It listens on a free loopback port, in the loop of th
 """
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -283,3 +285,17 @@ def route_to(
     return Route(
         name="test", kind="smarthost", hosts=hosts, tls=tls, connections=connections, rate_per_second=rate_per_second
     )
+
+
+@contextmanager
+def silent(address: str) -> Iterator[int]:
+    """A listener whose queue is full: it neither refuses nor answers. Its port."""
+    with ExitStack() as opened:
+        listener = opened.enter_context(closing(socket.socket()))
+        listener.bind((address, 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = opened.enter_context(closing(socket.socket()))
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]

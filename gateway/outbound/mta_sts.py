@@ -30,6 +30,8 @@ Fault = Literal["sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-inva
 LONGEST_AGE: Final = 31_557_600
 """Seconds: a year, the most that a policy may last (RFC 8461 3.2)."""
 MOST_MX: Final = 64
+SHORTEST_AGE: Final = 60
+"""A policy of less is kept for so long: its domain would be asked for it for every copy."""
 KEPT: Final = 20_000
 """Domains of which something is remembered."""
 AGAIN_SECONDS: Final = 300.0
@@ -193,9 +195,10 @@ class Policies:
         except BadPolicy:
             self._note(domain, "sts-policy-invalid")
         else:
+            seconds = max(policy.max_age, SHORTEST_AGE)
             if self._memory is not None:
-                await self._memory.keep(domain, Remembered(id=announced, policy=policy, seconds=policy.max_age))
-            return _Kept(id=announced, policy=policy, until=now + policy.max_age)
+                await self._memory.keep(domain, Remembered(id=announced, policy=policy, seconds=seconds))
+            return _Kept(id=announced, policy=policy, until=now + seconds)
         return replace(kept, again_at=now + AGAIN_SECONDS)
 
     async def _announced(self, domain: str) -> str | None:

@@ -41,7 +41,8 @@ _WITH_BOXES: Final = (
     "SELECT p.recipient_key, p.wrapped, b.wrapped FROM person_keys p LEFT JOIN boxes b ON b.box = p.box "
     "WHERE p.controller_id = :controller_id AND p.recipient_key IN (KEYS)"
 )
-_BROKEN: Final = "SELECT box FROM broken_boxes ORDER BY box LIMIT ?"
+_BROKEN: Final = "SELECT box FROM broken_boxes WHERE box > ? ORDER BY box LIMIT ?"
+_ANY_BROKEN: Final = "SELECT 1 FROM broken_boxes LIMIT 1"
 _HELD: Final = "SELECT wrapped FROM boxes WHERE box = ? FOR UPDATE"
 _LEFT_IN: Final = "SELECT controller_id, recipient_key, wrapped FROM person_keys WHERE box = ? FOR UPDATE NOWAIT"
 _MOVED: Final = (
@@ -65,7 +66,7 @@ class Boxes:
         self._add = add
         self._random = Random()
         self._keys: dict[bytes, bytes] = {}
-        self._until = 0.0
+        self._until = monotonic() + KNOWN_SECONDS
         self._filling, self._room = (b"", b""), 0
 
     def put(self, rows: Iterable[Row]) -> list[Row]:
@@ -96,12 +97,13 @@ class Boxes:
 
     def close(self) -> None:
         """Put nothing more into the box that was being filled."""
-        self._room = 0
+        self._filling, self._room = (b"", b""), 0
 
     def forget(self) -> None:
         """Begin to know them anew, now and then."""
         if len(self._keys) > KNOWN or monotonic() > self._until:
             self._keys.clear()
+            self.close()
             self._until = monotonic() + KNOWN_SECONDS
 
     def _made(self) -> tuple[bytes, bytes]:
@@ -117,16 +119,22 @@ class BoxedKeys(Keys):
     def __init__(self, db: Database, ring: KeyRing) -> None:
         super().__init__(db, ring)
         self._boxes = Boxes(ring, self._add_box)
+        self._emptied_up_to = b""
 
     def rollback(self) -> None:
         self._boxes.close()  # it may not be there
         super().rollback()
 
     def truncate(self) -> bool:
-        """Empty the boxes of whoever was erased; then what held their keys is written anew."""
-        broken = self._db.execute(_BROKEN, (AT_ONCE,)).fetchall()
-        left = [number for (number,) in broken if not self._emptied(number)]
-        return super().truncate() and not left and len(broken) < AT_ONCE
+        """Empty the boxes of whoever was erased; then what held their keys is written anew.
+
+        Each time goes on where the one before ended: those that cannot be emptied stand in front of no others.
+        """
+        broken = [number for (number,) in self._db.execute(_BROKEN, (self._emptied_up_to, AT_ONCE)).fetchall()]
+        self._emptied_up_to = broken[-1] if len(broken) == AT_ONCE else b""
+        for number in broken:
+            self._empty(number)
+        return super().truncate() and len(broken) < AT_ONCE and self._db.execute(_ANY_BROKEN).fetchone() is None
 
     def _put_away(self, rows: Sequence[Row]) -> Sequence[Row]:
         return self._boxes.put(rows)
@@ -151,8 +159,8 @@ class BoxedKeys(Keys):
     def _add_box(self, made: tuple[bytes, bytes]) -> None:
         self._db.execute(_ADD, made)
 
-    def _emptied(self, number: bytes) -> bool:
-        """Put whoever is left in a box into a new one, and destroy its key. False while somebody is in the way.
+    def _empty(self, number: bytes) -> None:
+        """Put whoever is left in a box into a new one, and destroy its key; not while somebody is in the way.
 
         In one transaction, so that it is done or not; of two processes the second finds nothing left to do.
         """
@@ -165,8 +173,6 @@ class BoxedKeys(Keys):
             self.commit()
         except (asyncpg.LockNotAvailableError, Unreadable):
             self.rollback()
-            return False
-        return True
 
     def _move(self, number: bytes, wrapped: bytes) -> None:
         """What does not open stays so."""

@@ -50,6 +50,7 @@ class Keys:
         self.tails = TailKeys(ring.derived("ledger", "tail"))
         """What authenticates the end of the ledger."""
         self._hours: dict[int, tuple[bytes, float]] = {}  # and when it was last seen in the database
+        self._unsettled = False  # a unit of work that is not over has destroyed something
         self._hashing: dict[str, list[bytes]] = {}
 
     def close(self) -> None:
@@ -63,14 +64,31 @@ class Keys:
         if not self._db.in_transaction:
             self._db.begin(adding=adding)
 
+    def settle(self, *, failed: bool) -> None:
+        """A unit of work is over: what it destroyed is, unless it failed: what that sealed is then still there."""
+        if self._unsettled:
+            self._unsettled = False
+            if failed:
+                self._db.execute("ROLLBACK TO destroyed")
+            self._db.execute("RELEASE destroyed")
+
     def commit(self) -> None:
+        self._unsettled = False
         if self._db.in_transaction:
             self._db.execute("COMMIT")
 
     def rollback(self) -> None:
         self._hours.clear()
+        self._unsettled = False
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+    def _begin_to_destroy(self) -> None:
+        """What is destroyed from here on can be had back until the unit of work is settled."""
+        self.begin()
+        if not self._unsettled:
+            self._db.execute("SAVEPOINT destroyed")
+            self._unsettled = True
 
     def person(self, controller_id: str, recipient_key: bytes) -> PersonSecret | None:
         """The secret of a person; None where there is none, or where it was destroyed."""
@@ -163,7 +181,7 @@ class Keys:
 
     def forget_apart(self, controller_id: str, recipient_key: bytes) -> None:
         """Destroy it: everything was said, or given up."""
-        self.begin()
+        self._begin_to_destroy()
         SQL.drop_person_key(self._db, controller_id=controller_id, recipient_key=recipient_key + APART)
 
     def add_people(self, made: Sequence[tuple[str, bytes, PersonSecret, bytes]]) -> None:
@@ -233,13 +251,13 @@ class Keys:
 
     def drop_hour(self, hour: int) -> None:
         """Destroy the key of an hour: whatever was sealed under it is unreadable from the commit on."""
-        self.begin()
+        self._begin_to_destroy()
         SQL.drop_spool_key(self._db, hour=hour)
         self._hours.pop(hour, None)
 
     def forget(self, controller_id: str, recipient_key: bytes) -> bool:
         """Destroy the secret of a person: what it sealed is unreadable from the commit on. Whether there was one."""
-        self.begin()
+        self._begin_to_destroy()
         dropped = [
             SQL.drop_person_key(self._db, controller_id=controller_id, recipient_key=key)
             for key in (recipient_key, recipient_key + STAND_IN)

@@ -17,12 +17,10 @@ CALLS: Final[tuple[Call, ...]] = ("work", "stops", "answers")
 
 
 class NameTaken(Exception):
-    """Another process works under this name: both would take the other's copies for their own."""
+    """Another process works under the name of this worker: both would take the other's copies for their own."""
 
-
-def taken(worker: str) -> str:
-    """What is said when another process works under the name of this worker."""
-    return f"another gateway on this database is called {worker.rpartition('-')[0]}"
+    def __init__(self, worker: str) -> None:
+        super().__init__(f"another gateway on this database is called {worker.rpartition('-')[0]}")
 
 
 class Nodes(Protocol):

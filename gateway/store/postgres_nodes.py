@@ -17,7 +17,7 @@ from asyncpg.connect_utils import SessionAttribute
 
 from gateway import log
 from gateway.store.contract import StoreUnavailable
-from gateway.store.nodes import CALLS, CHANNEL, Call, NameTaken, taken
+from gateway.store.nodes import CALLS, CHANNEL, Call, NameTaken
 from gateway.store.postgres_server import why
 
 HOUSE: Final = 0x4347, 0
@@ -56,7 +56,7 @@ class PostgresNodes:
             await asyncio.sleep(AGAIN_SECONDS)
         else:
             self._drop()
-            raise NameTaken(taken(worker))
+            raise NameTaken(worker)
         self._named = True
         self._keeping = asyncio.create_task(self._keep(), name="nodes")
 

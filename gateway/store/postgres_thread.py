@@ -275,8 +275,10 @@ class _Transaction:
             if not _is_own_fault(failed):
                 raise
             db.script("ROLLBACK TO unit")
+            self._handles.keys.settle(failed=True)
             return Failed(_without_values(failed))
         db.script("RELEASE unit")
+        self._handles.keys.settle(failed=False)
         return result
 
 

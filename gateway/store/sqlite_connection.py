@@ -263,10 +263,12 @@ def commit(handles: Handles, group: Callable[[], Sequence[Callable[[Handles], An
             db.execute("SAVEPOINT unit")
             try:
                 results.append(unit(handles))
+                handles.keys.settle(failed=False)
             except sqlite3.OperationalError:
                 raise  # disk full, locked, gone: the whole transaction is in doubt
             except Exception as failed:  # the unit's own fault is the caller's to see; its neighbours go on
                 db.execute("ROLLBACK TO unit")
+                handles.keys.settle(failed=True)
                 results.append(Failed(failed))
             db.execute("RELEASE unit")
         handles.keys.commit()  # first: a row whose key is missing could not be read

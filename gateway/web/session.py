@@ -17,10 +17,10 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.clock_watch import CLOCKS_APART
 from gateway.store.staff import Staff
 
 LASTS: Final = timedelta(hours=8)
-_CLOCKS_APART: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Sessions:
             language=fields["l"], password=fields["p"],
         )  # fmt: skip
         # one of a time to come was begun under a clock that was ahead: it would last longer than it may
-        return session if -_CLOCKS_APART <= now - session.began < LASTS else None
+        return session if -CLOCKS_APART <= now - session.began < LASTS else None
 
     def holds(self, session: Session, staff: Staff) -> bool:
         """Whether the session still counts: begun with today's password, and after the last sign-out."""

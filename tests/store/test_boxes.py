@@ -361,6 +361,22 @@ async def test_a_box_whose_key_does_not_open_is_left_alone_and_not_passed_over(h
         assert await emptied(other)
 
 
+async def test_boxes_that_cannot_be_emptied_stand_in_front_of_no_others(
+    home: Keyed, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boxes, "AT_ONCE", 2)
+    await consents(store, home, 20)
+    first, second, *_, last = sorted({box for box, _ in stored(home).values()})
+    in_last = next(n for n in range(20) if stored(home)[home.key(f"p{n}@example.org")][0] == last)
+    for number in (first, second):
+        home.ask("UPDATE boxes SET wrapped = zeroblob(61) WHERE box = ?", number, of="keys")
+        home.ask("INSERT INTO broken_boxes VALUES (?)", number, of="keys")
+    await store.erase(erasure(home, f"p{in_last}@example.org"))
+    assert [await emptied(store) for _ in range(3)] == [False] * 3, "two are left"
+    assert home.ask("SELECT box FROM broken_boxes ORDER BY box", of="keys") == [(first,), (second,)]
+    assert last not in {box for (box,) in home.ask("SELECT box FROM boxes", of="keys")}
+
+
 # what the database itself sees to
 
 
@@ -374,7 +390,7 @@ def test_nobody_is_in_a_box_that_is_not_there(home: Keyed) -> None:
 
 
 @pytest.mark.parametrize("sql", [
-    boxes._WITH_BOXES, boxes._LEFT_IN, boxes._MOVED, boxes._HELD, boxes._DESTROYED, boxes._MENDED,
+    boxes._WITH_BOXES, boxes._LEFT_IN, boxes._MOVED, boxes._HELD, boxes._DESTROYED, boxes._MENDED, boxes._BROKEN,
 ])  # fmt: skip
 def test_whatever_is_asked_about_boxes_goes_by_an_index(databases: Databases, sql: str) -> None:
     databases.emptied()

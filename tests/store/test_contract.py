@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -125,20 +124,9 @@ async def one(store: SqlStore, who: Who) -> Person:
 
 
 @pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
-
-
-@pytest.fixture
 def files(tmp_path: Path) -> Home:
     """An installation on SQLite, for what is about its files, its locks and its plans."""
     return Home(tmp_path)
-
-
-@pytest.fixture
-async def store(home: Home) -> AsyncIterator[SqlStore]:
-    async with home.opened() as opened:
-        yield opened
 
 
 async def test_a_person_nobody_recorded_is_not_known(home: Home, store: SqlStore) -> None:

@@ -1,6 +1,5 @@
 """What a killed process had handed over is not sent again: gateway/handed_over.py beside a real store."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,19 +7,7 @@ import pytest
 from gateway import handed_over
 from gateway.handed_over import HandedOver
 from gateway.store.sql_store import SqlStore
-from tests.store.places import Place
 from tests.store.test_contract import NOW, Home, ending
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
-
-
-@pytest.fixture
-async def store(home: Home) -> AsyncIterator[SqlStore]:
-    async with home.opened() as opened:
-        yield opened
 
 
 @pytest.fixture

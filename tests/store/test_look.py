@@ -1,6 +1,5 @@
 """What is asked about those whose copies leave next, and how long an answer serves: gateway/look.py on a real store."""
 
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,19 +8,7 @@ import pytest
 from gateway.look import LOOK_SECONDS, Looks
 from gateway.parcel import CHECK_AGE, Parcel
 from gateway.store.sql_store import SqlStore
-from tests.store.places import Place
 from tests.store.test_contract import Home, stop
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
-
-
-@pytest.fixture
-async def store(home: Home) -> AsyncIterator[SqlStore]:
-    async with home.opened() as opened:
-        yield opened
 
 
 def copy(home: Home, address: str) -> Parcel:

@@ -1,5 +1,6 @@
 """A person's key is missing, or does not open: nothing stored is written over, and an opt-out counts all the same."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.record import opt_out_acts
+from gateway.store.connection import Handles
 from gateway.store.contract import Act, Stop
 from gateway.store.keys import STAND_IN
 from gateway.store.material import NewAttachment
@@ -159,3 +161,25 @@ async def test_a_standing_that_was_damaged_is_made_again_from_the_ledger_not_fro
     assert await differences(store, write=True) == ["the standing cannot be read"]
     [anna] = await store.people([home.who(ANNA)])
     assert anna.standing.restrictions and {c.id for c in anna.standing.consents} == {"c1", "later"}
+
+
+async def test_a_unit_that_fails_destroys_no_key_whoever_shares_its_transaction(home: Keyed, store: SqlStore) -> None:
+    """What the key sealed is still there, since that part of the unit was not written."""
+    bea = "bea@example.org"
+    await restricted(store, home)
+
+    def fails(handles: Handles) -> None:
+        handles.keys.forget("acme", key_of(home))
+        raise ValueError("by its own fault")
+
+    def forgets(handles: Handles) -> bool:
+        return handles.keys.forget("acme", key_of(home, bea))
+
+    failed, forgot, again = await asyncio.gather(
+        *map(store._write, (fails, forgets, fails)), return_exceptions=True
+    )  # fmt: skip
+    assert isinstance(failed, ValueError) and isinstance(again, ValueError) and forgot is True
+    async with home.opened() as other:
+        anna, gone = await other.people([home.who(ANNA), home.who(bea)])
+    assert anna.readable and anna.standing.restrictions
+    assert not gone.readable

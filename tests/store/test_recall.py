@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +22,6 @@ from gateway.store.people import EVERYWHERE
 from gateway.store.sql_store import SqlStore
 from suppression.fields import written
 from tests.core.law_facts import sale
-from tests.store.places import Place
 from tests.store.test_contract import CONSENT, NOW, Home, ending
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -174,11 +172,6 @@ def test_whoever_somebody_was_at_an_instant_is_who_the_ledger_recalls(story: lis
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(live_and_recall(Path(folder)))
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
 
 
 async def test_an_erased_person_is_gone_before_the_erasure_and_a_tombstone_after_it(home: Home) -> None:

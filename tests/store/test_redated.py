@@ -1,28 +1,13 @@
 """Copies that were dated by a clock that ran ahead: after it was set back they wait no longer than was meant."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import pytest
-
 from gateway.store.contract import Arrival
 from gateway.store.sql_store import SqlStore
-from tests.store.places import Place
 from tests.store.test_contract import NOW, Home, ending
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
-
-
-@pytest.fixture
-async def store(home: Home) -> AsyncIterator[SqlStore]:
-    async with home.opened() as opened:
-        yield opened
 
 
 async def deferred(home: Home, store: SqlStore, address: str, decided: datetime, wait: timedelta) -> Arrival:

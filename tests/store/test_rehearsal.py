@@ -2,13 +2,10 @@
 
 import re
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from gateway.store import queue, sql_rehearsal
 from gateway.store.contract import Arrival, Ruling
@@ -16,7 +13,6 @@ from gateway.store.evidence import Erasure
 from gateway.store.rehearsal import Moved, Released, ReleasedCopy
 from gateway.store.sql_store import SqlStore
 from suppression.decision import Decision
-from tests.store.places import Place
 from tests.store.test_contract import ALLOW, NOW, Home
 
 BLOCK = Decision(
@@ -24,17 +20,6 @@ BLOCK = Decision(
     findings=(),
 )  # fmt: skip
 LATER = NOW + timedelta(days=1)
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
-
-
-@pytest.fixture
-async def store(home: Home) -> AsyncIterator[SqlStore]:
-    async with home.opened() as opened:
-        yield opened
 
 
 def put_by(home: Home, *addresses: str, **changes: Any) -> Arrival:

@@ -2,19 +2,12 @@
 
 from datetime import timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.store.sql_store import SqlStore
 from suppression.similarity import NOTHING_RULED, Category, Ruled, ruled, similar_pairs
-from tests.store.places import Place
 from tests.store.test_contract import BLOCK, NOW, Home
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
 
 
 async def rule(store: SqlStore, *, similar: bool, state: str = "in force", controller: str = "acme") -> None:

@@ -1,7 +1,6 @@
 """Copies that wait, as staff sees them and acts on them; and how many there are, counted as they come and go."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,22 +18,10 @@ from gateway.store.evidence import Erasure
 from gateway.store.returned import STOPPED
 from gateway.store.sql_store import SqlStore
 from gateway.store.waiting import HELD, CopyKey, Hold, WaitingCopy
-from tests.store.places import Place
 from tests.store.test_contract import BLOCK, NOW, Home, ending
 
 SPRING = Hold(controller_id="acme", stream="newsletter", campaign="spring", at=NOW)
 EVERYTHING = Wanted(controllers=frozenset({"acme", "globex"}))
-
-
-@pytest.fixture
-def home(place: Place) -> Home:
-    return Home(place)
-
-
-@pytest.fixture
-async def store(home: Home) -> AsyncIterator[SqlStore]:
-    async with home.opened() as opened:
-        yield opened
 
 
 def arrival(home: Home, *addresses: str, **changes: Any) -> Arrival:

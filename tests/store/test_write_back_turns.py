@@ -48,7 +48,7 @@ async def test_what_is_claimed_is_done_when_the_next_claim_fails(tmp_path: Path,
             ended.release()
 
         monkeypatch.setattr(store, "end_write_back", and_tell)
-        work = WriteBack(store, worker="w1", clock=lambda: NOW)
+        work = WriteBack(store, worker="w1", clock=lambda: NOW, believed=lambda: True)
         work.configure(without_controllers(tmp_path), HttpClient(ssl.create_default_context(), agent="t"))
         running = asyncio.create_task(work.run())
         async with asyncio.timeout(20):

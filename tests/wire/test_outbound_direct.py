@@ -468,6 +468,19 @@ async def test_a_policy_goes_on_until_its_end_and_a_new_id_brings_the_next(
     assert await policies.of("a.test") is None, "over, and fetched anew"
 
 
+async def test_a_policy_of_no_age_is_kept_for_a_minute(
+    servers: Servers, policy_server: dict[str, Any], authority: trustme.CA, tmp_path: Path
+) -> None:
+    """Its domain would have every copy fetch it."""
+    policy_server["body"] = "version: STSv1\nmode: enforce\nmx: mx.a.test\nmax_age: 0\n"
+    policies = with_sts(servers, policy_server, authority, tmp_path).policies
+    assert policies is not None
+    first = await policies.of("a.test")
+    assert first is not None and first.mode == "enforce"
+    assert await policies.of("a.test") is first
+    assert policy_server["requests"] == 1
+
+
 async def test_what_a_domain_asked_for_holds_over_a_restart_for_all_processes(
     servers: Servers, policy_server: dict[str, Any], authority: trustme.CA, tmp_path: Path
 ) -> None:

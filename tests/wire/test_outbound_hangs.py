@@ -20,7 +20,7 @@ from gateway.outbound.link import Link, LinkFailed, open_link
 from gateway.outbound.names import addresses_of
 from gateway.outbound.pool import Habits, Pool, hosts
 from tests.installation import free_ports
-from tests.peers import FEATURES, Close, Drip, Raw, ScriptedPeer, Silence, Step, route_to
+from tests.peers import FEATURES, Close, Drip, Raw, ScriptedPeer, Silence, Step, route_to, silent
 
 BOB = Rcpt(address="bob@example.net")
 QUICK = Timeouts(tls=0.3, ehlo=0.3, auth=0.3, mail=0.3)
@@ -269,32 +269,23 @@ async def test_given_up_in_whatever_moment_no_socket_is_left(monkeypatch: pytest
         writer.transport.abort()
         gone.set()
 
-    silent = socket.socket()
-    silent.bind(("127.0.0.3", 0))
-    silent.listen(0)
-    port = silent.getsockname()[1]
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex(("127.0.0.3", port))
-    server = await asyncio.start_server(serve, "127.0.0.1", port)
-    try:
-        async with asyncio.timeout(20):
-            for turns in range(8):
-                opening = asyncio.create_task(open_link(["127.0.0.3", "127.0.0.1"], port, 20, name="mx.test"))
-                await met.wait()
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                opening.cancel()
-                with suppress(asyncio.CancelledError):
-                    (await opening)[0].abort()
-                await gone.wait()
-                met.clear()
-                gone.clear()
-    finally:
-        server.close()
-        for one in (*fillers, silent):
-            one.close()
+    with silent("127.0.0.3") as port:
+        server = await asyncio.start_server(serve, "127.0.0.1", port)
+        try:
+            async with asyncio.timeout(20):
+                for turns in range(8):
+                    opening = asyncio.create_task(open_link(["127.0.0.3", "127.0.0.1"], port, 20, name="mx.test"))
+                    await met.wait()
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    opening.cancel()
+                    with suppress(asyncio.CancelledError):
+                        (await opening)[0].abort()
+                    await gone.wait()
+                    met.clear()
+                    gone.clear()
+        finally:
+            server.close()
 
 
 async def test_a_name_server_that_says_nothing_holds_one_thread_for_all_who_ask(

@@ -17,7 +17,7 @@ from gateway.outbound.names import addresses_of
 from gateway.outbound.pace import Pace
 from gateway.outbound.pool import Habits, Pool
 from gateway.outbound.tls_policy import POLICIES
-from tests.peers import Close, Raw, ScriptedPeer, Silence, Step, route_to
+from tests.peers import Close, Raw, ScriptedPeer, Silence, Step, route_to, silent
 
 BOB = Rcpt(address="bob@example.net")
 
@@ -283,22 +283,11 @@ async def test_all_addresses_of_a_host_are_tried() -> None:
 
 async def test_a_silent_address_does_not_hold_up_the_next_one() -> None:
     """A listener whose queue is full neither refuses nor answers; the next address is tried beside it (RFC 8305)."""
-    silent = socket.socket()
-    silent.bind(("127.0.0.3", 0))
-    silent.listen(0)
-    port = silent.getsockname()[1]
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex(("127.0.0.3", port))
-    try:
+    with silent("127.0.0.3") as port:
         async with ScriptedPeer(port=port) as peer:
             connection = await connect(host_at("127.0.0.3", "127.0.0.1", port=peer.port, seconds=60))
             connection.link.quit()
             assert peer.connections == 1
-    finally:
-        for one in (*fillers, silent):
-            one.close()
 
 
 async def test_when_no_address_answers_the_telling_failure_is_told() -> None:

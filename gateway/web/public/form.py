@@ -6,19 +6,19 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from gateway.clock_watch import CLOCKS_APART
 from gateway.store.contract import UNDO_WITHIN
 
 ANSWER_AFTER: Final = 0.3
 """Seconds until a typed address is answered, so that the wait does not tell what there was to do."""
 _MAC_BYTES: Final = 16
-_CLOCKS_APART: Final = timedelta(minutes=1)
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -42,7 +42,7 @@ async def evenly() -> AsyncIterator[None]:
 def may_be_undone(opted_out_at: datetime, now: datetime) -> bool:
     """Whether a click may still be taken back. Not one of a time to come: the clock was put back, and nobody knows how
     long ago it was."""
-    return -_CLOCKS_APART <= now - opted_out_at <= UNDO_WITHIN
+    return -CLOCKS_APART <= now - opted_out_at <= UNDO_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
